@@ -4,7 +4,6 @@ mod algorithms;
 mod allow;
 mod authorization_url;
 mod claims;
-mod code_exchange;
 mod discovery;
 mod ed25519;
 mod email;
@@ -19,6 +18,7 @@ pub(crate) mod fuzzing;
 mod groups;
 mod id_token;
 mod json;
+mod oauth_client;
 mod refresh;
 mod refused_codes;
 mod settings;
@@ -55,7 +55,8 @@ pub use endpoints::{describe_change, is_endpoint_host};
 pub use error::IdentityError;
 pub use examination::{CheckResult, Outcome};
 pub use groups::{GroupsClaim, TooManyGroups};
-pub use refresh::{RefreshError, RefreshGrant, RefreshResponse, RefreshedClaims};
+pub use oauth_client::UnverifiedTokens;
+pub use refresh::{RefreshError, RefreshGrant, RefreshedClaims};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
@@ -143,7 +144,7 @@ impl Provider {
     /// Builds the URL that the browser is sent to (OpenID Connect Core §3.1.2.1).
     pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, IdentityError> {
         let metadata = self.metadata().await?;
-        Ok(authorization_url::build(&metadata.authorization_endpoint, &self.settings, request))
+        authorization_url::build(&metadata, &self.settings, request)
     }
 
     /// Checks the `iss` of an authorization response (RFC 9207 §2.4), before the code is used for anything.
@@ -196,19 +197,11 @@ impl Provider {
         attempt: &mut Attempt,
     ) -> Result<ExchangeOutcome, IdentityError> {
         let metadata = self.metadata().await?;
-        let tokens = code_exchange::exchange(
-            &self.outbound,
-            &metadata,
-            &self.settings,
-            (&self.backends, ReadReason::Exchange),
-            &grant,
-        )
-        .await
-        .inspect_err(|error| {
-            if matches!(error, IdentityError::Refused(_)) {
-                attempt.refused();
-            }
-        })?;
+        let exchanged = self.exchange_code(&metadata, ReadReason::Exchange, &grant).await;
+        if matches!(exchanged, Err(IdentityError::Refused(_))) {
+            attempt.refused();
+        }
+        let (id_token, tokens) = exchanged?;
         let expected = Expectations {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
@@ -219,7 +212,7 @@ impl Provider {
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
-        let id_token = self.verify(&tokens.id_token, &expected, &metadata.jwks_uri).await?;
+        let id_token = self.verify(&id_token, &expected, &metadata.jwks_uri).await?;
         let identity =
             self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
         let refresh_grant = tokens.refresh_token.map(|refresh_token| RefreshGrant {

@@ -33,7 +33,6 @@ pub const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Dura
 pub enum Authorization<'a> {
     None,
     Bearer(&'a SecretString),
-    Basic { user: &'a str, password: &'a SecretString },
 }
 
 /// Why a request failed. `Display` names the host, the proxy if any, and the cause, but never the response.
@@ -92,18 +91,9 @@ impl Request {
 
     #[must_use]
     pub fn authorized(self, authorization: Authorization<'_>) -> Self {
-        use base64::Engine;
-        use base64::prelude::BASE64_STANDARD;
-
         let value = match authorization {
             Authorization::None => return self,
             Authorization::Bearer(token) => Zeroizing::new(format!("Bearer {}", token.expose_secret())),
-            // RFC 7617 §2.
-            Authorization::Basic { user, password } => {
-                let pair = Zeroizing::new(format!("{user}:{}", password.expose_secret()));
-                let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
-                Zeroizing::new(format!("Basic {}", *encoded))
-            }
         };
         self.header(AUTHORIZATION, &value)
     }
@@ -115,6 +105,14 @@ impl Request {
             value.set_sensitive(true);
             self.headers.insert(name, value);
         }
+        self
+    }
+
+    /// Adds headers and marks them as sensitive.
+    #[must_use]
+    pub fn headers(mut self, mut headers: HeaderMap) -> Self {
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
+        self.headers.extend(headers);
         self
     }
 
@@ -190,20 +188,6 @@ impl Outbound {
         limit: usize,
     ) -> Result<OutboundResponse, OutboundError> {
         self.send(&Request::new(Method::GET, url.clone()).authorized(authorization), limit).await
-    }
-
-    /// Posts an `application/x-www-form-urlencoded` body; `body` is already encoded.
-    pub async fn post_form(
-        &self,
-        url: &Url,
-        authorization: Authorization<'_>,
-        body: &SecretString,
-        limit: usize,
-    ) -> Result<OutboundResponse, OutboundError> {
-        let request = Request::new(Method::POST, url.clone())
-            .authorized(authorization)
-            .body("application/x-www-form-urlencoded", body.expose_secret());
-        self.send(&request, limit).await
     }
 
     /// Sends one request. The timeout includes the retry; reads at most `limit` bytes of body.

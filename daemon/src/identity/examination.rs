@@ -5,14 +5,10 @@ use infra_shared::random;
 use jiff::fmt::rfc2822;
 use reqwest::header::{ACCEPT, AGE, DATE, HeaderValue, LOCATION};
 use secrecy::SecretString;
-use url::Url;
 
 use super::discovery::{self, Metadata};
 use super::id_token::LEEWAY;
-use super::{
-    AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url,
-    code_exchange,
-};
+use super::{AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url};
 use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;
 use crate::store::EndpointHosts;
@@ -139,15 +135,7 @@ impl Provider {
         let (code, nonce) = (SecretString::from(random::alphanumeric(32)), SecretString::from("unused"));
         let redirect_uri = self.settings.redirect_uris.first().map_or("", String::as_str);
         let grant = CodeGrant { code: &code, verifier: &verifier, redirect_uri, nonce: &nonce };
-        let reason = ReadReason::Check;
-        let tried = code_exchange::exchange(
-            &self.outbound,
-            metadata,
-            &self.settings,
-            (&self.backends, reason),
-            &grant,
-        );
-        match tried.await {
+        match self.exchange_code(metadata, ReadReason::Check, &grant).await {
             Err(IdentityError::Refused(cause)) if cause.ends_with("invalid_grant") => Outcome::Works,
             Err(error @ IdentityError::ClientRefused { .. }) => Outcome::Fails {
                 cause: error.to_string(),
@@ -172,8 +160,10 @@ impl Provider {
         let challenge = verifier().challenge();
         let request =
             AuthorizationRequest { redirect_uri, state: &state, nonce: &nonce, code_challenge: &challenge };
-        let mut url: Url =
-            authorization_url::build(&metadata.authorization_endpoint, &self.settings, &request);
+        let mut url = match authorization_url::build(metadata, &self.settings, &request) {
+            Ok(url) => url,
+            Err(error) => return Outcome::Unknown { cause: error.cause() },
+        };
         url.query_pairs_mut().append_pair("prompt", "none");
         let request = Request::new(Method::GET, url).header(ACCEPT, ACCEPTED_BY_BROWSERS);
         let answer = match self.outbound.send(&request, MAX_BYTES).await {

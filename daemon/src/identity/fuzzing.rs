@@ -114,7 +114,7 @@ fn discovery(input: &[u8]) {
     }
     let (nonce, request) = (SecretString::from("nonce"), "http://127.0.0.1:8301/callback");
     let url = authorization_url::build(
-        &metadata.authorization_endpoint,
+        &metadata,
         &settings(),
         &AuthorizationRequest {
             redirect_uri: request,
@@ -122,7 +122,8 @@ fn discovery(input: &[u8]) {
             nonce: &nonce,
             code_challenge: "challenge",
         },
-    );
+    )
+    .expect("a URL");
     for (name, value) in
         [("state", "state"), ("nonce", "nonce"), ("redirect_uri", request), ("code_challenge_method", "S256")]
     {
@@ -136,16 +137,13 @@ fn discovery(input: &[u8]) {
 fn token_response(input: &[u8]) {
     let (first, body) = input.split_first().unwrap_or((&0, &[]));
     let status = [200, 400, 401, 500].get(usize::from(first % 4)).copied().unwrap_or(200);
-    let read = code_exchange::read(&answer(status, body), &settings().client_secret);
-    match read {
+    match oauth_client::parse(&answer(status, body)) {
         Ok(tokens) => {
             assert_eq!(status, 200);
-            assert!(
-                !tokens.id_token.expose_secret().is_empty()
-                    && !tokens.access_token.expose_secret().is_empty()
-            );
+            assert!(tokens.id_token.is_none_or(|token| !token.expose_secret().is_empty()));
+            assert!(!tokens.access_token.expose_secret().is_empty());
         }
-        Err(error) => is_our_own_text(&error.to_string()),
+        Err(error) => is_our_own_text(&oauth_client::identity_error(error, &settings()).to_string()),
     }
 }
 

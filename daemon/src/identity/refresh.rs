@@ -1,18 +1,24 @@
 //! Revalidates a signed-in user at the provider (RFC 6749 §6, OpenID Connect Core §12), and revokes refresh tokens
 //! (RFC 7009).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use oauth2::basic::BasicErrorResponseType;
+use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};
 use super::discovery::Metadata;
 use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
+use super::oauth_client::{self, DENIALS, TokenError, UnverifiedTokens};
 use super::signing_keys::SigningKey;
-use super::{IdentityError, Provider, code_exchange, error, json, unavailable, user_info};
-use crate::outbound::{OutboundError, OutboundResponse};
-use crate::secrets::{ReadReason, Reference};
+use super::{IdentityError, Provider, ProviderSettings, error, refused, unavailable, user_info};
+use crate::outbound::Outbound;
+use crate::secrets::ReadReason;
 
 /// Timeout of each background request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,14 +33,6 @@ pub struct RefreshGrant {
     pub subject: String,
     /// Where the claims that rules use were found last.
     pub sources: Sources,
-}
-
-/// The provider's successful response. Success confirms the session; the contents are not verified yet.
-pub struct RefreshResponse {
-    id_token: Option<SecretString>,
-    access_token: SecretString,
-    /// The replacement refresh token, if the provider rotated it.
-    pub refresh_token: Option<SecretString>,
 }
 
 /// Why the provider did not confirm the session. `Display` is for the log.
@@ -65,37 +63,24 @@ pub enum RefreshedClaims {
     Unverified(String),
 }
 
-/// Errors that mean the user must sign in again (RFC 6749 §5.2, OpenID Connect Core §3.1.2.6). Any other error
-/// concerns the request or the client, and an operator must correct it.
-const DENIALS: [&str; 4] = ["access_denied", "login_required", "interaction_required", "consent_required"];
-
 impl Provider {
     /// Sends the refresh token once. The caller must store the response before anything else, because the old token
     /// may be spent.
-    pub async fn refresh(&self, grant: &RefreshGrant) -> Result<RefreshResponse, RefreshError> {
-        // Whether the request may have been sent.
-        let mut may_have_arrived = false;
+    pub async fn refresh(&self, grant: &RefreshGrant) -> Result<UnverifiedTokens, RefreshError> {
+        let spent = Arc::new(AtomicBool::default());
         let request = async {
             let metadata = self.metadata().await?;
-            let fields =
-                [("grant_type", "refresh_token"), ("refresh_token", grant.refresh_token.expose_secret())];
-            let secret =
-                code_exchange::read_secret(&self.settings, (&self.backends, ReadReason::Refresh)).await?;
-            may_have_arrived = true;
-            let endpoint = &metadata.token_endpoint;
-            let sent =
-                code_exchange::post_with(&secret, &self.outbound, endpoint, &self.settings, &fields).await;
-            may_have_arrived = sent.as_ref().err().is_none_or(OutboundError::may_have_arrived);
-            Ok::<_, IdentityError>(sent?)
+            let client = self.client(&metadata, ReadReason::Refresh).await?;
+            let endpoint = self.token_endpoint(&metadata, &spent);
+            let http = move |request| endpoint.clone().request(request);
+            let token = RefreshToken::new(grant.refresh_token.expose_secret().to_owned());
+            let tokens = client.exchange_refresh_token(&token).request_async(&http).await?;
+            Ok::<_, TokenError>(oauth_client::read(&tokens)?)
         };
-        let result = tokio::time::timeout(TIMEOUT, request)
+        tokio::time::timeout(TIMEOUT, request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("the refresh took too long")));
-        match result {
-            Ok(answer) => read(&answer, &self.settings.client_secret),
-            Err(error) if may_have_arrived => Err(RefreshError::AnswerLost(error.to_string())),
-            Err(error) => Err(RefreshError::Unknown(error.to_string())),
-        }
+            .unwrap_or_else(|_| Err(unavailable("the refresh took too long").into()))
+            .map_err(|error| refresh_error(error, spent.load(Ordering::Relaxed), &self.settings))
     }
 
     /// Evaluates the claims of the response. A response proven to be about another user denies the session. An
@@ -104,7 +89,7 @@ impl Provider {
     pub async fn verify_claims(
         &self,
         grant: &RefreshGrant,
-        response: &RefreshResponse,
+        response: &UnverifiedTokens,
     ) -> Result<RefreshedClaims, RefreshError> {
         match tokio::time::timeout(TIMEOUT, self.check_claims(grant, response)).await {
             Ok(Ok(claims)) => Ok(claims),
@@ -117,7 +102,7 @@ impl Provider {
     async fn check_claims(
         &self,
         grant: &RefreshGrant,
-        response: &RefreshResponse,
+        response: &UnverifiedTokens,
     ) -> Result<RefreshedClaims, ClaimsError> {
         let metadata = self.metadata().await.map_err(|error| unverified(&error))?;
         let claims = match &response.id_token {
@@ -155,7 +140,7 @@ impl Provider {
     async fn claims_of(
         &self,
         grant: &RefreshGrant,
-        response: &RefreshResponse,
+        response: &UnverifiedTokens,
         id_token: &SecretString,
         metadata: &Metadata,
     ) -> Result<Map<String, Value>, ClaimsError> {
@@ -199,23 +184,37 @@ impl Provider {
         let request = async {
             let metadata = self.metadata().await?;
             let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
-            let fields =
-                [("token", grant.refresh_token.expose_secret()), ("token_type_hint", "refresh_token")];
-            let reading = (&self.backends, ReadReason::Revoke);
-            let answer =
-                code_exchange::post(&self.outbound, endpoint, &self.settings, reading, &fields).await?;
-            match answer.status {
-                200..=299 => Ok(true),
-                401 | 403 | 408 | 429 | 500.. => {
-                    Err(IdentityError::Unavailable(format!("revocation endpoint: status {}", answer.status)))
-                }
-                // RFC 7009 §2.2: an unknown token is answered with 200, so a retry would not help.
-                status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
+            let client = self.client(&metadata, ReadReason::Revoke).await?;
+            let token = RefreshToken::new(grant.refresh_token.expose_secret().to_owned());
+            let (outbound, url) = (self.outbound.clone(), endpoint.clone());
+            let http = move |request| request_revocation(outbound.clone(), url.clone(), request);
+            let request =
+                client.revoke_token(token.into()).map_err(|_| refused("revocation endpoint: not HTTPS"))?;
+            match request.request_async(&http).await {
+                Ok(()) => Ok(true),
+                Err(RequestTokenError::Request(error)) => Err(error),
+                Err(_) => Err(unavailable("revocation endpoint: malformed")),
             }
         };
         tokio::time::timeout(TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("the revocation took too long")))
+    }
+}
+
+/// Sends a request to the revocation endpoint (RFC 7009 §2.2).
+async fn request_revocation(
+    outbound: Outbound,
+    endpoint: Url,
+    request: HttpRequest,
+) -> Result<HttpResponse, IdentityError> {
+    match oauth_client::send(&outbound, &endpoint, request).await?.status {
+        200..=299 => Ok(HttpResponse::default()),
+        status @ (401 | 403 | 408 | 429 | 500..) => {
+            Err(IdentityError::Unavailable(format!("revocation endpoint: status {status}")))
+        }
+        // An unknown token is answered with 200, so a retry would not help.
+        status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
     }
 }
 
@@ -242,54 +241,43 @@ fn verify(
     verified
 }
 
-fn read(answer: &OutboundResponse, client_secret: &Reference) -> Result<RefreshResponse, RefreshError> {
-    // The request may have been executed: a gateway that timed out cannot know.
-    let unknown = |reason: String| match answer.status {
-        200 | 500 | 502 | 504 => RefreshError::AnswerLost(reason),
-        _ => RefreshError::Unknown(reason),
-    };
-    let document = match code_exchange::success(answer, client_secret) {
-        Ok(document) => document,
-        Err(IdentityError::Refused(reason)) => {
-            let document = json::object(&answer.body).unwrap_or_default();
-            return Err(match document.get("error").and_then(Value::as_str) {
-                Some("invalid_grant") if answer.status != 200 => RefreshError::InvalidGrant,
-                Some(error) if answer.status != 200 && DENIALS.contains(&error) => {
-                    RefreshError::Denied(reason)
-                }
-                _ => unknown(reason),
-            });
+/// Classifies a failed refresh. `spent`: whether the provider may have executed the request.
+fn refresh_error(error: TokenError, spent: bool, settings: &ProviderSettings) -> RefreshError {
+    if let RequestTokenError::ServerResponse(response) = &error {
+        match response.error() {
+            BasicErrorResponseType::InvalidGrant => return RefreshError::InvalidGrant,
+            BasicErrorResponseType::Extension(code) if DENIALS.contains(&code.as_str()) => {
+                return RefreshError::Denied(format!("token endpoint: {code}"));
+            }
+            _ => {}
         }
-        Err(error) => return Err(unknown(error.to_string())),
-    };
-    let token = |name| code_exchange::token(&document, name);
-    Ok(RefreshResponse {
-        access_token: token("access_token")
-            .ok_or_else(|| unknown("token endpoint: no access_token".to_owned()))?,
-        id_token: token("id_token"),
-        refresh_token: token("refresh_token"),
-    })
+    }
+    let reason = oauth_client::identity_error(error, settings).to_string();
+    if spent { RefreshError::AnswerLost(reason) } else { RefreshError::Unknown(reason) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets::Backends;
+    use crate::outbound::OutboundResponse;
 
-    fn read_json(status: u16, body: &str) -> Result<RefreshResponse, RefreshError> {
-        let answer = OutboundResponse {
+    fn read_json(status: u16, body: &str) -> Result<UnverifiedTokens, RefreshError> {
+        let answer = Ok(OutboundResponse {
             status,
             content_type: Some("application/json".to_owned()),
             headers: reqwest::header::HeaderMap::new(),
             body: body.as_bytes().to_vec(),
-        };
-        read(&answer, &Backends::built_in().parse("env:SECRET").expect("a reference"))
+        });
+        let spent = oauth_client::may_have_run(&answer);
+        let answer = answer.unwrap_or_else(|_| unreachable!("made above"));
+        oauth_client::parse(&answer)
+            .map_err(|error| refresh_error(error, spent, &ProviderSettings::unreachable()))
     }
 
     #[test]
     fn refresh_response_needs_only_an_access_token() {
         let response = read_json(200, r#"{"access_token":"a","token_type":"bearer"}"#);
-        assert!(matches!(response, Ok(RefreshResponse { id_token: None, refresh_token: None, .. })));
+        assert!(matches!(response, Ok(UnverifiedTokens { id_token: None, refresh_token: None, .. })));
     }
 
     #[test]

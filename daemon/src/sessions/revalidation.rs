@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::{Sessions, add};
 use crate::identity::{
-    ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshResponse,
-    RefreshedClaims, Sources,
+    ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshedClaims, Sources,
+    UnverifiedTokens,
 };
 use crate::store::{
     EndReason, LeaseRequest, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession,
@@ -183,7 +183,7 @@ impl Sessions {
         stored: StoredSession,
         provider: &Provider,
         mut grant: RefreshGrant,
-        response: &RefreshResponse,
+        response: &UnverifiedTokens,
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
