@@ -31,6 +31,7 @@ mod secret_kinds;
 mod services;
 mod session_listing;
 mod sessions;
+mod site;
 mod structure;
 mod transcripts;
 mod web_pages;

@@ -65,3 +65,4 @@ pub mod tmux;
 pub mod unreliable;
 pub mod view;
 pub mod wait;
+pub mod website;
