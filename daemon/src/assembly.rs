@@ -1,4 +1,4 @@
-//! Builds a daemon from its configuration. The only module that knows all rooms.
+//! Builds a daemon from its configuration. The only module that uses all others.
 
 mod advice;
 mod data_directory;

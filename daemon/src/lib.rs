@@ -1,6 +1,6 @@
 //! `infrad`: signs users in with an OpenID provider, stores their sessions and validates tokens for services.
 //!
-//! Rooms call only rooms in lower rows. From the top: `arguments` · `commands` · `assembly` · `failure` · `config`
+//! Modules use only modules in lower rows. From the top: `arguments` · `commands` · `assembly` · `failure` · `config`
 //! `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` · `listener` `services` · `sessions` ·
 //! `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `fair_queue`.
 //! `tests/daemon/structure.rs` enforces this.

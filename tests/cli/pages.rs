@@ -200,12 +200,12 @@ fn quoted_messages_on_troubleshooting_page_exist() {
 
 #[test]
 fn files_named_on_pages_exist() {
-    const ROOMS: [&str; 6] = ["cli/", "daemon/", "shared/", "tests/", "deploy/", "docs/"];
+    const FOLDERS: [&str; 6] = ["cli/", "daemon/", "shared/", "tests/", "deploy/", "docs/"];
     let mut named = 0;
     for page in pages() {
         for code in page.inline_code() {
             let path = code.split(':').next().unwrap_or_default();
-            let is_path = ROOMS.iter().any(|room| path.starts_with(room)) && !path.contains([' ', '*']);
+            let is_path = FOLDERS.iter().any(|folder| path.starts_with(folder)) && !path.contains([' ', '*']);
             if is_path && !path.contains("NAME") {
                 assert!(repository().join(path).exists(), "{}: `{code}`", page.path);
                 named += 1;

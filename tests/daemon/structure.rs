@@ -1,10 +1,10 @@
-//! Keeps the shape of the code: rooms call only rooms below them, a room is a door file and a folder, a file tells one
-//! story.
+//! Keeps the shape of the code: modules use only modules of lower layers, a module is a file and a folder, and a file
+//! has one purpose.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms of the daemon, top to bottom. A room may use rooms of lower rows, but none of its own row or above.
+/// The modules of the daemon, top to bottom. A module may use modules of lower rows, but none of its own row or above.
 const DAEMON: &[&[&str]] = &[
     &["lib", "main"],
     &["commands"],
@@ -25,7 +25,7 @@ const DAEMON: &[&[&str]] = &[
     &["addresses", "platform", "fair_queue"],
 ];
 
-/// The rooms of the CLI, in the same order.
+/// The modules of the CLI, in the same order.
 const CLI: &[&[&str]] = &[
     &["lib", "main"],
     &["commands"],
@@ -42,7 +42,7 @@ const CLI: &[&[&str]] = &[
 const LONGEST_FILE: usize = 400;
 
 #[test]
-fn rooms_use_only_rooms_below_them() {
+fn modules_use_only_lower_layers() {
     for (package, ranks) in [("daemon/src", DAEMON), ("cli/src", CLI)] {
         let files = rust_files(package);
         assert!(files.len() > 10, "the files of {package} are not where they were");
@@ -53,7 +53,7 @@ fn rooms_use_only_rooms_below_them() {
 }
 
 #[test]
-fn rooms_are_doors_and_folders_and_files_tell_one_story() {
+fn modules_are_files_with_folders_and_have_one_purpose() {
     for package in ["daemon/src", "cli/src", "shared/src"] {
         let files = rust_files(package);
         assert!(!files.is_empty(), "{package} has no files");
@@ -73,7 +73,7 @@ fn every_test_file_is_part_of_its_program() {
             .iter()
             .map(|(path, _)| path.as_path())
             .filter(|path| *path != Path::new("main.rs"))
-            .filter(|path| !main.contains(&format!("\nmod {};", room(path))))
+            .filter(|path| !main.contains(&format!("\nmod {};", module(path))))
             .collect();
         assert!(files.len() > 5 && forgotten.is_empty(), "{folder}: {forgotten:?}");
     }
@@ -97,7 +97,7 @@ fn rooms_measure_time_with_the_clock_of_tokio() {
 }
 
 #[test]
-fn rank_check_finds_use_of_room_above_or_beside() {
+fn rank_check_finds_use_of_module_above_or_beside() {
     for (path, text) in [
         ("store/sessions.rs", "use crate::sessions::Sessions;"),
         ("store.rs", "fn f() { crate::api::router(); }"),
@@ -113,7 +113,7 @@ fn rank_check_finds_use_of_room_above_or_beside() {
 }
 
 #[test]
-fn rank_check_allows_use_of_room_below_or_own_room() {
+fn rank_check_allows_use_of_module_below_or_own_module() {
     for (path, text) in [
         ("api/logins.rs", "use crate::sessions::{LoginRefusal, Sessions};\nuse super::problem::Problem;"),
         ("commands/serve.rs", "use crate::assembly::Daemon;\nuse crate::commands::Context;"),
@@ -133,7 +133,7 @@ fn rank_check_allows_use_of_room_below_or_own_room() {
 fn shape_check_finds_violations() {
     let long = format!("//! Long.\n{}", "\n".repeat(LONGEST_FILE));
     for (path, text) in [
-        ("store/mod.rs", "//! A door in the wrong place."),
+        ("store/mod.rs", "//! A file with the wrong name."),
         ("store.rs", "use std::fs;"),
         ("store.rs", "//! The store.\npub mod encryption;"),
         ("store.rs", "//! The store.\n    pub(crate) mod encryption;"),
@@ -148,36 +148,36 @@ fn shape_check_finds_violations() {
 /// Returns the violations of the ranks in the file at `path`, relative to the package's `src`.
 fn rank_faults(ranks: &[&[&str]], path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
-    let room = room(path);
+    let module = module(path);
     if path.ends_with("tests.rs") {
         return Vec::new();
     }
-    let Some(own) = rank(ranks, &room) else {
+    let Some(own) = rank(ranks, &module) else {
         return vec![format!(
-            "{shown}: the room `{room}` has no rank: give it one in tests/daemon/structure.rs"
+            "{shown}: the module `{module}` has no rank: give it one in tests/daemon/structure.rs"
         )];
     };
     let code = code(text);
     let depth = path.components().count();
     let mut faults = Vec::new();
-    for used in rooms_used(&code) {
-        let allowed = used == room || own == 0 || rank(ranks, &used).is_none_or(|used| own < used);
+    for used in modules_used(&code) {
+        let allowed = used == module || own == 0 || rank(ranks, &used).is_none_or(|used| own < used);
         if !allowed {
-            faults.push(format!("{shown}: `{room}` uses `{used}`, which is not below it"));
+            faults.push(format!("{shown}: `{module}` uses `{used}`, which is not below it"));
         }
     }
     // In `keys.rs` one `super` is the crate, in `keys/native.rs` two are. This would bypass the check of `crate::`
     // paths.
     if own > 0 && code.contains(&"super::".repeat(depth)) {
-        faults.push(format!("{shown}: leaves its room by `super`: write `crate::ROOM`"));
+        faults.push(format!("{shown}: leaves its module by `super`: write `crate::MODULE`"));
     }
     faults
 }
 
-/// Returns the violations of the room's shape in the file at `path`.
+/// Returns the violations of the module's shape in the file at `path`.
 fn shape_faults(path: &Path, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    // Only fuzzing programs see the door of `fuzzing` as public.
+    // Only fuzzing programs see the file of `fuzzing` as public.
     let is_public_module = |line: &str| {
         let line = line.trim_start();
         line.starts_with("pub")
@@ -185,13 +185,13 @@ fn shape_faults(path: &Path, text: &str) -> Vec<String> {
             && line.split_once(" mod ").is_some_and(|(visibility, _)| !visibility.contains(' '))
     };
     if path.ends_with("mod.rs") {
-        faults.push("name the door file after its room, not `mod.rs`".to_owned());
+        faults.push("name the file after its module, not `mod.rs`".to_owned());
     }
     if !text.starts_with("//!") {
         faults.push("the first line says what the file is for: `//! …`".to_owned());
     }
     if path != Path::new("lib.rs") && text.lines().any(is_public_module) {
-        faults.push("only the door of a room is visible outside: no public `mod` in it".to_owned());
+        faults.push("submodules are private: export their items instead".to_owned());
     }
     let lines = text.lines().count();
     if lines > LONGEST_FILE && !path.ends_with("tests.rs") {
@@ -200,13 +200,13 @@ fn shape_faults(path: &Path, text: &str) -> Vec<String> {
     faults.into_iter().map(|fault| format!("{}: {fault}", path.display())).collect()
 }
 
-fn room(path: &Path) -> String {
+fn module(path: &Path) -> String {
     let first = path.components().next().map(|first| PathBuf::from(first.as_os_str())).unwrap_or_default();
     first.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn rank(ranks: &[&[&str]], room: &str) -> Option<usize> {
-    ranks.iter().position(|row| row.contains(&room))
+fn rank(ranks: &[&[&str]], module: &str) -> Option<usize> {
+    ranks.iter().position(|row| row.contains(&module))
 }
 
 /// Returns the text without comment lines and without the tests at its end.
@@ -216,8 +216,8 @@ fn code(text: &str) -> String {
 }
 
 /// Returns the names that follow `crate::`, alone or in braces.
-fn rooms_used(code: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+fn modules_used(code: &str) -> Vec<String> {
+    let mut modules = Vec::new();
     for (index, found) in code.match_indices("crate::") {
         let before = code[..index].chars().next_back();
         if before.is_some_and(|character| character.is_alphanumeric() || character == '_') {
@@ -225,13 +225,13 @@ fn rooms_used(code: &str) -> Vec<String> {
         }
         let rest = &code[index + found.len()..];
         match rest.strip_prefix('{') {
-            Some(group) => rooms.extend(first_names(group)),
-            None => rooms.push(name(rest)),
+            Some(group) => modules.extend(first_names(group)),
+            None => modules.push(name(rest)),
         }
     }
-    rooms.sort();
-    rooms.dedup();
-    rooms
+    modules.sort();
+    modules.dedup();
+    modules
 }
 
 /// Returns the first name of each path in `a, b::{c, d}}…`, up to the brace that closes the group.

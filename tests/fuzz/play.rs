@@ -1,4 +1,4 @@
-//! Feeds inputs to the target named by `INFRA_FUZZ_TARGET`. Each target is defined in the room that it tests.
+//! Feeds inputs to the target named by `INFRA_FUZZ_TARGET`. Each target is defined in the module that it tests.
 
 #![no_main]
 
