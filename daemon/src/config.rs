@@ -1,4 +1,4 @@
-//! The configuration file, read strictly into the rooms' own types.
+//! Reads the configuration file strictly into the types of the other modules.
 
 mod admins;
 mod allow;
@@ -54,58 +54,58 @@ pub use sections::Sections;
 use directories::Directories;
 use error::FaultAt;
 
-/// A configuration in which everything that can be checked without a network has been checked.
+/// A configuration that passed every check that needs no network.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
-    /// What users type. Empty: the host's name, `localhost` and the listening address, once it is known.
+    /// Addresses that users type. If empty: the host name, `localhost` and the listening address.
     pub public_urls: Vec<Origin>,
     pub data_dir: PathBuf,
     pub https: HttpsSettings,
     pub providers: Vec<ProviderSettings>,
-    /// The first wraps, the others may still unwrap. Never empty.
+    /// The first wraps the data key; the others only unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
-    /// Where it is written down how new the data is, so that a rolled-back store is noticed.
+    /// The file of the rollback guard.
     pub rollback_guard_file: Option<PathBuf>,
     pub backends: Backends,
-    /// Where metrics and health are asked for, in the clear.
+    /// Address of metrics and health checks, without TLS.
     pub metrics: Option<SocketAddr>,
     pub sessions: SessionLimits,
     pub limits: Limits,
-    /// Who stands before the daemon, and may say where callers are.
+    /// Proxies that may name client addresses.
     pub proxies: Proxies,
-    /// Who may see and end the sessions of others.
+    /// Administrators, who list and revoke sessions of other users.
     pub admins: Admins,
-    /// Who asks whose token they were shown.
+    /// Services that validate tokens.
     pub services: Vec<ServiceSettings>,
-    /// Where the audit log goes; `None` where there is none.
+    /// Destination of the audit log, if there is one.
     pub audit: Option<AuditSettings>,
     pub log: LogSettings,
-    /// What is allowed and yet unwise, for the operator's eyes.
+    /// Warnings about valid but insecure settings.
     pub warnings: Vec<String>,
-    /// The SHA-256 of the file; `None` where a secret stands in it.
+    /// SHA-256 of the file. `None` if the file contains a secret.
     pub digest: Option<String>,
-    /// Its sections, to be compared with those of another reading.
+    /// Digests of the sections, for comparison after a reload.
     pub sections: Sections,
 }
 
-/// How the daemon serves HTTPS; by default with TLS 1.3 and a certification authority of its own.
+/// HTTPS settings. By default TLS 1.3 and a certificate from the daemon's own CA.
 #[derive(Debug, Clone, Default)]
 pub struct HttpsSettings {
     pub minimum_version: MinimumVersion,
-    /// What it serves with beside the leaf of its own authority.
+    /// Source of certificates in addition to the daemon's own CA.
     pub source: OtherSource,
-    /// Where plain HTTP is answered with the way to HTTPS.
+    /// Address that redirects plain HTTP to HTTPS.
     pub redirect_http: Option<SocketAddr>,
 }
 
 impl Config {
-    /// Has `domains` served with certificates by ACME too, and reached under them: `--domain` of the command line.
+    /// Adds the names of `--domain`: obtains ACME certificates for them, and adds them to the public URLs.
     pub fn add_domains(&mut self, domains: &[String]) -> Result<(), DomainError> {
         domains.iter().try_for_each(|domain| https::add_domain(self, domain))
     }
 
-    /// Reads the file, and the certificates that it names; no secret and no network.
+    /// Reads the file and the CA certificates that it names. Reads no secret and uses no network.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = file::read(path)?;
         let config = Self::parse(&text, &Directories::for_configuration(path));

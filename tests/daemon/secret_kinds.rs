@@ -66,7 +66,7 @@ fn assert_logs(daemon: &Daemon, words: &[&str]) {
 fn login_works_with_secret_in_configuration() {
     let provider = Provider::start();
     let daemon = sign_in(&format!("plaintext:{CLIENT_SECRET}"), &provider, "", |_| {});
-    daemon.wait_for_log("stands in the configuration itself");
+    daemon.wait_for_log("the configuration contains ");
 }
 
 #[test]

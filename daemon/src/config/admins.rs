@@ -1,4 +1,4 @@
-//! `admins`: who may see and end the sessions of others.
+//! `admins`: administrators, who list and revoke sessions of other users.
 
 use super::error::FaultAt;
 use super::section::Field;
@@ -30,7 +30,7 @@ fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsO
         return Err(field.wrong(expected));
     }
     if groups.is_empty() && emails.is_empty() {
-        return Err(item.wrong("at least one of `groups` and `emails`: empty lists name nobody"));
+        return Err(item.wrong("at least one of `groups` and `emails`: empty lists match no user"));
     }
     Ok(AdminsOfProvider { provider: name, groups, emails })
 }

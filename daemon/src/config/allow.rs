@@ -1,11 +1,11 @@
-//! `allow`: who is admitted, by group and by e-mail.
+//! `allow`: admitted users, by group and by email.
 
 use crate::identity::{Allow, Email, is_domain};
 
 use super::error::FaultAt;
 use super::section::{Field, Section};
 
-/// Whether the field is the word `everyone`; another word is wrong.
+/// Whether the field is `everyone`. Other text is an error.
 pub(super) fn is_everyone(field: &Field<'_>, expected: &str) -> Result<bool, FaultAt> {
     if !field.is_text() {
         return Ok(false);
@@ -13,7 +13,7 @@ pub(super) fn is_everyone(field: &Field<'_>, expected: &str) -> Result<bool, Fau
     field.parsed(expected, |text| (text == "everyone").then_some(true))
 }
 
-/// The lists `groups`, `emailDomains` and `emails` of a section; `None` where all are empty.
+/// Reads `groups`, `emailDomains` and `emails` of a section. `None` if all are empty.
 pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
     let list = |key, expected: &str, is_good: fn(&str) -> bool| {
         let Some(field) = section.find(key) else { return Ok(Vec::new()) };
@@ -31,7 +31,7 @@ pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
     Ok((!is_empty).then_some(Allow::Listed { groups, email_domains, emails }))
 }
 
-/// One address of one person: no pattern, and nothing around it.
+/// Whether the text is one email address, without patterns.
 pub(super) fn is_email(text: &str) -> bool {
     !text.contains('*') && Email::parse(text).is_some()
 }

@@ -1,4 +1,4 @@
-//! `audit`: where the audit log goes.
+//! `audit`: destination and size of the audit log.
 
 use crate::audit::AuditSettings;
 

@@ -1,4 +1,4 @@
-//! `secrets`: backends under names of one's own.
+//! `secrets`: backends that the operator declares, by name.
 
 use infra_shared::names::is_name;
 
@@ -9,7 +9,7 @@ use super::remote;
 use super::section::{Field, Section, words};
 use super::settings::absolute_path;
 
-/// The built-in kinds, which are backends by these names too.
+/// Kinds that are also built-in backends of the same name.
 pub(super) const BUILT_IN: [&str; 4] = ["env", "file", "plaintext", "kubernetes"];
 const KINDS: [&str; 7] = ["env", "file", "plaintext", "kubernetes", "vault", "awssecretsmanager", "awsssm"];
 
@@ -24,14 +24,14 @@ pub(super) fn read(field: &Field<'_>) -> Result<Vec<Declared>, FaultAt> {
         let name =
             name_field.parsed("a name of lower-case letters, digits and dashes, such as `encoded`", name)?;
         if BUILT_IN.contains(&name.as_str()) || backends.iter().any(|(other, _)| *other == name) {
-            return Err(name_field.wrong("a name that no other backend has, built-in ones included"));
+            return Err(name_field.wrong("a name that no other backend has, including the built-in ones"));
         }
         backends.push((name, settings(&section)?));
     }
     Ok(backends)
 }
 
-/// A name for people and references: lower-case letters, digits, dashes.
+/// Parses a name: lower-case letters, digits, dashes.
 pub(super) fn name(text: &str) -> Option<String> {
     is_name(text).then(|| text.to_owned())
 }

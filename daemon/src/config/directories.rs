@@ -1,9 +1,8 @@
-//! Where data and root key are kept when the configuration does not say: never in one place.
+//! Default paths of the data and the root key, never in the same directory.
 //!
-//! A daemon of the system (root) keeps them in `/var/lib/infrad` and `/etc/infra/root.key`; a user's own in the
-//! platform's directories for data and for configuration, as `directories` knows them. A service that is handed its root
-//! key uses that one (`LoadCredential=root.key:…`). A command that reads the configuration of a unit has the unit's places,
-//! whichever user types it.
+//! For root: `/var/lib/infrad` and `/etc/infra/root.key`. For other users: the platform's data and configuration
+//! directories (crate `directories`). If systemd passes the root key as a credential (`LoadCredential=root.key:…`), that
+//! is the default. A command that reads a unit's configuration uses the unit's defaults, as any user.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +10,10 @@ use ::directories::ProjectDirs;
 
 use crate::platform::{self, Account, UNIT, Unit};
 
-/// The name of the credential that is the root key if the configuration names none.
+/// Name of the credential that is the default root key.
 const ROOT_KEY: &str = "root.key";
 
-/// The defaults; `None` where there is no home directory to derive them from.
+/// The defaults. `None` without a home directory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directories {
     pub(super) data: Option<PathBuf>,
@@ -22,7 +21,7 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    /// The defaults for the configuration at `path`: those of the unit that reads it, or of this process.
+    /// Defaults for the configuration at `path`: those of the unit that uses it, else of this process.
     pub(super) fn for_configuration(path: &Path) -> Self {
         let unit = Unit::find().filter(|unit| unit.configuration() == path);
         let directories = match unit {
@@ -32,7 +31,7 @@ impl Directories {
         Self { root_key: handed_root_key().or(directories.root_key), ..directories }
     }
 
-    /// What the daemon of `unit` finds as its defaults.
+    /// Defaults of the daemon that runs as `unit`.
     fn of_unit(unit: &Unit, account: Option<&Account>) -> Self {
         let is_handed = unit.credentials().iter().any(|(name, _)| *name == ROOT_KEY);
         let handed = is_handed.then(|| Path::new("/run/credentials").join(UNIT).join(ROOT_KEY));
@@ -55,7 +54,7 @@ impl Directories {
         if is_root() {
             return Self::of_system();
         }
-        // macOS has one directory for both, hence a folder in it for each.
+        // On macOS both directories are the same, so each gets a subdirectory.
         let directories = ProjectDirs::from("", "", "infrad");
         Self {
             data: directories.as_ref().map(|directories| directories.data_local_dir().join("data")),
@@ -66,7 +65,7 @@ impl Directories {
     }
 }
 
-/// The credential `root.key`, if the service manager hands one over (systemd.exec(5), `LoadCredential=`).
+/// Path of the credential `root.key`, if systemd passes it (systemd.exec(5), `LoadCredential=`).
 fn handed_root_key() -> Option<PathBuf> {
     Some(platform::credentials_directory()?.join(ROOT_KEY)).filter(|path| path.exists())
 }

@@ -1,10 +1,10 @@
-//! Spans of time as people write them: `12h`, `30m`, `90s`, `1h30m`.
+//! Parses durations: `12h`, `30m`, `90s`, `1h30m`.
 
 use jiff::SignedDuration;
 
 const UNITS: [(char, i64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Whole numbers, each with a unit, the larger units first; `None` for anything else.
+/// Parses whole numbers with units, larger units first.
 pub fn parse(text: &str) -> Option<SignedDuration> {
     let mut units = UNITS.iter();
     let mut seconds: i64 = 0;
@@ -13,7 +13,7 @@ pub fn parse(text: &str) -> Option<SignedDuration> {
         let end = rest.find(|character: char| !character.is_ascii_digit())?;
         let (number, tail) = rest.split_at(end);
         let unit = tail.chars().next()?;
-        // Taking units from one iterator refuses a second `h`, and an `h` after an `m`.
+        // One iterator over the units rejects a second `h`, and an `h` after an `m`.
         let (_, factor) = units.find(|(letter, _)| *letter == unit)?;
         seconds = seconds.checked_add(number.parse::<i64>().ok()?.checked_mul(*factor)?)?;
         rest = tail.strip_prefix(unit)?;
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_of_time_are_read() {
+    fn durations_are_parsed() {
         for (text, seconds) in
             [("12h", 43_200), ("30m", 1_800), ("90s", 90), ("1h30m", 5_400), ("1d", 86_400)]
         {
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_duration_is_rejected() {
         for text in
             ["", "12", "h", "12 h", "-1h", "1.5h", "30m1h", "1h1h", "1y", "9223372036854775807d", "１h", "1H"]
         {

@@ -1,6 +1,6 @@
-//! What is wrong with a configuration file, and what to do about it.
+//! Errors in a configuration file, with hints.
 //!
-//! No message repeats a value: the value itself, or one that slipped into its place, may be a secret.
+//! Messages never contain a value from the file: it may be a secret, even in the wrong place.
 
 use std::fmt;
 use std::io;
@@ -10,14 +10,14 @@ use crate::secrets::ReferenceError;
 
 use super::tree::Place;
 
-/// Why there is no configuration.
+/// Why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{path} cannot be read: {source}; name the file with `--config FILE`")]
+    #[error("cannot read {path}: {source}; name the file with `--config FILE`")]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path} is larger than {limit} bytes: is it the configuration?")]
+    #[error("{path} is larger than {limit} bytes, so it is not a configuration")]
     TooLarge { path: PathBuf, limit: u64 },
-    #[error("{path} is not text in UTF-8")]
+    #[error("{path} is not UTF-8 text")]
     NotText { path: PathBuf },
     #[error("{path} is empty; this is enough to start with:\n\n{example}")]
     Empty { path: PathBuf, example: &'static str },
@@ -25,18 +25,18 @@ pub enum ConfigError {
     Faulty { path: PathBuf, line: u64, column: u64, fault: Box<Fault> },
 }
 
-/// The rule that a place in the file breaks.
+/// An error at a position in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(
-        "this is not YAML: look for a bracket or quote left open, or indentation that differs, here or just above"
+        "this is not YAML: look for a bracket or quote left open, or indentation that differs, here or in the line above"
     )]
     NotYaml,
-    #[error("a tab indents this line, and YAML allows spaces only: replace the tab with spaces")]
+    #[error("a tab indents this line, but YAML allows only spaces: replace the tab")]
     Tab,
-    #[error("this key is here for the second time; remove one of the two")]
+    #[error("this key is given twice: remove one")]
     DuplicateKey,
-    #[error("a second document starts here; the configuration is one document: remove the `---`")]
+    #[error("a second document starts here, but the configuration is one document: remove the `---`")]
     SeveralDocuments,
     #[error("unknown key {key}{}; {}", In(.section), advice(.nearest.as_deref(), .known))]
     UnknownKey { key: String, section: String, nearest: Option<String>, known: String },
@@ -45,24 +45,24 @@ pub enum Fault {
     #[error("`{key}` must be {expected}")]
     Unacceptable { key: String, expected: String },
     #[error(
-        "`{backend}:` is no backend yet: declare it, for example with `secrets: [{{name: {backend}, kind: {}, config: \
+        "`{backend}:` is not declared: declare it, for example with `secrets: [{{name: {backend}, kind: {}, config: \
          {{…}}}}]`", kind_of(.backend)
     )]
     Undeclared { backend: String },
     #[error("`{key}`: {error}")]
     Reference { key: String, error: ReferenceError },
-    #[error("`{key}`: {path} cannot be used: {cause}")]
+    #[error("`{key}`: cannot use {path}: {cause}")]
     File { key: String, path: PathBuf, cause: String },
 }
 
-/// A fault and its place, until the file's name is added.
+/// An error and its position, without the file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FaultAt {
     pub(super) place: Place,
     pub(super) fault: Fault,
 }
 
-/// ` in X`, or nothing at the top of the file.
+/// ` in SECTION`, or empty at the top of the file.
 struct In<'a>(&'a str);
 
 impl fmt::Display for In<'_> {
@@ -78,7 +78,7 @@ fn advice(nearest: Option<&str>, known: &str) -> String {
     }
 }
 
-/// The kind that a backend of this name usually has.
+/// Usual kind of a backend of this name.
 fn kind_of(name: &str) -> &str {
     if name == "awssm" { "awssecretsmanager" } else { name }
 }

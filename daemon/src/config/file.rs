@@ -1,4 +1,4 @@
-//! The configuration file's text: bounded, and not empty.
+//! Reads the text of the configuration file, with a size limit.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 
-/// No configuration is larger; a device or a log that was named by mistake is.
+/// Larger than any configuration. Stops a device or a log that was named by mistake.
 const LIMIT: u64 = 1024 * 1024;
 
 const EXAMPLE: &str = "\
@@ -21,7 +21,7 @@ providers:
     clientSecret: env:OKTA_CLIENT_SECRET
 ";
 
-/// Reads the text, which may hold `plaintext:` secrets and is wiped from memory after use.
+/// Reads the text. It may contain `plaintext:` secrets, so it is zeroized after use.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let bytes = read_bounded(path, LIMIT).map_err(|error| match error.kind() {
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Reads at most `limit` bytes; more is an error, not a part.
+/// Reads the whole file. Fails if it has more than `limit` bytes.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     let read = File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read() {
+    fn file_is_read() {
         assert_eq!(read_bytes(b"version: 1\n").expect("text"), "version: 1\n");
     }
 
     #[test]
-    fn an_empty_file_is_answered_with_an_example() {
+    fn empty_file_error_contains_an_example() {
         for text in ["", "\n \n", "# only a comment\n---\n"] {
             let error = read_bytes(text.as_bytes()).expect_err("an empty file");
             assert!(error.to_string().contains("clientSecret: env:OKTA_CLIENT_SECRET"), "{text:?}: {error}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_huge_or_binary_file_is_refused() {
+    fn missing_huge_or_binary_file_is_rejected() {
         let missing = read(Path::new("/nonexistent/infrad.yaml")).expect_err("no file");
         assert!(matches!(missing, ConfigError::Unreadable { .. }));
         assert!(missing.to_string().contains("/nonexistent/infrad.yaml"));
@@ -86,7 +86,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn an_endless_file_ends_the_reading() {
+    fn endless_file_is_rejected() {
         assert!(matches!(read(Path::new("/dev/zero")), Err(ConfigError::TooLarge { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator writes, for `tests/fuzz`: the configuration and references to secrets.
+//! Fuzz targets for operators' input: configurations and secret references.
 
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -8,14 +8,14 @@ use super::Config;
 use super::directories::Directories;
 use crate::secrets::Backends;
 
-/// Its name, and what is done with an input.
+/// Name and function of a target.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this room.
+/// Fuzz targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
 
-/// A text with this word in it is a secret: no error shows it.
+/// Marks a secret. No error may contain it.
 const CANARY: &str = "canary";
 
 fn configuration(input: &[u8]) {
@@ -48,12 +48,12 @@ fn secret_reference(input: &[u8]) {
             assert!(reference.backend() != "plaintext" || !shown.contains(CANARY), "a secret shows: {shown}");
         }
         Err(error) => {
-            assert!(!error.to_string().contains(CANARY), "what is no reference may be a secret: {error}");
+            assert!(!error.to_string().contains(CANARY), "the error shows a possible secret: {error}");
         }
     }
 }
 
-/// Addresses and fingerprints have one form, whatever they were typed as.
+/// Checks that addresses and fingerprints have one canonical form.
 fn addresses(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Ok(origin) = text.parse::<Origin>() {

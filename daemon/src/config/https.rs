@@ -1,4 +1,4 @@
-//! `tls`: which certificate the daemon serves with, and how.
+//! `tls`: certificate sources and TLS settings.
 
 use std::net::SocketAddr;
 
@@ -14,9 +14,9 @@ use super::settings::absolute_path;
 use super::{Config, HttpsSettings, remote};
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// Let's Encrypt takes as many names in one certificate.
+/// Let's Encrypt's limit for one certificate.
 const MOST_DOMAINS: usize = 100;
-/// RFC 8737 §3: where the authority connects to.
+/// RFC 8737 §3: port that the ACME server connects to.
 const VALIDATION_PORT: u16 = 443;
 
 pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<HttpsSettings, FaultAt> {
@@ -35,12 +35,12 @@ pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<
     })
 }
 
-/// Why there can be no certificate by ACME for a name of the command line.
+/// Why `--domain` is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DomainError {
-    #[error("`--domain {0}`: it is not a DNS name without `*`, such as `infra.example.com`")]
+    #[error("`--domain {0}` is not a DNS name without `*`, such as `infra.example.com`")]
     NoName(String),
-    #[error("`--domain {0}`: the configuration has `tls.files`, and there is one source of certificates")]
+    #[error("`--domain {0}` conflicts with `tls.files`: use one source of certificates")]
     Files(String),
     #[error("`--domain {0}`: a certificate has at most {MOST_DOMAINS} names")]
     TooMany(String),
@@ -61,7 +61,7 @@ pub(super) fn add_domain(config: &mut Config, text: &str) -> Result<(), DomainEr
     }
     config.https.source = OtherSource::Acme(acme);
     let is_reached = config.public_urls.iter().any(|origin| origin.host() == domain);
-    // Without public URLs, the domains are among those that are expected.
+    // Without public URLs, the domains are accepted anyway.
     if let Some(first) = config.public_urls.first().filter(|_| !is_reached) {
         let origin: Origin = domain.parse().expect("a domain is a host");
         let origin = origin.with_port(first.port());
@@ -115,7 +115,7 @@ fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, 
     Ok(settings)
 }
 
-/// Names that can be validated by tls-alpn-01, each of them the host of a public URL where those are written.
+/// Reads names for tls-alpn-01. If there are public URLs, each name must be the host of one.
 fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>, FaultAt> {
     const EXPECTED: &str =
         "a list of DNS names without `*` that lead to this daemon, such as `[infra.example.com]`";
@@ -127,21 +127,19 @@ fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>,
             return Err(item.wrong("another name than those before it"));
         }
         if !public_urls.is_empty() && !public_urls.iter().any(|origin| origin.host() == domain) {
-            return Err(
-                item.wrong("the host of one of `publicURLs`: logins under any other name are refused")
-            );
+            return Err(item.wrong("the host of one of `publicURLs`: logins at other names are rejected"));
         }
         domains.push(domain);
     }
     Ok(domains)
 }
 
-/// A DNS name with at least two labels, in lower case. RFC 8737 §3: no address; RFC 8555 §7.1.3: no wildcard here.
+/// Parses a DNS name of at least two labels into lower case. RFC 8737 §3: no IP address; tls-alpn-01 validates no wildcard.
 fn as_domain(text: &str) -> Option<String> {
     let name = text.trim_end_matches('.').to_ascii_lowercase();
     let is_name = rustls::pki_types::DnsName::try_from(name.as_str()).is_ok()
         && !name.contains('*')
-        // Some that have the form of one stand for no international name.
+        // Rejects invalid punycode.
         && name.parse::<Origin>().is_ok();
     let is_address =
         name.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
@@ -171,7 +169,7 @@ fn read_files(field: &Field<'_>) -> Result<CertificateFiles, FaultAt> {
 
 fn minimum_version(section: &Section<'_>) -> Result<MinimumVersion, FaultAt> {
     let Some(version) = section.find("minVersion") else { return Ok(MinimumVersion::Tls13) };
-    // YAML takes 1.3 without quotes for a number; its text is the same.
+    // Without quotes, YAML reads 1.3 as a number.
     let text = version.fraction().map(|number| number.to_string());
     match text.as_deref().map_or_else(|| version.text("`\"1.3\"` or `\"1.2\"`"), Ok)? {
         "1.3" => Ok(MinimumVersion::Tls13),
@@ -212,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn names_alone_are_enough_for_certificates_of_lets_encrypt() {
+    fn acme_needs_only_domains() {
         let config = parse("tls: {acme: {domains: [B.test, a.test]}}").expect("a good configuration");
         let acme = acme(&config);
         assert_eq!(acme.domains, ["b.test", "a.test"]);
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_acme_is_read() {
+    fn acme_keys_are_read() {
         let config = parse(
             "tls: {redirectHTTP: \"127.0.0.1:80\", acme: {domains: [a.test], directory: \"https://ca.test/dir\", contact: \
              [\"mailto:ops@a.test\"], externalAccountBinding: {keyID: kid-1, hmacKey: \"env:KEY\"}, selfCheck: false, \
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_named_by_their_whole_paths() {
+    fn certificate_files_need_absolute_paths() {
         let config = parse("tls: {files: {certificate: /a.crt, privateKey: /a.key}}").expect("good");
         let OtherSource::Files(files) = config.https.source else { panic!("files") };
         let (certificate, private_key) = (PathBuf::from("/a.crt"), PathBuf::from("/a.key"));
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_what_is_expected() {
+    fn invalid_tls_setting_names_expected_value() {
         for (section, expected) in [
             ("acme: {domains: [a.test]}, files: {certificate: /a, privateKey: /b}", "the only one of"),
             ("acme: {domains: []}", "a list of DNS names"),
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_of_the_command_line_is_served_and_reached() {
+    fn domain_option_adds_certificate_and_public_url() {
         let mut config = parse("").expect("a good configuration");
         config.add_domains(&["A.test.".to_owned(), "new.test".to_owned()]).expect("good names");
         assert_eq!(acme(&config).domains, ["a.test", "new.test"]);

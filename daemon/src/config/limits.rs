@@ -1,4 +1,4 @@
-//! `limits`: how much strangers, callers and providers may take; `trustedProxies`: whose word on addresses counts.
+//! `limits`, and `trustedProxies` with `proxyProtocol`.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -16,16 +16,16 @@ use super::duration;
 use super::error::FaultAt;
 use super::section::{Field, Section};
 
-/// Beyond body and exchange: for the store, and a machine that is busy.
+/// Time for a request in addition to its body and exchange: the store, and a busy machine.
 const REST_OF_A_REQUEST: Duration = Duration::from_secs(10);
 
-/// What of the limits an operator decides.
+/// Limits that the configuration can change.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub listener: ListenerLimits,
     pub api: ApiLimits,
     pub exchanges: ExchangeLimits,
-    /// Of each call to a provider.
+    /// Timeouts of each request to a provider.
     pub provider_calls: outbound::Limits,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
         timeout: time(&section, "exchangeTimeout", 1..=60, default.exchanges.timeout)?,
     };
     let bodies = BodyLimits {
-        // A login's last request needs some 8 kB.
+        // `POST /v1/logins/finish` needs about 8 kB.
         bytes: number(&section, "maxRequestBodyBytes", default.api.bodies.bytes)?,
         time: time(&section, "requestBodyTimeout", 1..=60, default.api.bodies.time)?,
     };
@@ -103,7 +103,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     })
 }
 
-/// `trustedProxies` and `proxyProtocol`.
+/// Reads `trustedProxies` and `proxyProtocol`.
 pub(super) fn proxies(top: &Section<'_>) -> Result<Proxies, FaultAt> {
     const EXPECTED: &str =
         "a list of up to 256 addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
@@ -126,7 +126,7 @@ pub(super) fn proxies(top: &Section<'_>) -> Result<Proxies, FaultAt> {
     Ok(Proxies { trusted, speak_proxy_protocol })
 }
 
-/// One item of a list of addresses and networks.
+/// Reads an item of a list of addresses and networks.
 pub(super) fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
     let expected = "an address such as `192.0.2.10`, or a network such as `192.0.2.0/24` whose bits after the prefix are 0";
     let network = item.parsed(expected, |text| {
@@ -134,15 +134,15 @@ pub(super) fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
         text.parse::<IpNet>().ok().or_else(address).filter(|network| network.trunc() == *network)
     })?;
     let is_everybody = network.prefix_len() < 8;
-    // An IPv4 address in an IPv6 one is always taken for the IPv4 address: such a network would match nobody.
+    // Client addresses are canonical, so a network of mapped IPv4 addresses would match none.
     let is_mapped = matches!(network, IpNet::V6(network) if network.addr().to_ipv4_mapped().is_some());
     if is_everybody {
-        return Err(
-            item.wrong("a network with a prefix of 8 bits or more: anybody in it could say to be anybody")
-        );
+        return Err(item.wrong(
+            "a network with a prefix of 8 bits or more, because every host in it may claim any address",
+        ));
     }
     if is_mapped {
-        return Err(item.wrong("an IPv4 address or network in its own form, such as `192.0.2.0/24`"));
+        return Err(item.wrong("an IPv4 address or network in IPv4 notation, such as `192.0.2.0/24`"));
     }
     Ok(network)
 }

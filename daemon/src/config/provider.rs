@@ -1,4 +1,4 @@
-//! `providers`: who vouches for users, and how the daemon proves itself there.
+//! `providers`: identity providers and the daemon's client there.
 
 use infra_shared::plain_url;
 
@@ -32,14 +32,14 @@ const ALGORITHMS: [(&str, SigningAlgorithm); 9] = [
 
 const MAX_AUDIENCE_BYTES: usize = 256;
 
-/// A provider whose reference to the client secret still has to be understood.
+/// A provider whose secret reference is not parsed yet.
 struct Draft<'a> {
     settings: Box<dyn FnOnce(Reference) -> ProviderSettings>,
     name: String,
     client_secret: Field<'a>,
 }
 
-/// The providers, and what references are read with from here on.
+/// Reads the providers. Returns them with the reader for secret references.
 pub(super) fn read_all(
     top: &Section<'_>,
     declared: Vec<Declared>,
@@ -59,7 +59,7 @@ pub(super) fn read_all(
     }
 
     let names = BackendNames::of(&declared);
-    // Every reference's form is checked before any backend is made.
+    // Check every reference before building a backend.
     drafts.iter().try_for_each(|draft| names.check(&draft.client_secret))?;
     let backends = Backends::with(declared).map_err(|error| {
         top.require("secrets", "secrets: []")
@@ -136,7 +136,7 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
     Ok(Draft { settings: Box::new(settings), name, client_secret })
 }
 
-/// OpenID Connect Discovery §3: an https URL without query or fragment; compared byte for byte, so kept as it is.
+/// OpenID Connect Discovery §3: an https URL without query or fragment. Compared byte for byte, so kept unchanged.
 fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
     let expected = "the provider's https address without `?` or `#`, written exactly as the provider writes it, \
                     such as `https://example.okta.com`";
@@ -147,7 +147,7 @@ fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
     })
 }
 
-/// Client IDs and the like: compared byte for byte with what the provider writes.
+/// Audiences are compared byte for byte.
 fn additional_audiences(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
     let expected = "a list of up to 32 audiences that are trusted besides `clientID`, exactly as the provider writes them, such as \
                     `[\"318490123456789012\"]`";
@@ -176,7 +176,7 @@ fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
     let items = field.list(expected)?;
     let mut ports: Vec<u16> = Vec::new();
     for item in items {
-        // Lower ones are for root alone on many machines.
+        // On many machines, only root can listen on lower ports.
         let port = item.whole("8301")?;
         let port = u16::try_from(port).map_err(|_| item.wrong(expected))?;
         if ports.contains(&port) {
@@ -188,7 +188,7 @@ fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
 }
 
 fn default_scopes(kind: ProviderKind) -> Vec<String> {
-    // `groups` is Okta's own; other providers may refuse a scope that they do not know.
+    // `groups` is specific to Okta; other providers may reject unknown scopes.
     let scopes: &[&str] = match kind {
         ProviderKind::Okta => &["openid", "email", "profile", "groups"],
         ProviderKind::Oidc => &["openid", "email", "profile"],
@@ -215,11 +215,12 @@ fn signing_algorithm(item: &Field<'_>) -> Result<SigningAlgorithm, FaultAt> {
     let expected = format!("one of {}", words(ALGORITHMS.iter().map(|(name, _)| *name)));
     match item.text(&expected)? {
         text if text.eq_ignore_ascii_case("none") => {
-            Err(item.wrong(format!("{expected}; with `none` anybody could write an ID token")))
+            Err(item.wrong(format!("{expected}; with `none`, an attacker could forge ID tokens")))
         }
-        "HS256" | "HS384" | "HS512" => Err(item.wrong(format!(
-            "{expected}; with an HMAC the client secret alone would be enough to write an ID token"
-        ))),
+        "HS256" | "HS384" | "HS512" => {
+            Err(item
+                .wrong(format!("{expected}; with an HMAC, the client secret is enough to forge ID tokens")))
+        }
         text => ALGORITHMS
             .iter()
             .find(|(name, _)| *name == text)
@@ -231,7 +232,7 @@ fn signing_algorithm(item: &Field<'_>) -> Result<SigningAlgorithm, FaultAt> {
 fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
     let field = match kind {
         ProviderKind::Okta => section.find("allow"),
-        // Anybody may have an account at a public provider: letting all of them in must be a decision.
+        // Anyone can have an account at a public provider, so `everyone` must be explicit.
         ProviderKind::Oidc => Some(section.require("allow", "allow: {emailDomains: [example.com]}")?),
     };
     let Some(field) = field else { return Ok(Allow::Everyone) };
@@ -239,5 +240,5 @@ fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
         return Ok(Allow::Everyone);
     }
     let listed = allow::listed(&field.section("allowedUsers")?)?;
-    listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists let nobody in")))
+    listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists admit no user")))
 }

@@ -1,4 +1,4 @@
-//! References to secrets: their form, and the errors that must not repeat what may be a secret without its `plaintext:`.
+//! Parses secret references. Errors never contain the text: it may be a secret without `plaintext:`.
 
 use crate::secrets::{BackendSettings, Backends, Reference, ReferenceError};
 
@@ -6,13 +6,13 @@ use super::backends::{BUILT_IN, Declared};
 use super::error::{Fault, FaultAt};
 use super::section::{Field, words};
 
-/// The names of the backends that references may begin with.
+/// Names of the backends that references may use.
 pub(super) struct BackendNames {
     known: Vec<String>,
     plaintext: Vec<String>,
 }
 
-/// Reads the references of a configuration, and keeps what is to be warned about.
+/// Parses the references of a configuration and collects warnings.
 pub(super) struct References {
     names: BackendNames,
     pub(super) backends: Backends,
@@ -24,7 +24,7 @@ impl References {
         Self { names, backends, warnings: Vec::new() }
     }
 
-    /// The reference to the secret `whose`, which is better written like `example` where it stands in the file itself.
+    /// Parses the reference to the secret `whose`. If the file contains the secret, warns and suggests `example`.
     pub(super) fn read(
         &mut self,
         field: &Field<'_>,
@@ -35,7 +35,7 @@ impl References {
         let reference = self.names.parse(field, &self.backends)?;
         if self.names.is_plaintext(&reference) {
             self.warnings.push(format!(
-                "{whose} stands in the configuration itself; keep it in a file or the environment instead: `{example}`"
+                "the configuration contains {whose}; use a file or the environment instead: `{example}`"
             ));
         }
         Ok(reference)
@@ -57,16 +57,16 @@ impl BackendNames {
         }
     }
 
-    /// Whether the secret stands in the configuration itself.
+    /// Whether the configuration contains the secret.
     pub(super) fn is_plaintext(&self, reference: &Reference) -> bool {
         self.plaintext.iter().any(|name| name == reference.backend())
     }
 
-    /// Checks that the text begins with a backend.
+    /// Checks that the text begins with the name of a backend.
     pub(super) fn check(&self, field: &Field<'_>) -> Result<(), FaultAt> {
         match field.text(&self.expected())?.split_once(':') {
             Some((backend, _)) if self.known.iter().any(|name| name == backend) => Ok(()),
-            // A kind that is a backend once it is declared: the field's own secrets never begin so.
+            // Kinds that need a declaration. A secret never begins like this.
             Some((backend @ ("vault" | "awssecretsmanager" | "awssm" | "awsssm"), _)) => {
                 Err(field.fault(Fault::Undeclared { backend: backend.to_owned() }))
             }
@@ -76,7 +76,7 @@ impl BackendNames {
 
     pub(super) fn parse(&self, field: &Field<'_>, backends: &Backends) -> Result<Reference, FaultAt> {
         backends.parse(field.text(&self.expected())?).map_err(|error| match error {
-            // What stands before the colon may be the beginning of a secret.
+            // The text before the colon may be part of a secret.
             ReferenceError::NoBackend | ReferenceError::UnknownBackend => field.wrong(self.expected()),
             error @ ReferenceError::Name(_) => {
                 field.fault(Fault::Reference { key: field.path().to_owned(), error })
@@ -86,8 +86,8 @@ impl BackendNames {
 
     fn expected(&self) -> String {
         format!(
-            "`BACKEND:NAME` with one of the backends {}, such as `env:OKTA_CLIENT_SECRET`; write `plaintext:…` if the \
-             secret itself is meant",
+            "`BACKEND:NAME` with one of the backends {}, such as `env:OKTA_CLIENT_SECRET`; write `plaintext:…` to use the \
+             text as the secret",
             words(self.known.iter().map(String::as_str))
         )
     }

@@ -1,4 +1,4 @@
-//! Where secrets and root keys are kept elsewhere: Vault, AWS, Kubernetes, and the credentials for them.
+//! Settings of Vault, AWS and Kubernetes, for secrets and root keys.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use super::settings::absolute_path;
 const LARGEST_CA_FILE: u64 = 1024 * 1024;
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-/// How to reach a Vault server, and as whom.
+/// Reads address and credentials of a Vault server.
 pub(super) fn vault(section: &Section<'_>) -> Result<VaultSettings, FaultAt> {
     let address = section.require("address", "address: https://vault.example.com:8200")?;
     let address = server_address(&address, "https://vault.example.com:8200")?;
@@ -67,7 +67,7 @@ fn vault_authentication(section: &Section<'_>) -> Result<VaultAuthentication, Fa
     }
 }
 
-/// The path at which something is mounted, without slashes around it.
+/// Reads a mount path and removes slashes at both ends.
 pub(super) fn mount_path(field: &Field<'_>, expected: &str) -> Result<String, FaultAt> {
     field.parsed(expected, |text| {
         let path = text.trim_matches('/');
@@ -76,7 +76,7 @@ pub(super) fn mount_path(field: &Field<'_>, expected: &str) -> Result<String, Fa
     })
 }
 
-/// How to reach AWS, and as whom.
+/// Reads endpoint and credentials of AWS.
 #[cfg(feature = "aws")]
 pub(super) fn aws(section: Option<&Section<'_>>) -> Result<AWSSettings, FaultAt> {
     let Some(section) = section else { return Ok(AWSSettings::default()) };
@@ -107,13 +107,13 @@ pub(super) fn aws(section: Option<&Section<'_>>) -> Result<AWSSettings, FaultAt>
     })
 }
 
-/// An API server other than that of the pod.
+/// Reads the settings of an API server. Defaults to the pod's.
 pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSettings, FaultAt> {
     let Some(section) = section else { return Ok(KubernetesSettings::default()) };
     let path = |key, example| section.find(key).map(|field| absolute_path(&field, example)).transpose();
     let namespace = section.find("namespace").map(|field| {
         field.parsed("the name of a namespace, such as `infra`", |text| {
-            // RFC 1123 §2.1, as Kubernetes has it for namespaces.
+            // RFC 1123 §2.1, as Kubernetes requires for namespaces.
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             ((1..=63).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
         })
@@ -128,14 +128,14 @@ pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSett
     })
 }
 
-/// One of the daemon's own credentials: a reference to a built-in backend, so that no backend waits for another.
+/// Parses a reference to a credential of the daemon. Only built-in backends, so that no backend depends on another.
 pub(super) fn credential(field: &Field<'_>) -> Result<Reference, FaultAt> {
     let names = BackendNames::of(&[]);
     names.check(field)?;
     names.parse(field, &Backends::built_in())
 }
 
-/// An https address, or http to this machine itself: an agent or a proxy on loopback speaks it.
+/// Reads an https address, or an http address on loopback for a local agent or proxy.
 fn server_address(field: &Field<'_>, example: &str) -> Result<Url, FaultAt> {
     let expected = format!(
         "an https address without user, `?` or `#`, such as `{example}` (`http` only to 127.0.0.1 or [::1])"
@@ -153,7 +153,7 @@ fn server_address(field: &Field<'_>, example: &str) -> Result<Url, FaultAt> {
     })
 }
 
-/// The certificates of a `caFile`.
+/// Reads the certificates of a `caFile`.
 pub(super) fn authorities(field: &Field<'_>) -> Result<Vec<CertificateDer<'static>>, FaultAt> {
     let path: PathBuf = absolute_path(field, "/etc/infra/ca.pem")?;
     let fault =

@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration: for editors and the chart, and the only list of each section's keys.
+//! JSON Schema of the configuration, for editors and the Helm chart. It is the only list of each section's keys.
 
 #[cfg(test)]
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use serde_json::{Map, Value};
 
-/// JSON Schema, draft 7. It may accept a value that the daemon refuses, and has every key that the daemon has.
+/// JSON Schema, draft 7. It has every key of the daemon. It may accept values that the daemon rejects.
 pub const SCHEMA: &str = include_str!("schema.json");
 
 static DEFINITIONS: LazyLock<Value> = LazyLock::new(|| {
@@ -16,12 +16,12 @@ static DEFINITIONS: LazyLock<Value> = LazyLock::new(|| {
     schema.get_mut("definitions").expect("the schema has definitions").take()
 });
 
-/// The keys of a section, by the name of its definition.
+/// Returns the keys of a section, by the name of its definition.
 pub(super) fn keys(definition: &str) -> Vec<&'static str> {
     properties(definition).keys().map(String::as_str).collect()
 }
 
-/// What the schema says of a key.
+/// Returns the schema of a key.
 pub(super) fn property(definition: &str, key: &str) -> &'static Value {
     properties(definition).get(key).unwrap_or(&Value::Null)
 }
@@ -31,7 +31,7 @@ fn properties(definition: &str) -> &'static Map<String, Value> {
     properties.and_then(Value::as_object).expect("the schema defines each section")
 }
 
-/// The keys that were read, each after the name of its section's definition.
+/// Keys that were read, with the name of their section's definition.
 #[cfg(test)]
 static READ: Mutex<BTreeSet<(&'static str, String)>> = Mutex::new(BTreeSet::new());
 
@@ -40,7 +40,7 @@ pub(super) fn record(definition: &'static str, key: &str) {
     READ.lock().expect("nothing panics with it").insert((definition, key.to_owned()));
 }
 
-/// The keys of all sections that the schema has, and those that were read.
+/// Returns all keys of the schema, and those that were read.
 #[cfg(test)]
 pub(super) fn known_and_read() -> [BTreeSet<String>; 2] {
     let sections = DEFINITIONS.as_object().into_iter().flat_map(Map::iter);

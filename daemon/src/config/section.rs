@@ -1,4 +1,4 @@
-//! Sections of the file and the values in them, taken out under strict rules: no unknown key, no guess at a type.
+//! Strict access to sections and values: rejects unknown keys, converts no types.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use super::error::{Fault, FaultAt};
 use super::schema;
 use super::tree::{Node, Place, Value};
 
-/// A section: its keys are those of its definition in the schema.
+/// A section with the keys of its definition in the schema.
 pub(super) struct Section<'a> {
     definition: &'static str,
     place: Place,
@@ -14,17 +14,17 @@ pub(super) struct Section<'a> {
     entries: Vec<(&'a str, &'a Node)>,
 }
 
-/// A value that was written, with the path by which people find it.
+/// A value with its path in the file.
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     node: &'a Node,
     path: String,
-    /// What the schema says of it; `null` if that depends on other values.
+    /// Its schema; `null` if that depends on other values.
     schema: &'static serde_json::Value,
 }
 
 impl<'a> Section<'a> {
-    /// The top of the file.
+    /// The top level of the file.
     pub(super) fn top(node: &'a Node) -> Result<Self, FaultAt> {
         Self::read(node, String::new(), "infrad")
     }
@@ -33,7 +33,7 @@ impl<'a> Section<'a> {
         self.place
     }
 
-    /// The value of `key`; `None` when it is not written or left empty.
+    /// Returns the value of `key`. `None` if it is missing or empty.
     pub(super) fn find(&self, key: &str) -> Option<Field<'a>> {
         #[cfg(test)]
         schema::record(self.definition, key);
@@ -42,18 +42,18 @@ impl<'a> Section<'a> {
         (!matches!(node.value, Value::Nothing)).then(|| Field { node, path: self.path_of(key), schema })
     }
 
-    /// As [`Self::find`], where an empty text means that it is not written either.
+    /// Like [`Self::find`], but treats empty text as missing.
     pub(super) fn find_unless_empty(&self, key: &str) -> Option<Field<'a>> {
         let is_empty = |field: &Field<'_>| matches!(&field.node.value, Value::Text(text) if text.is_empty());
         self.find(key).filter(|field| !is_empty(field))
     }
 
-    /// The value of `key`, which must be written; `example` is the line to add.
+    /// Returns the value of the required `key`. The error suggests the line `example`.
     pub(super) fn require(&self, key: &str, example: &str) -> Result<Field<'a>, FaultAt> {
         self.find(key).ok_or_else(|| self.missing(key, example))
     }
 
-    /// Whether `key` is written and `true`.
+    /// Whether `key` is `true`.
     pub(super) fn flag(&self, key: &str) -> Result<bool, FaultAt> {
         self.find(key).map_or(Ok(false), |field| field.boolean())
     }
@@ -101,7 +101,7 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::Text(_))
     }
 
-    /// Text, not empty. `expected` says what text, with an example.
+    /// Returns non-empty text. `expected` describes it, with an example.
     pub(super) fn text(&self, expected: &str) -> Result<&'a str, FaultAt> {
         match &self.node.value {
             Value::Text(text) if !text.trim().is_empty() => Ok(text),
@@ -111,10 +111,10 @@ impl<'a> Field<'a> {
     }
 
     fn in_quotes(&self, expected: &str) -> FaultAt {
-        self.wrong(format!("{expected}; put it in quotes, YAML takes it for a number or a truth value"))
+        self.wrong(format!("{expected}; put it in quotes, because YAML reads it as a number or a boolean"))
     }
 
-    /// Text that `read` makes something of.
+    /// Returns text that `read` parses.
     pub(super) fn parsed<T>(
         &self,
         expected: &str,
@@ -125,11 +125,11 @@ impl<'a> Field<'a> {
             Value::Fraction(number) => number.to_string(),
             _ => return read(self.text(expected)?).ok_or_else(|| self.wrong(expected)),
         };
-        // Quotes help only if the text in them would be right.
+        // Suggest quotes only if the quoted text would be valid.
         Err(read(&number).map_or_else(|| self.wrong(expected), |_| self.in_quotes(expected)))
     }
 
-    /// One of some words.
+    /// Returns one of several words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, FaultAt> {
         let expected = format!("one of {}", words(choices.iter().map(|(word, _)| *word)));
         let text = self.text(&expected)?;
@@ -137,7 +137,7 @@ impl<'a> Field<'a> {
         choice.ok_or_else(|| self.wrong(expected))
     }
 
-    /// A number in the range that the schema has.
+    /// Returns a number in the range of the schema.
     pub(super) fn whole(&self, example: &str) -> Result<u32, FaultAt> {
         let bound = |name: &str| self.schema[name].as_u64().and_then(|bound| u32::try_from(bound).ok());
         let (least, most) = (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u32::MAX));
@@ -164,7 +164,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A number with a point, as YAML takes `1.3` without quotes.
+    /// Returns a number with a decimal point: YAML reads `1.3` without quotes as one.
     pub(super) fn fraction(&self) -> Option<f64> {
         match self.node.value {
             Value::Fraction(number) => Some(number),
@@ -176,7 +176,7 @@ impl<'a> Field<'a> {
         Section::read(self.node, self.path.clone(), definition)
     }
 
-    /// A list of as many items as the schema has it.
+    /// Returns a list of a length that the schema allows.
     pub(super) fn list(&self, expected: &str) -> Result<Vec<Self>, FaultAt> {
         let Value::List(nodes) = &self.node.value else { return Err(self.wrong(expected)) };
         let length = nodes.len() as u64;
@@ -193,7 +193,7 @@ impl<'a> Field<'a> {
             .collect())
     }
 
-    /// A list of texts.
+    /// Returns a list of texts.
     pub(super) fn texts(&self, expected: &str) -> Result<Vec<String>, FaultAt> {
         self.list(expected)?.iter().map(|field| field.text(expected).map(str::to_owned)).collect()
     }
@@ -218,7 +218,7 @@ pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 fn unknown_key(key: &str, section: &str, keys: &[&str]) -> Fault {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&key.to_lowercase(), &known.to_lowercase());
-    // Text that slipped into a key's place can be long; no key is.
+    // A misplaced value can be long; keys are short.
     let nearest = (key.len() <= 64).then(|| keys.iter().min_by_key(distance)).flatten();
     let nearest =
         nearest.filter(|known| distance(known) <= known.len().div_ceil(3)).map(|known| (*known).to_owned());
@@ -230,7 +230,7 @@ fn unknown_key(key: &str, section: &str, keys: &[&str]) -> Fault {
     }
 }
 
-/// A key as it was written, unless it looks like more than a key: a secret that lost its place, say.
+/// Returns the key for messages, unless it may be a misplaced secret.
 fn shown(key: &str) -> String {
     let is_word = (1..=32).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));

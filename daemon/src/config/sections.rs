@@ -1,10 +1,10 @@
-//! Which sections of the file differ from those of an earlier reading.
+//! Finds sections that changed since the file was last read.
 
 use sha2::{Digest, Sha256};
 
 use super::tree::{Node, Value};
 
-/// The names of the sections that are written, with a digest of each: what stands in them may be secret.
+/// Names and digests of the sections. Digests, because the contents may be secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sections(Vec<(String, [u8; 32])>);
 
@@ -20,8 +20,7 @@ impl Sections {
         Self(written.map(|(key, node)| (key.text.clone(), digest(node))).collect())
     }
 
-    /// The names of the sections that were changed, added or taken out between `self` and `other`, each once. Comments and
-    /// the order in which sections stand make no difference.
+    /// Returns the sections that were changed, added or removed between `self` and `other`. Ignores comments and order.
     pub fn differing_from(&self, other: &Self) -> Vec<String> {
         let is_in = |sections: &Self, entry| sections.0.contains(entry);
         let mut names: Vec<String> = self
@@ -37,7 +36,7 @@ impl Sections {
     }
 }
 
-/// Adds a value in a form in which no other value has the same bytes.
+/// Adds an unambiguous encoding of the value.
 fn update(hasher: &mut Sha256, node: &Node) {
     let mut add = |kind: u8, bytes: &[u8]| {
         hasher.update([kind]);
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_differs_by_what_it_says_and_not_by_how() {
+    fn only_changed_values_make_a_section_differ() {
         let first = sections("a: 1\nb: {c: [p, q], d: true}\n");
         let same = sections("# a comment\nb:\n  c: [p, \"q\"]\n  d: true\na: 1\ne:\n");
         assert_eq!(first.differing_from(&same), [""; 0]);

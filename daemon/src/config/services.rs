@@ -1,4 +1,4 @@
-//! `services`: who asks whose token they were shown.
+//! `services`: services that validate tokens, and the users they admit.
 
 use ipnet::IpNet;
 
@@ -13,9 +13,9 @@ use super::{allow, backends, limits};
 const EXAMPLE: &str =
     "services: [{name: grafana, audience: https://grafana.example.com, allow: [{provider: okta}]}]";
 const ALLOW_EXPECTED: &str = "`everyone`, or a list such as `[{provider: okta, groups: [engineering]}]`";
-/// Nobody's audience is longer, and it goes with every answer.
+/// Every response contains the audience.
 const LONGEST_AUDIENCE: usize = 255;
-/// What stands for the name of the user's provider.
+/// Placeholder for the name of the user's provider.
 const PROVIDER: &str = "{provider}";
 
 pub(super) fn read(
@@ -27,14 +27,14 @@ pub(super) fn read(
     for item in field.list(&format!("a list such as `{EXAMPLE}`"))? {
         let section = item.section("service")?;
         let service = service(&section, providers, references)?;
-        // A token is asked for by audience or by name: no text may mean two services.
+        // Tokens are requested by audience or name, so both must be unique together.
         let is_taken = |text: &str| services.iter().any(|other| other.name == text || other.audience == text);
         if is_taken(&service.name) {
             return Err(section.require("name", "name: grafana")?.wrong("a name that no other service has"));
         }
         if is_taken(&service.audience) {
             let expected =
-                "an audience that no other service has: a token for one must not be good at another";
+                "an audience that no other service has, so that a token is valid at one service only";
             return Err(section
                 .find("audience")
                 .map_or_else(|| item.wrong(expected), |field| field.wrong(expected)));
@@ -74,8 +74,7 @@ fn service(
 }
 
 fn audience(field: &Field<'_>) -> Result<String, FaultAt> {
-    let expected =
-        "a text without spaces that tells the service apart, such as `https://grafana.example.com`";
+    let expected = "a unique text without spaces, such as `https://grafana.example.com`";
     field.parsed(expected, |text| {
         let good = text.len() <= LONGEST_AUDIENCE && text.bytes().all(|byte| byte.is_ascii_graphic());
         good.then(|| text.to_owned())
@@ -88,7 +87,7 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
     }
     let items = field.list(ALLOW_EXPECTED)?;
     if items.is_empty() {
-        return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list lets nobody in")));
+        return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list admits no user")));
     }
     let rules = items.iter().map(|item| {
         let section = item.section("serviceRule")?;
@@ -98,7 +97,7 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
     rules.collect::<Result<_, _>>().map(AllowedUsers::Listed)
 }
 
-/// The name of a provider of this configuration.
+/// Reads the name of a configured provider.
 pub(super) fn provider_name(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<String, FaultAt> {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
     let expected = format!("the name of a provider: `{}`", names.join("`, `"));
@@ -121,7 +120,7 @@ fn kind(
     if !is_cluster {
         for key in ["prefix", "username", "apiAudiences"] {
             if let Some(field) = section.find(key) {
-                return Err(field.wrong("nothing: it belongs to a service of `kind: kubernetes`"));
+                return Err(field.wrong("absent: only a service of `kind: kubernetes` has it"));
             }
         }
         return Ok(ServiceKind::Http);
@@ -134,12 +133,12 @@ fn kind(
             prefix,
         )?,
     };
-    // The same name at two providers is two persons, or two groups.
+    // The same name at two providers means different users or groups.
     if allow.providers(providers.iter().map(|provider| provider.name.as_str())).len() > 1
         && !prefix.contains(PROVIDER)
     {
-        let expected = "a prefix with `{provider}` in it, such as `infra:{provider}:`, as users of more than one provider \
-                        are allowed here and a name at one may be somebody else's at another";
+        let expected = "a prefix with `{provider}` in it, such as `infra:{provider}:`, because this service admits users of \
+                        several providers, and the same name may mean different users";
         let field = section.find("prefix");
         return Err(field.map_or_else(
             || section.missing("prefix", "prefix: \"infra:{provider}:\""),
@@ -156,7 +155,7 @@ fn kind(
     Ok(ServiceKind::Kubernetes(Cluster { prefix, username_is_email, api_audiences }))
 }
 
-/// What stands before names can never make one of Kubernetes' own out of them: these begin with `system:`.
+/// Parses a prefix that cannot turn a name into one of Kubernetes' own names, which begin with `system:`.
 fn prefix(text: &str) -> Option<String> {
     let fixed = text.replacen(PROVIDER, "", 1);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);

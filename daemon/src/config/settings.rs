@@ -1,4 +1,4 @@
-//! The whole file, section by section, in the order of design §2.
+//! Reads the whole file, section by section.
 
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
@@ -29,7 +29,7 @@ const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
     revalidate_every: None,
 };
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// A provider is not to be asked more often.
+/// Minimum of `sessions.revalidateEvery`.
 const SHORTEST_ASKING: SignedDuration = SignedDuration::from_secs(10);
 const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
@@ -170,7 +170,7 @@ fn root_key(
     }
 }
 
-/// A stolen data directory must not bring its key along.
+/// Rejects a key inside the data directory, because a thief of the data would get the key.
 fn native_key(
     path: PathBuf,
     data_dir: &Path,
@@ -178,13 +178,13 @@ fn native_key(
 ) -> Result<RootKeySettings, FaultAt> {
     if path.starts_with(data_dir) {
         let expected =
-            "a file outside `dataDir`, so that whoever steals the data has no key to it".to_owned();
+            "a file outside `dataDir`, so that a thief of the data does not get the key".to_owned();
         return Err(fault(Fault::Unacceptable { key: "keys: path".to_owned(), expected }));
     }
     Ok(RootKeySettings::Native { path })
 }
 
-/// Beside the root key, unless the configuration says otherwise; `none` gives up on it.
+/// Reads the path of the rollback guard's file. By default next to the root key; `none` disables the guard.
 fn rollback_guard_file(
     top: &Section<'_>,
     data_dir: &Path,
@@ -198,7 +198,7 @@ fn rollback_guard_file(
             _ => None,
         });
         let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
-        // What the service manager hands over is read-only, and gone with the service.
+        // Credentials of systemd are read-only, and removed with the service.
         let beside = beside.filter(|directory| !platform::is_credential(directory));
         let beside = beside.ok_or_else(|| {
             top.missing(
@@ -274,7 +274,7 @@ fn log(field: &Field<'_>) -> Result<LogSettings, FaultAt> {
     })
 }
 
-/// An absolute path without `..`: what it names does not depend on where the daemon was started.
+/// Reads an absolute path without `..`, so that it does not depend on the working directory.
 pub(super) fn absolute_path(field: &Field<'_>, example: &str) -> Result<PathBuf, FaultAt> {
     field.parsed(&format!("an absolute path without `..`, such as `{example}`"), |text| {
         let path = Path::new(text);

@@ -1,4 +1,4 @@
-//! The YAML text as a tree in which every key and value knows its place, so that an error can point at it.
+//! Parses YAML into a tree with positions, so that errors can name line and column.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde_saphyr::{Error, Location, Spanned};
 
 use super::error::{Fault, FaultAt};
 
-/// Where something stands in the file, counted from 1.
+/// A position in the file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
-/// How many lines may be between a tab and the place where the parser gave up.
+/// Maximum distance in lines between a tab and the parser's error.
 const FARTHEST_TAB: u64 = 3;
 
 /// No `Debug`: any text may be a secret.
@@ -46,7 +46,7 @@ impl Node {
     }
 }
 
-/// The parser's error without its words: they quote the file, where the next line may be a secret.
+/// Converts the parser's error without its text, which quotes the file and may contain a secret.
 fn fault(error: &Error, text: &str) -> FaultAt {
     let error = error.without_snippet();
     let fault = match error {
@@ -55,14 +55,14 @@ fn fault(error: &Error, text: &str) -> FaultAt {
         _ => Fault::NotYaml,
     };
     let place = error.location().map_or(Place { line: 1, column: 1 }, Place::from);
-    // The parser points at what the tab made of the lines around it.
+    // The parser reports a consequence of the tab, in a nearby line.
     match find_tab(text, place.line).filter(|_| fault == Fault::NotYaml) {
         Some(place) => FaultAt { place, fault: Fault::Tab },
         None => FaultAt { place, fault },
     }
 }
 
-/// The tab in the indentation of a line (YAML 1.2 §6.1), the one nearest to `line`.
+/// Finds the nearest tab in an indentation (YAML 1.2 §6.1).
 fn find_tab(text: &str, line: u64) -> Option<Place> {
     let tabs = (1..).zip(text.lines()).filter_map(|(number, content): (u64, &str)| {
         let indentation = content.chars().take_while(|character| character.is_whitespace());
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tab_in_the_indentation_is_named_at_its_place() {
+    fn tab_in_indentation_is_reported_with_position() {
         for (text, line, column) in [
             ("version: 1\nproviders:\n\t- name: okta\n", 3, 1),
             ("version: 1\nproviders:\n  - name: okta\n  \tkind: okta\n", 4, 3),

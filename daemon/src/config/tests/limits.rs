@@ -14,7 +14,7 @@ fn limits(text: &str) -> Limits {
 }
 
 #[test]
-fn limits_that_are_left_out_are_those_of_the_table() {
+fn missing_limits_take_documented_defaults() {
     let (limits, seconds) = (limits(""), Duration::from_secs);
     let listener = &limits.listener;
     assert_eq!(listener.handshake, seconds(5));
@@ -62,7 +62,7 @@ fn every_limit_can_be_written() {
 }
 
 #[test]
-fn a_limit_beyond_its_bounds_is_told_with_what_is_expected() {
+fn limit_beyond_its_bounds_names_expected_value() {
     for (limits, expected) in [
         ("handshakeTimeout: 0s", "a time from 1s to 60s, such as `5s`"),
         ("handshakeTimeout: 5", "a time from 1s to 60s"),
@@ -79,7 +79,7 @@ fn a_limit_beyond_its_bounds_is_told_with_what_is_expected() {
 }
 
 #[test]
-fn proxies_are_trusted_when_they_are_named_and_never_by_default() {
+fn only_listed_proxies_are_trusted() {
     let config = parse(&with_section("")).expect("a good configuration");
     assert!(config.proxies.trusted.is_empty() && !config.proxies.speak_proxy_protocol);
 
@@ -98,14 +98,14 @@ fn proxies_are_trusted_when_they_are_named_and_never_by_default() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_trusted_is_told_with_what_is_expected() {
+fn invalid_proxy_setting_names_expected_value() {
     for (text, expected) in [
         ("trustedProxies: 192.0.2.10", "addresses and networks"),
         ("trustedProxies: [proxy.example.com]", "an address such as `192.0.2.10`, or a network"),
         ("trustedProxies: [192.0.2.1/24]", "whose bits after the prefix are 0"),
         ("trustedProxies: [0.0.0.0/0]", "a prefix of 8 bits or more"),
         ("trustedProxies: [\"::/0\"]", "a prefix of 8 bits or more"),
-        ("trustedProxies: [\"::ffff:192.0.2.0/120\"]", "in its own form"),
+        ("trustedProxies: [\"::ffff:192.0.2.0/120\"]", "in IPv4 notation"),
         ("proxyProtocol: true", "`false` without `trustedProxies`"),
         ("proxyProtocol: v2", "`true` or `false`"),
     ] {

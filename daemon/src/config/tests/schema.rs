@@ -1,9 +1,9 @@
-//! The schema and the code that reads the file name the same keys.
+//! The schema has exactly the keys that the code reads.
 
 use super::*;
 use crate::config::schema::known_and_read;
 
-/// Every section, each as often as its kinds need.
+/// Contains every section and kind.
 const SECTIONS: &str = r#"
 tls: {acme: {domains: [infra.test], externalAccountBinding: {keyID: a, hmacKey: "env:A"}}}
 secrets:
@@ -29,7 +29,7 @@ log: {}
 "#;
 
 #[test]
-fn every_key_of_the_schema_is_read_and_no_other() {
+fn code_reads_exactly_the_keys_of_the_schema() {
     let provider = with_provider_line("allow: {groups: [a]}");
     for text in [
         format!("{provider}{SECTIONS}"),
@@ -46,7 +46,7 @@ fn every_key_of_the_schema_is_read_and_no_other() {
 }
 
 #[test]
-fn list_is_as_long_as_the_schema_says() {
+fn list_length_is_limited_by_the_schema() {
     let repeated = |item: &str, count: usize| vec![item; count].join(", ");
     let credentials = repeated("env:A", 5);
     let service = format!("services: [{{name: a, allow: everyone, credentials: [{credentials}]}}]");

@@ -1,4 +1,4 @@
-//! `services`, as it is read and refused.
+//! `services`: valid and invalid.
 
 use super::*;
 use crate::services::ServiceKind;
@@ -17,19 +17,16 @@ fn services_are_read_with_their_defaults() {
 }
 
 #[test]
-fn services_that_would_surprise_their_operator_are_refused() {
+fn ambiguous_or_invalid_service_is_rejected() {
     let service = |rest: &str| with_section(&format!("services: [{{name: wiki, {rest}}}]"));
     assert_says(&service(""), &["`allow` is missing in `services[0]`", "{provider: okta"]);
-    assert_says(&service("allow: []"), &["an empty list lets nobody in"]);
+    assert_says(&service("allow: []"), &["`services[0].allow` must be"]);
     assert_says(&service("allow: anyone"), &["`everyone`, or a list"]);
     assert_says(&service("allow: [{groups: [a]}]"), &["`provider` is missing"]);
     assert_says(&service("allow: [{provider: okto}]"), &["the name of a provider: `okta`"]);
-    assert_says(&service("allow: everyone, audience: 'a b'"), &["a text without spaces"]);
+    assert_says(&service("allow: everyone, audience: 'a b'"), &["text without spaces"]);
     assert_says(&service("allow: everyone, credentials: [secret]"), &["`BACKEND:NAME`"]);
-    assert_says(
-        &service("allow: everyone, prefix: 'a:'"),
-        &["it belongs to a service of `kind: kubernetes`"],
-    );
+    assert_says(&service("allow: everyone, prefix: 'a:'"), &["must be absent", "`kind: kubernetes`"]);
     let taken = "services: [{name: wiki, audience: other, allow: everyone}, {name: other, allow: everyone}]";
     assert_says(&with_section(taken), &["a name that no other service has"]);
     let taken =
@@ -44,7 +41,7 @@ fn services_that_would_surprise_their_operator_are_refused() {
         assert_says(&cluster(&format!("prefix: '{prefix}'")), &["services[0].prefix"]);
     }
     assert_says(&service("kind: kubernetes, allow: everyone"), &["`credentials` is missing"]);
-    // The same name at two providers is two persons.
+    // The same name at two providers means two users.
     let second = "  - {name: other, kind: oidc, issuer: https://other.test, clientID: a, clientSecret: env:B, allow: everyone}";
     let of_two = |text: &str| text.replacen("services:", &format!("{second}\nservices:"), 1);
     assert_says(&of_two(&moved_last(&cluster(""))), &["`prefix` is missing"]);
@@ -52,7 +49,7 @@ fn services_that_would_surprise_their_operator_are_refused() {
     parse(&of_two(&moved_last(&cluster("prefix: 'infra:{provider}:'")))).expect("a good configuration");
 }
 
-/// The same configuration with its second line at the end.
+/// Moves the second line to the end.
 fn moved_last(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let moved = lines.remove(1);
