@@ -28,8 +28,8 @@ fn printed(user: &User, audience: &str) -> String {
 }
 
 /// The number of audience tokens that the daemon issued.
-fn opened(daemon: &Daemon) -> usize {
-    daemon.complete_log().matches("a token was opened").count()
+fn issued(daemon: &Daemon) -> usize {
+    daemon.complete_log().matches("an audience token was issued").count()
 }
 
 /// Changes the stored session.
@@ -54,10 +54,10 @@ fn audience_token_is_cached_and_renewed_before_expiry() {
     let first = printed(&alice, WIKI);
     assert_eq!(introspect(&api, "wiki", &first).json()["active"], true);
     assert_eq!(printed(&alice, WIKI), first);
-    assert_eq!(opened(&daemon), 1, "the second one comes from here");
+    assert_eq!(issued(&daemon), 1, "the second one comes from here");
     // A cached token needs no request.
     alice.infra(["token", "--audience", WIKI, "--min-left", "5m"]).run().expect(0);
-    assert_eq!(opened(&daemon), 1);
+    assert_eq!(issued(&daemon), 1);
 
     let soon = SystemClock.now() + jiff::SignedDuration::from_secs(50);
     change_session(&alice, |session| session["audienceTokens"][WIKI]["expiresAt"] = json!(soon.to_string()));
