@@ -7,8 +7,8 @@ module completions {
   # Sign in to infrastructure from the terminal
   export extern infra [
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -20,87 +20,87 @@ module completions {
 
   # Sign in through the browser
   export extern "infra login" [
-    --provider: string        # The identity provider, where the server accepts several
-    --fingerprint: string     # The fingerprint of its certification authority, as its operator printed it
+    --provider: string        # The identity provider, if the server accepts several
+    --fingerprint: string     # The fingerprint of its certification authority, from its operator
     --ca-file: path           # A PEM file with its certification authority
     --no-browser              # Print the URL instead of opening a browser
     --keyring                 # Keep a copy of the token in the operating system's keyring
     --no-keyring              # Keep no copy of the token in the operating system's keyring
-    --force                   # Sign in anew, even when there is a live session
+    --force                   # Sign in again, even if you are signed in
     --timeout: string         # How long to wait for the browser, at most 5m
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra login color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server?: string           # The server; the current one when it is left out
+    server?: string           # The server, by default the current one
   ]
 
   def "nu-complete infra logout color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # End the session at the daemon, and forget it here
+  # Sign out: revoke the session at the daemon and delete it here
   export extern "infra logout" [
-    --all                     # End the sessions at all servers
-    --forget                  # Forget the server and its fingerprint, too
+    --all                     # Sign out of all servers
+    --forget                  # Also forget the server and its fingerprint
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra logout color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server?: string           # The server; the current one when it is left out
+    server?: string           # The server, by default the current one
   ]
 
   def "nu-complete infra status color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Who is signed in where, and until when
+  # Show where you are signed in, as which user and until when
   export extern "infra status" [
-    --json                    # Print one JSON object, whatever the state
-    --offline                 # Judge by what is stored here, without the network
+    --json                    # Print one JSON object in every state
+    --offline                 # Use only what is stored here, without the network
     --all                     # All known servers
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra status color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server?: string           # The server; the current one when it is left out
+    server?: string           # The server, by default the current one
   ]
 
   def "nu-complete infra token color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Print the session token for a script, or exit with 3 when there is no live one
+  # Print a token for a script, or exit with 3 if you are not signed in
   export extern "infra token" [
-    --audience: string        # A token that only the service with this audience, or of this name, takes
-    --min-left: string        # Exit with 3 when the session does not last that much longer
+    --audience: string        # Print a token that only the service with this audience or name accepts
+    --min-left: string        # Exit with 3 if the session expires earlier than that
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra token color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server?: string           # The server; the current one when it is left out
+    server?: string           # The server, by default the current one
   ]
 
   def "nu-complete infra exec color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Run a command that finds a token for one service in its environment
+  # Run a command with a token for one service in its environment
   export extern "infra exec" [
     --audience: string        # The service's audience, or its name
-    --variable: string        # The variable of the environment that holds the token
-    --min-left: string        # Have the token last that much longer at least, less than 10m
+    --variable: string        # The environment variable for the token
+    --min-left: string        # Minimum time that the token stays valid, less than 10m
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra exec color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -113,8 +113,8 @@ module completions {
   # Sign in to Kubernetes clusters with the session
   export extern "infra kubernetes" [
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra kubernetes color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -127,31 +127,31 @@ module completions {
   # Add a cluster, its user and their context to the kubeconfig
   export extern "infra kubernetes configure" [
     --api-server: string      # The address of its API server
-    --certificate-authority: path # A PEM file with the certification authority of its API server; copied into the kubeconfig
+    --certificate-authority: path # A PEM file with the certification authority of its API server, copied to the kubeconfig
     --kubeconfig: path        # The kubeconfig to change
-    --context: string         # What the context, its cluster and its user are called; the cluster's name when it is left out
+    --context: string         # Name of the context, its cluster and its user, by default the cluster's name
     --namespace: string       # The namespace of the context
     --use                     # Make the context the current one
     --force                   # Replace entries of the same name that `infra` did not make
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra kubernetes configure color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    cluster: string           # The cluster, as the daemon's configuration names the service, or its audience
+    cluster: string           # The cluster: the name or audience of its service in the daemon's configuration
   ]
 
   def "nu-complete infra kubernetes token color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Print a token for a cluster, as `kubectl` asks for it
+  # Print a token for a cluster, in the format that `kubectl` expects
   export extern "infra kubernetes token" [
     --cluster: string         # The cluster's service: its name or its audience
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra kubernetes token color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -165,7 +165,7 @@ module completions {
   export extern "infra kubernetes help configure" [
   ]
 
-  # Print a token for a cluster, as `kubectl` asks for it
+  # Print a token for a cluster, in the format that `kubectl` expects
   export extern "infra kubernetes help token" [
   ]
 
@@ -177,13 +177,13 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The sessions of your account, on whatever machine, and their end
+  # List your sessions on all machines, or revoke them
   export extern "infra sessions" [
-    --user: string            # Those of the user with this e-mail or subject: for administrators
+    --user: string            # For administrators: the sessions of the user with this e-mail address or subject
     --json                    # Print one JSON object
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra sessions color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -193,25 +193,25 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # End sessions, on whatever machine they are
+  # Revoke sessions on any machine
   export extern "infra sessions revoke" [
-    --others                  # All but the one of this machine
-    --all                     # All, this one included
-    --user: string            # With `--all`, those of the user with this e-mail or subject: for administrators
+    --others                  # All sessions except the one on this machine
+    --all                     # All sessions, including this one
+    --user: string            # For administrators, with `--all`: the sessions of the user with this e-mail address or subject
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra sessions revoke color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    ...ids: string            # The ids, as `infra sessions` prints them
+    ...ids: string            # IDs from `infra sessions`
   ]
 
   # Print this message or the help of the given subcommand(s)
   export extern "infra sessions help" [
   ]
 
-  # End sessions, on whatever machine they are
+  # Revoke sessions on any machine
   export extern "infra sessions help revoke" [
   ]
 
@@ -226,12 +226,12 @@ module completions {
   # Make a known server the current one
   export extern "infra use" [
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra use color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server: string            # A server that was signed in to before
+    server: string            # A server at which you have signed in before
   ]
 
   def "nu-complete infra trust color" [] {
@@ -240,12 +240,12 @@ module completions {
 
   # Accept a new identity of a known server
   export extern "infra trust" [
-    --fingerprint: string     # The fingerprint of its certification authority, as its operator printed it
+    --fingerprint: string     # The fingerprint of its certification authority, from its operator
     --ca-file: path           # A PEM file with its certification authority
-    --system                  # From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public certificate now
+    --system                  # Trust the certification authorities of this machine, for a server that has a public certificate now
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra trust color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -256,16 +256,16 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Look for what keeps a login from working, and say what to do about it
+  # Find what keeps you from signing in, and show how to fix it
   export extern "infra doctor" [
     --json                    # Print one JSON object
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra doctor color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    server?: string           # The server; every known one when it is left out
+    server?: string           # The server, by default every known one
   ]
 
   def "nu-complete infra completions shell" [] {
@@ -276,11 +276,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Print the script that lets a shell complete this program's arguments
+  # Print a shell's completion script
   export extern "infra completions" [
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
-    --verbose(-v)             # Say more about what is done (twice: even more)
-    --quiet(-q)               # Say nothing but warnings and errors
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
     --color: string@"nu-complete infra completions color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -295,19 +295,19 @@ module completions {
   export extern "infra help login" [
   ]
 
-  # End the session at the daemon, and forget it here
+  # Sign out: revoke the session at the daemon and delete it here
   export extern "infra help logout" [
   ]
 
-  # Who is signed in where, and until when
+  # Show where you are signed in, as which user and until when
   export extern "infra help status" [
   ]
 
-  # Print the session token for a script, or exit with 3 when there is no live one
+  # Print a token for a script, or exit with 3 if you are not signed in
   export extern "infra help token" [
   ]
 
-  # Run a command that finds a token for one service in its environment
+  # Run a command with a token for one service in its environment
   export extern "infra help exec" [
   ]
 
@@ -319,15 +319,15 @@ module completions {
   export extern "infra help kubernetes configure" [
   ]
 
-  # Print a token for a cluster, as `kubectl` asks for it
+  # Print a token for a cluster, in the format that `kubectl` expects
   export extern "infra help kubernetes token" [
   ]
 
-  # The sessions of your account, on whatever machine, and their end
+  # List your sessions on all machines, or revoke them
   export extern "infra help sessions" [
   ]
 
-  # End sessions, on whatever machine they are
+  # Revoke sessions on any machine
   export extern "infra help sessions revoke" [
   ]
 
@@ -339,11 +339,11 @@ module completions {
   export extern "infra help trust" [
   ]
 
-  # Look for what keeps a login from working, and say what to do about it
+  # Find what keeps you from signing in, and show how to fix it
   export extern "infra help doctor" [
   ]
 
-  # Print the script that lets a shell complete this program's arguments
+  # Print a shell's completion script
   export extern "infra help completions" [
   ]
 

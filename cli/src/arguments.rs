@@ -46,11 +46,11 @@ pub struct Global {
     #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server_option: Option<Origin>,
 
-    /// Say more about what is done (twice: even more)
+    /// Show what the command does (twice: more details)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Say nothing but warnings and errors
+    /// Show only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
@@ -63,84 +63,86 @@ pub struct Global {
 pub enum Command {
     /// Sign in through the browser
     ///
-    /// The first time, the server has to be proven: type the whole line that its operator gave you. A session that is
-    /// still good is told, and nothing is opened. Over SSH or in a container the address is printed: open it in any
-    /// browser, and paste the address of the last page here if that page does not load.
+    /// The first time, type the whole line that the server's operator gave you: it proves the server. If you are already
+    /// signed in, the command says so and opens nothing. Over SSH or in a container it prints an address: open it in any
+    /// browser, and if the last page does not load, paste the address of that page here.
     #[command(after_long_help = help::LOGIN)]
     Login(Login),
 
-    /// End the session at the daemon, and forget it here
+    /// Sign out: revoke the session at the daemon and delete it here
     ///
-    /// The token is worthless within a second. Where the daemon cannot be told now (exit code 7), the token is dropped
-    /// here all the same, and the next command tells it.
+    /// Services reject the token within a second. If the daemon cannot be reached (exit code 7), the token is deleted here
+    /// nevertheless, and the next command delivers the sign-out.
     #[command(after_long_help = help::LOGOUT)]
     Logout(Logout),
 
-    /// Who is signed in where, and until when
+    /// Show where you are signed in, as which user and until when
     ///
-    /// Exit code 0 means signed in, 3 that a login is needed, 4 that nobody could be asked, 5 that the server's
-    /// identity is not trusted. Times are those of your time zone; the daemon's clock decides what is left.
+    /// Exit code 0 means that you are signed in, 3 that you need to sign in, 4 that the daemon cannot be reached, and 5 that
+    /// the server's identity is not trusted. Times are in your time zone. The time left is by the daemon's clock.
     #[command(after_long_help = help::STATUS)]
     Status(Status),
 
-    /// Print the session token for a script, or exit with 3 when there is no live one
+    /// Print a token for a script, or exit with 3 if you are not signed in
     ///
-    /// Standard output is the token alone, or nothing. It never asks and never opens a browser. Where a terminal reads
-    /// standard error, the last minutes of a session are mentioned there, unless `-q`.
+    /// Standard output is only the token, or empty. The command never prompts and never opens a browser. If standard error
+    /// is a terminal, it warns in the last minutes of a session, unless `-q` is given.
     #[command(after_long_help = help::TOKEN)]
     Token(Token),
 
-    /// Run a command that finds a token for one service in its environment
+    /// Run a command with a token for one service in its environment
     ///
-    /// The token is good at that service alone, for ten minutes at most, and ends with the session. The command does not get
-    /// the session's own token. Its exit code is that of `infra`.
+    /// The token is valid only at that service, for ten minutes at most, and ends with the session. The command does not get
+    /// the session token. `infra` exits with the command's exit code.
     #[command(after_long_help = help::EXEC)]
     Exec(Exec),
 
     /// Sign in to Kubernetes clusters with the session
     ///
-    /// `kubectl` asks `infra` for a token that the cluster alone takes, for ten minutes at most, and which ends with the session.
+    /// `kubectl` runs `infra` to get a token that only this cluster accepts. It is valid for ten minutes at most and ends with
+    /// the session.
     #[command(after_long_help = help::KUBERNETES)]
     Kubernetes {
         #[command(subcommand)]
         command: KubernetesCommand,
     },
 
-    /// The sessions of your account, on whatever machine, and their end
+    /// List your sessions on all machines, or revoke them
     ///
-    /// Each login makes one. What is not yours, or not needed any more, is ended with `revoke`, and refused within a
-    /// second. An administrator sees and ends those of others with `--user`.
+    /// Each sign-in opens a session. Revoke those that you do not recognise or no longer need: services reject them within
+    /// a second. Administrators list and revoke the sessions of another user with `--user`.
     #[command(after_long_help = help::SESSIONS)]
     Sessions(Sessions),
 
     /// Make a known server the current one
     ///
-    /// The current server is the one that commands talk to when none is named. A login makes its server the current one.
+    /// Commands use the current server if you name none. Signing in at a server makes it the current one.
     #[command(after_long_help = help::USE)]
     Use {
-        /// A server that was signed in to before
+        /// A server at which you have signed in before
         #[arg(add = ArgValueCompleter::new(completion::servers))]
         server: Origin,
     },
 
     /// Accept a new identity of a known server
     ///
-    /// The only way past a changed fingerprint. Ask the server's operator for it, by another way than the server.
+    /// Use it if the fingerprint of a server has changed. Ask the server's operator for the new one through another channel
+    /// than the server.
     #[command(after_long_help = help::TRUST)]
     Trust(Trust),
 
-    /// Look for what keeps a login from working, and say what to do about it
+    /// Find what keeps you from signing in, and show how to fix it
     ///
-    /// Looks at the files of ~/.infra, the browser, the keyring, the ports for the browser's way back, the proxy, and at
-    /// every known server: whether it is reached and proves itself, its clock, its identity providers. Changes nothing,
-    /// and tells no secret. Exit code 0 means that nothing is wrong, 1 that something is, whatever it is.
+    /// Checks the files in ~/.infra, the browser, the keyring, the ports to which the browser returns, the proxy and every
+    /// known server: its identity, clock and identity providers. It changes nothing and shows no secret. Exit code 0 means
+    /// that every check passed, 1 that one failed.
     #[command(after_long_help = help::DOCTOR)]
     Doctor(Doctor),
 
-    /// Print the script that lets a shell complete this program's arguments
+    /// Print a shell's completion script
     ///
-    /// The script asks `infra` what can stand at the cursor, so that known servers and providers are completed, too; names of
-    /// files are completed by the shell. Nushell's holds commands and options only.
+    /// The script runs `infra` to complete commands, options, known servers and providers. The shell completes file names.
+    /// The script for Nushell completes only commands and options.
     #[command(after_long_help = help::COMPLETIONS)]
     Completions {
         /// The shell
@@ -152,11 +154,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a command-line flag")]
 pub struct Login {
-    /// The server; the current one when it is left out
+    /// The server, by default the current one
     #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
-    /// The identity provider, where the server accepts several
+    /// The identity provider, if the server accepts several
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::providers))]
     pub provider: Option<String>,
 
@@ -175,7 +177,7 @@ pub struct Login {
     #[arg(long, overrides_with = "keyring")]
     pub no_keyring: bool,
 
-    /// Sign in anew, even when there is a live session
+    /// Sign in again, even if you are signed in
     #[arg(long)]
     pub force: bool,
 
@@ -186,30 +188,30 @@ pub struct Login {
 
 #[derive(Debug, Args)]
 pub struct Logout {
-    /// The server; the current one when it is left out
+    /// The server, by default the current one
     #[arg(conflicts_with = "all", add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
-    /// End the sessions at all servers
+    /// Sign out of all servers
     #[arg(long)]
     pub all: bool,
 
-    /// Forget the server and its fingerprint, too
+    /// Also forget the server and its fingerprint
     #[arg(long)]
     pub forget: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Status {
-    /// The server; the current one when it is left out
+    /// The server, by default the current one
     #[arg(conflicts_with = "all", add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
-    /// Print one JSON object, whatever the state
+    /// Print one JSON object in every state
     #[arg(long)]
     pub json: bool,
 
-    /// Judge by what is stored here, without the network
+    /// Use only what is stored here, without the network
     #[arg(long)]
     pub offline: bool,
 
@@ -223,7 +225,7 @@ pub struct Sessions {
     #[command(subcommand)]
     pub command: Option<SessionsCommand>,
 
-    /// Those of the user with this e-mail or subject: for administrators
+    /// For administrators: the sessions of the user with this e-mail address or subject
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 
@@ -234,7 +236,7 @@ pub struct Sessions {
 
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
-    /// End sessions, on whatever machine they are
+    /// Revoke sessions on any machine
     #[command(after_long_help = help::SESSIONS_REVOKE)]
     Revoke(Revoke),
 }
@@ -242,26 +244,26 @@ pub enum SessionsCommand {
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "others", "all"])))]
 pub struct Revoke {
-    /// The ids, as `infra sessions` prints them
+    /// IDs from `infra sessions`
     #[arg(value_name = "ID", value_parser = session_id, add = ArgValueCompleter::new(completion::sessions))]
     pub ids: Vec<SessionID>,
 
-    /// All but the one of this machine
+    /// All sessions except the one on this machine
     #[arg(long)]
     pub others: bool,
 
-    /// All, this one included
+    /// All sessions, including this one
     #[arg(long)]
     pub all: bool,
 
-    /// With `--all`, those of the user with this e-mail or subject: for administrators
+    /// For administrators, with `--all`: the sessions of the user with this e-mail address or subject
     #[arg(long, value_name = "USER", requires = "all")]
     pub user: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The server; every known one when it is left out
+    /// The server, by default every known one
     #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
@@ -272,15 +274,15 @@ pub struct Doctor {
 
 #[derive(Debug, Args)]
 pub struct Token {
-    /// The server; the current one when it is left out
+    /// The server, by default the current one
     #[arg(add = ArgValueCompleter::new(completion::servers))]
     pub server: Option<Origin>,
 
-    /// A token that only the service with this audience, or of this name, takes
+    /// Print a token that only the service with this audience or name accepts
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
     pub audience: Option<String>,
 
-    /// Exit with 3 when the session does not last that much longer
+    /// Exit with 3 if the session expires earlier than that
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
 }
@@ -291,15 +293,15 @@ pub struct Exec {
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
     pub audience: String,
 
-    /// The variable of the environment that holds the token
+    /// The environment variable for the token
     #[arg(long, value_name = "VARIABLE", default_value = "INFRA_AUDIENCE_TOKEN", value_parser = variable)]
     pub variable: String,
 
-    /// Have the token last that much longer at least, less than 10m
+    /// Minimum time that the token stays valid, less than 10m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
 
-    /// The command, and its arguments
+    /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
@@ -313,16 +315,15 @@ pub struct Trust {
     #[command(flatten)]
     pub proof: Proof,
 
-    /// From now on, the certification authorities that this machine trusts vouch for it: for a server that has a public
-    /// certificate now
+    /// Trust the certification authorities of this machine, for a server that has a public certificate now
     #[arg(long, conflicts_with_all = ["fingerprint", "ca_file"])]
     pub system: bool,
 }
 
-/// What proves a server to somebody who has not met it.
+/// Trust options for a server that is not known here.
 #[derive(Debug, Clone, Args)]
 pub struct Proof {
-    /// The fingerprint of its certification authority, as its operator printed it
+    /// The fingerprint of its certification authority, from its operator
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<Pin>,
 

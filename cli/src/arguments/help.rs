@@ -10,7 +10,7 @@ Examples:
   Sign in, the first time with the whole line that the server's operator gave you:
     infra login infra.example.com --fingerprint \\
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-  See who is signed in, and until when:
+  See as which user you are signed in, and until when:
     infra status
   Send a request to a service, with a token that only this service accepts:
     token=$(infra token --audience grafana) &&
@@ -23,33 +23,33 @@ Exit codes:
   0    done; for `status`: signed in
   1    failed
   2    wrong usage
-  3    a login is needed: not signed in, expired, or ended
+  3    you need to sign in: not signed in, expired or revoked
   4    the daemon or the identity provider cannot be reached
   5    the server's identity is not trusted
-  6    the login was refused, or not completed in time
-  7    logged out here, but the daemon could not be told
+  6    the sign-in was denied, or not completed in time
+  7    signed out here, but the daemon could not be reached
   130  interrupted
-  141  the reader of its output has closed the pipe
+  141  the reader of standard output closed the pipe
 
 Environment:
   INFRA_SERVER       the server, as with --server
   INFRA_FINGERPRINT  its fingerprint, as with --fingerprint
   INFRA_CA_FILE      its certification authority, as with --ca-file
-  INFRA_TOKEN        a session token that stands in for the stored one; needs INFRA_SERVER
-  INFRA_HOME         where servers and sessions are kept, instead of ~/.infra
+  INFRA_TOKEN        a session token to use instead of the stored one; needs INFRA_SERVER
+  INFRA_HOME         the directory for servers and sessions, instead of ~/.infra
   INFRA_KEY_EXCHANGE `classical`: a small first message in handshakes, for old middleboxes
   HTTPS_PROXY        the proxy for servers that are not this machine; ALL_PROXY, NO_PROXY
   BROWSER            the program that opens pages
   KUBECONFIG         the files that `infra kubernetes configure` changes, instead of ~/.kube/config
-  NO_COLOR           when set, no colour
-  CLICOLOR_FORCE     when set, colour also where no terminal reads it
-  TZ                 the time zone of the times that are shown
+  NO_COLOR           if set, no colour
+  CLICOLOR_FORCE     if set, colour even if the output is not a terminal
+  TZ                 the time zone of displayed times
 
 Files:
-  ~/.infra/config.json    the servers that are known, and what proves each
-  ~/.infra/sessions.json  the sessions, with their tokens: readable by you alone
-  ~/.infra/lock           taken while either of them changes
-  ~/.infra/login.lock     taken while somebody signs in";
+  ~/.infra/config.json    the known servers, and what proves each
+  ~/.infra/sessions.json  the sessions with their tokens, readable only by you
+  ~/.infra/lock           locked while one of these files changes
+  ~/.infra/login.lock     locked while a sign-in runs";
 
 pub(super) const SESSIONS: &str = "\
 Examples:
@@ -64,11 +64,11 @@ pub(super) const SESSIONS_REVOKE: &str = "\
 Examples:
   One session, as `infra sessions` lists it:
     infra sessions revoke f3Kd9sQ1Zx
-  All but the one of this machine:
+  All except the one on this machine:
     infra sessions revoke --others
-  All of them, as `infra logout` would end this one:
+  All of them, including this one:
     infra sessions revoke --all
-  As an administrator, all of somebody who left:
+  As an administrator, all sessions of a user who left:
     infra sessions revoke --all --user bob@example.com";
 
 pub(super) const LOGIN: &str = "\
@@ -78,25 +78,25 @@ Examples:
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   From then on:
     infra login
-  On a machine without a browser; the address is printed, and opened elsewhere:
+  On a machine without a browser, print the address to open elsewhere:
     infra login --no-browser
-  Anew, although the session is still good:
+  Sign in again, although you are signed in:
     infra login --force";
 
 pub(super) const LOGOUT: &str = "\
 Examples:
-  End the session at the current server:
+  Sign out of the current server:
     infra logout
   Leave nothing behind:
     infra logout --all --forget";
 
 pub(super) const STATUS: &str = "\
 Examples:
-  Who is signed in, and until when:
+  See as which user you are signed in, and until when:
     infra status
-  In a script, sign in only where it is needed:
+  In a script, sign in only if it is needed:
     infra status --quiet || infra login
-  The seconds that are left, by what is stored here:
+  The seconds left, by what is stored here:
     infra status --offline --json | jq .session.secondsLeft";
 
 pub(super) const TOKEN: &str = "\
@@ -109,7 +109,7 @@ Examples:
     token=$(infra token) &&
       printf 'Authorization: Bearer %s\\n' \"$token\" |
       curl --fail -H @- https://service.example.com
-  Begin something long only with a session that lasts as long:
+  Start a long task only if the session lasts long enough:
     infra token --min-left 30m >/dev/null && ./deploy";
 
 pub(super) const EXEC: &str = "\
@@ -121,7 +121,7 @@ Examples:
 
 pub(super) const KUBERNETES: &str = "\
 Examples:
-  Add a cluster to the kubeconfig; from then on, `kubectl --context prod` asks `infra` for a token:
+  Add a cluster to the kubeconfig. Then `kubectl --context prod` gets its tokens from `infra`:
     infra kubernetes configure prod --api-server https://k8s.example.com:6443";
 
 pub(super) const KUBERNETES_CONFIGURE: &str = "\
@@ -129,7 +129,7 @@ Examples:
   With the certification authority of the API server, and as the current context:
     infra kubernetes configure prod --api-server https://k8s.example.com:6443 \\
       --certificate-authority k8s-ca.pem --use
-  Beside a context of the same name that is somebody else's:
+  If another program has a context of the same name:
     infra kubernetes configure prod --api-server https://k8s.example.com:6443 \\
       --context infra-prod --namespace web";
 
@@ -137,12 +137,12 @@ pub(super) const KUBERNETES_TOKEN: &str = "\
 Examples:
   What `kubectl` runs, as the kubeconfig says:
     infra kubernetes token --cluster prod
-  The token alone, for `curl` and the like:
+  Only the token, for `curl` and similar programs:
     infra token --audience prod";
 
 pub(super) const USE: &str = "\
 Examples:
-  Talk to this server from now on:
+  Use this server from now on:
     infra use infra.example.com";
 
 pub(super) const TRUST: &str = "\
@@ -155,9 +155,9 @@ Examples:
 
 pub(super) const DOCTOR: &str = "\
 Examples:
-  This machine, and every known server:
+  Check this machine and every known server:
     infra doctor
-  What is wrong, for a script:
+  The failed checks, for a script:
     infra doctor --json | jq '.checks[] | select(.status == \"failed\")'";
 
 pub(super) const COMPLETIONS: &str = "\
@@ -168,7 +168,7 @@ Examples:
     echo 'source <(infra completions zsh)' >> ~/.zshrc
   fish:
     echo 'infra completions fish | source' >> ~/.config/fish/config.fish
-  elvish, where ~/.config/elvish is there:
+  elvish, if ~/.config/elvish exists:
     echo 'eval (infra completions elvish | slurp)' >> ~/.config/elvish/rc.elv
   PowerShell:
     'infra completions powershell | Out-String | Invoke-Expression' >> $PROFILE

@@ -13,22 +13,23 @@ pub enum KubernetesCommand {
     /// Add a cluster, its user and their context to the kubeconfig
     ///
     /// Runs `kubectl config`, which changes the file of `--kubeconfig`, else those of KUBECONFIG, else ~/.kube/config. Other
-    /// entries stay; `kubectl` drops comments from a file that it changes. An entry of the same name that `infra` did not make
-    /// is refused, unless `--force`. Without kubectl, this command prints the entries as YAML and fails.
+    /// entries stay, but `kubectl` drops comments from a file that it changes. Without `--force`, the command fails if
+    /// another program made an entry of the same name. Without kubectl, it prints the entries as YAML and fails.
     #[command(after_long_help = help::KUBERNETES_CONFIGURE)]
     Configure(Configure),
 
-    /// Print a token for a cluster, as `kubectl` asks for it
+    /// Print a token for a cluster, in the format that `kubectl` expects
     ///
-    /// An ExecCredential of client.authentication.k8s.io/v1. It never asks and never opens a browser; exit code 3 means that a
-    /// login is needed. The expiration is told half a minute early, so that the next one is there in time.
+    /// The format is an ExecCredential of client.authentication.k8s.io/v1. The command never prompts and never opens a
+    /// browser. Exit code 3 means that you need to sign in. The reported expiry is half a minute early, so that `kubectl`
+    /// requests the next token in time.
     #[command(after_long_help = help::KUBERNETES_TOKEN)]
     Token(KubernetesToken),
 }
 
 #[derive(Debug, Args)]
 pub struct Configure {
-    /// The cluster, as the daemon's configuration names the service, or its audience
+    /// The cluster: the name or audience of its service in the daemon's configuration
     #[arg(value_parser = entry_name, add = ArgValueCompleter::new(completion::audiences))]
     pub cluster: String,
 
@@ -36,7 +37,7 @@ pub struct Configure {
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub api_server: String,
 
-    /// A PEM file with the certification authority of its API server; copied into the kubeconfig
+    /// A PEM file with the certification authority of its API server, copied to the kubeconfig
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub certificate_authority: Option<PathBuf>,
 
@@ -44,7 +45,7 @@ pub struct Configure {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
 
-    /// What the context, its cluster and its user are called; the cluster's name when it is left out
+    /// Name of the context, its cluster and its user, by default the cluster's name
     #[arg(long, value_name = "NAME", value_parser = entry_name)]
     pub context: Option<String>,
 
