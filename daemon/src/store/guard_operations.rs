@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, TransactionBehavior};
 
 use super::guard::{self, Change};
-use super::sessions::revocation;
+use super::sessions::revoke_selected;
 use super::{EndReason, SessionSelector, Store, StoreError, time};
 use crate::platform::blocking;
 
@@ -82,7 +82,7 @@ impl Store {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Not through the guard, which rejects all changes of rolled back data.
             let all = SessionSelector::ALL;
-            let revoked = revocation::update(&transaction, &all, now, EndReason::Restored, |_| Ok(()))?;
+            let revoked = revoke_selected(&transaction, &all, now, EndReason::Restored, |_| Ok(()))?;
             let key = store.guard.key();
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;

@@ -4,7 +4,7 @@ mod end_reason;
 mod expiry;
 mod listing;
 mod opening;
-pub(super) mod revocation;
+mod revocation;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +19,7 @@ use super::{AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, refres
 
 pub use end_reason::{EndReason, Ended};
 pub use opening::Opening;
+pub(super) use revocation::update as revoke_selected;
 pub use revocation::{RevokedSession, SessionSelector, UserFilter};
 
 /// A session to store.

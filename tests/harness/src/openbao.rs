@@ -68,6 +68,7 @@ impl OpenBao {
     /// Like [`Self::call`], in a namespace. Waits for a new key-value engine, which answers 400 while it prepares its
     /// storage for versions.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     pub fn call_in(&self, namespace: &str, path: &str, body: Option<Value>) -> Value {
         let url = format!("{}/v1/{path}", self.address());
         let answered = wait::until(READY, || {
