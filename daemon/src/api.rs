@@ -1,7 +1,6 @@
 //! The HTTP API: routes, request bodies and problem responses.
 
 mod body;
-mod fast_path;
 mod health;
 mod introspection;
 mod kubernetes;
@@ -22,9 +21,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, delete, get, post};
+use axum::http::{HeaderMap, Uri};
+use axum::routing::{MethodRouter, any, delete, get, post};
 
-use crate::listener::{FastPath, Route};
+use crate::listener::{FastAnswer, FastPath, Route};
 use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
@@ -34,25 +34,61 @@ pub use problem::refusals;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
-/// The routes with their own counters, the busiest first.
-pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/v1/session", is_busy: true },
-    Route { method: "*", path: "/v1/verify/{service}", is_busy: true },
-    Route { method: "*", path: "/v1/verify/{service}/{*rest}", is_busy: true },
-    Route { method: "DELETE", path: "/v1/session", is_busy: false },
-    Route { method: "GET", path: "/v1/sessions", is_busy: false },
-    Route { method: "DELETE", path: "/v1/sessions", is_busy: false },
-    Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
-    Route { method: "GET", path: "/v1/server", is_busy: false },
-    Route { method: "POST", path: "/v1/logins", is_busy: false },
-    Route { method: "POST", path: "/v1/logins/finish", is_busy: false },
-    Route { method: "POST", path: "/v1/logouts", is_busy: false },
-    Route { method: "POST", path: "/v1/tokens", is_busy: false },
-    Route { method: "POST", path: "/v1/introspect", is_busy: true },
-    Route { method: "POST", path: "/v1/kubernetes/{cluster}/tokenreview", is_busy: true },
-    Route { method: "GET", path: "/healthz", is_busy: false },
-    Route { method: "GET", path: "/readyz", is_busy: false },
+/// An endpoint: its route, its handler and, for the busiest, its answer from the cache.
+struct Endpoint {
+    route: Route,
+    handler: fn() -> MethodRouter<Api>,
+    cached: Option<CachedHandler>,
+}
+
+/// Answers a request from the cache, before the router. `None` leaves it to the router.
+type CachedHandler = fn(&Api, &Uri, &HeaderMap) -> Option<FastAnswer>;
+
+/// All endpoints.
+const ENDPOINTS: &[Endpoint] = &[
+    endpoint("GET", "/v1/session", || get(session::show)).cached(session::show_cached),
+    endpoint("*", "/v1/verify/{service}", || any(verification::verify)).cached(verification::verify_cached),
+    // A proxy that appends the path of its root. `{*rest}` matches at least one character.
+    endpoint("*", "/v1/verify/{service}/", || any(verification::verify)).cached(verification::verify_cached),
+    endpoint("*", "/v1/verify/{service}/{*rest}", || any(verification::verify_below))
+        .cached(verification::verify_cached),
+    endpoint("POST", "/v1/introspect", || post(introspection::introspect))
+        .cached(introspection::introspect_cached),
+    endpoint("POST", "/v1/kubernetes/{cluster}/tokenreview", || post(kubernetes::review)).busy(),
+    endpoint("DELETE", "/v1/session", || delete(session::revoke)),
+    endpoint("GET", "/v1/sessions", || get(sessions::list)),
+    endpoint("DELETE", "/v1/sessions", || delete(sessions::revoke_others)),
+    endpoint("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
+    endpoint("GET", "/v1/server", || get(server::describe)),
+    endpoint("POST", "/v1/logins", || post(logins::start)),
+    endpoint("POST", "/v1/logins/finish", || post(logins::finish)),
+    endpoint("POST", "/v1/logouts", || post(logouts::revoke)),
+    endpoint("POST", "/v1/tokens", || post(tokens::issue)),
+    endpoint("GET", "/healthz", || get(health::alive)),
+    endpoint("GET", "/readyz", || get(health::ready)),
 ];
+
+const fn endpoint(method: &'static str, path: &'static str, handler: fn() -> MethodRouter<Api>) -> Endpoint {
+    Endpoint { route: Route { method, path, is_busy: false }, handler, cached: None }
+}
+
+impl Endpoint {
+    const fn busy(mut self) -> Self {
+        self.route.is_busy = true;
+        self
+    }
+
+    /// A busy endpoint that the fast path answers if it can.
+    const fn cached(mut self, handler: CachedHandler) -> Self {
+        self.cached = Some(handler);
+        self.busy()
+    }
+}
+
+/// The routes of all endpoints, in the order in which the fast path expects their indices.
+pub fn routes() -> impl Iterator<Item = Route> {
+    ENDPOINTS.iter().map(|endpoint| endpoint.route)
+}
 
 /// The state shared by all routes. Cloned for each request.
 #[derive(Clone)]
@@ -84,28 +120,15 @@ pub struct ApiLimits {
 pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, FastPath) {
     let (rates, bodies) = (Rates::new(&limits.rates), limits.bodies);
     let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));
-    let cached_api = api.clone();
-    let fast_path: FastPath =
-        Arc::new(move |method, uri, headers| fast_path::answer(&cached_api, method, uri, headers));
-    let router = Router::new()
-        .route("/v1/server", get(server::describe))
-        .route("/v1/logins", post(logins::start))
-        .route("/v1/logins/finish", post(logins::finish))
-        .route("/v1/session", get(session::show).delete(session::revoke))
-        .route("/v1/sessions", get(sessions::list).delete(sessions::revoke_others))
-        .route("/v1/sessions/{id}", delete(sessions::revoke))
-        .route("/v1/logouts", post(logouts::revoke))
-        .route("/v1/tokens", post(tokens::issue))
-        .route("/v1/introspect", post(introspection::introspect))
-        .route("/v1/verify/{service}", any(verification::verify))
-        // A proxy that appends the path of its root. `{*rest}` matches at least one character.
-        .route("/v1/verify/{service}/", any(verification::verify))
-        .route("/v1/verify/{service}/{*rest}", any(verification::verify_below))
-        .route("/v1/kubernetes/{cluster}/tokenreview", post(kubernetes::review))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    let router = ENDPOINTS
+        .iter()
+        .fold(Router::new(), |router, endpoint| router.route(endpoint.route.path, (endpoint.handler)()))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .with_state(api);
+        .with_state(api.clone());
+    let fast_path: FastPath = Arc::new(move |route, uri, headers| {
+        let answer_from_cache = ENDPOINTS.get(route)?.cached?;
+        answer_from_cache(&api, uri, headers)
+    });
     (router, fast_path)
 }

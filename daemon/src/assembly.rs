@@ -123,7 +123,7 @@ impl Daemon {
             public_urls,
             certificates,
             sessions,
-            requests: Arc::new(Requests::new(api::ROUTES)),
+            requests: Arc::new(Requests::new(api::routes())),
             live_sessions: LiveSessions::default(),
             supervision: Supervision::new(audit.clone()),
             operations: Operations::new(&data_directory, config_path, clock, audit),

@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -42,9 +42,9 @@ pub use limits::ListenerLimits;
 pub use proxies::Proxies;
 pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
-/// Answers a request from the cache, by its method, URI and headers. `None` means that the router must answer. It
-/// runs where the socket is read, so it must neither wait nor block.
-pub type FastPath = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<FastAnswer> + Send + Sync>;
+/// Answers a request from the cache, by the index of its route in [`Requests`], its URI and its headers. `None` means
+/// that the router must answer. It runs where the socket is read, so it must neither wait nor block.
+pub type FastPath = Arc<dyn Fn(usize, &Uri, &HeaderMap) -> Option<FastAnswer> + Send + Sync>;
 
 /// The cached answer to a request whose head arrived.
 pub enum FastAnswer {
@@ -106,7 +106,7 @@ impl App {
             fast_path: None,
             router,
             refusals: Refusals::default(),
-            requests: Arc::new(Requests::new(&[])),
+            requests: Arc::new(Requests::new([])),
             proxies,
             services: Networks::default(),
         }

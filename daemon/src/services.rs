@@ -50,7 +50,7 @@ pub enum ServiceKind {
 pub struct Services {
     sessions: Arc<Sessions>,
     backends: Backends,
-    all: Vec<Service>,
+    all: Vec<Arc<Service>>,
 }
 
 /// A service with its credentials.
@@ -85,12 +85,12 @@ impl Services {
     pub fn new(sessions: Arc<Sessions>, services: Vec<ServiceSettings>, backends: Backends) -> Self {
         let services = services.into_iter().map(|settings| {
             let credentials = Credentials::new(settings.credentials.clone());
-            Service { settings, credentials }
+            Arc::new(Service { settings, credentials })
         });
         Self { all: services.collect(), sessions, backends }
     }
 
-    pub fn find(&self, name: &str) -> Option<&Service> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Service>> {
         self.all.iter().find(|service| service.settings.name == name)
     }
 
@@ -113,8 +113,8 @@ impl Services {
     /// Issues an audience token for the service with this audience or name, if the service admits the caller.
     pub async fn issue(&self, caller: &Caller, wanted: &str) -> Result<(NewToken, &Service), NotIssued> {
         let is_meant =
-            |service: &&Service| service.settings.audience == wanted || service.settings.name == wanted;
-        let service = self.all.iter().find(is_meant).ok_or(NotIssued::NoService)?;
+            |service: &&Arc<Service>| service.settings.audience == wanted || service.settings.name == wanted;
+        let service: &Service = self.all.iter().find(is_meant).ok_or(NotIssued::NoService)?;
         if !service.settings.allow.admit(caller) {
             return Err(NotIssued::NotAllowed);
         }
@@ -128,24 +128,25 @@ impl Services {
 
     /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
     pub async fn authorize(&self, service: &Service, token: &str) -> Result<AuthorizedCaller, Denied> {
-        let authorized = self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?;
-        if service.settings.allow.admit(authorized.caller()) {
-            Ok(authorized)
-        } else {
-            Err(Denied::NotAllowed)
-        }
+        service.admit(self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?)
     }
 
-    /// Like [`Self::authorize`], but from the cache only and without waiting. `None` means not cached, not denied.
+    /// Like [`Self::authorize`], but from the cache only and without waiting. `None` means not cached or denied.
     pub fn authorize_cached(&self, service: &Service, token: &str) -> Option<AuthorizedCaller> {
-        let authorized = self.sessions.authenticate_for_cached(token, service.accepted())?;
-        service.settings.allow.admit(authorized.caller()).then_some(authorized)
+        service.admit(self.sessions.authenticate_cached(token, service.accepted())?).ok()
     }
 }
 
 impl Service {
     fn accepted(&self) -> Accepted<'_> {
-        Accepted { audience: &self.settings.audience, session_token: self.settings.accept_session_token }
+        Accepted {
+            audience: Some(&self.settings.audience),
+            session_token: self.settings.accept_session_token,
+        }
+    }
+
+    fn admit(&self, authorized: AuthorizedCaller) -> Result<AuthorizedCaller, Denied> {
+        if self.settings.allow.admit(authorized.caller()) { Ok(authorized) } else { Err(Denied::NotAllowed) }
     }
 
     pub fn settings(&self) -> &ServiceSettings {

@@ -37,7 +37,7 @@ use counts::Counts;
 pub use admins::{Admins, AdminsOfProvider};
 pub use audience::{AudienceTokenError, NewToken};
 pub use binding::Bindings;
-pub use caller::{Accepted, AuthorizedCaller, CachedSession, Caller, NotAuthenticated, Use};
+pub use caller::{Accepted, AuthorizedCaller, Caller, NotAuthenticated, Use};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use login::LoginRefusal;
@@ -111,8 +111,9 @@ impl Sessions {
     /// Current time for validating tokens and tickets. Fails while the clock is clearly behind the latest time that the
     /// store has seen, because expiry cannot be decided then.
     fn time(&self) -> Result<Timestamp, StoreError> {
-        self.store.check_clock(self.clock.now())?;
-        Ok(self.now())
+        let now = self.clock.now();
+        self.store.check_clock(now)?;
+        Ok(self.store.not_before_latest(now))
     }
 
     /// Outcomes of logins and sessions since the daemon started.

@@ -6,17 +6,18 @@ mod certificates;
 mod connections;
 mod copy;
 mod encryption;
+mod found_token;
 mod guard;
 mod guard_operations;
 mod probe;
 mod provider_endpoints;
 mod providers;
-mod recent;
 mod refresh_tokens;
 mod schema;
 mod sessions;
 mod tickets;
 mod time;
+mod token_cache;
 mod token_hash;
 mod writes;
 
@@ -29,18 +30,19 @@ use crate::keys::DatabaseKey;
 use crate::platform::PlatformError;
 use connections::Connections;
 use guard::Guard;
-use recent::Recent;
+use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceGrant, IssueOutcome, NewAudienceToken};
 pub use certificates::CertificateRow;
 pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
+pub use found_token::FoundToken;
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, RefreshTokenRow, Released};
 pub use sessions::{
-    CachedJson, EndReason, Ended, FoundToken, NewSession, Opening, RevokedSession, SessionSelector,
-    StoredSession, UserFilter,
+    CachedJson, EndReason, Ended, NewSession, Opening, RevokedSession, SessionSelector, StoredSession,
+    UserFilter,
 };
 pub use tickets::Consumed;
 pub use token_hash::TokenHash;
@@ -91,7 +93,7 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct Store {
     connections: Arc<Connections>,
-    recent: Arc<Recent>,
+    cache: Arc<TokenCache>,
     guard: Arc<Guard>,
 }
 
@@ -106,7 +108,7 @@ impl Store {
         let (readers, background) = copy::open_readers(path, key)?;
         Ok(Self {
             connections: Arc::new(Connections::new(writer, readers, background)),
-            recent: Arc::new(Recent::new(recent::LIFE)),
+            cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
             guard,
         })
     }
@@ -115,7 +117,7 @@ impl Store {
     #[cfg(test)]
     #[must_use]
     pub fn with_cache_life(self, life: std::time::Duration) -> Self {
-        Self { recent: Arc::new(Recent::new(life)), ..self }
+        Self { cache: Arc::new(TokenCache::new(life)), ..self }
     }
 
     /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback

@@ -81,7 +81,7 @@ fn every_test_file_is_part_of_its_program() {
 
 /// A test can move tokio's clock, but not that of the standard library.
 #[test]
-fn rooms_measure_time_with_the_clock_of_tokio() {
+fn modules_measure_time_with_the_clock_of_tokio() {
     // These compare moments only to order them, or still measure with the other clock.
     const EXCEPTED: [&str; 3] = ["identity", "outbound", "secrets"];
     let measures =
@@ -89,7 +89,7 @@ fn rooms_measure_time_with_the_clock_of_tokio() {
     let files = rust_files("daemon/src");
     let faults: Vec<&Path> = files
         .iter()
-        .filter(|(path, text)| !EXCEPTED.contains(&room(path).as_str()) && measures(text))
+        .filter(|(path, text)| !EXCEPTED.contains(&module(path).as_str()) && measures(text))
         .map(|(path, _)| path.as_path())
         .filter(|path| !path.ends_with("tests.rs"))
         .collect();

@@ -164,9 +164,13 @@ fn of_scheme<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim_matches(' '))
 }
 
-/// Rejects requests with `Origin`: browsers send it for web pages, which must not call this API.
+/// Whether a request has `Origin`: browsers send it for web pages, which must not call this API.
+pub(super) fn is_from_web_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN)
+}
+
 fn refuse_web_pages(parts: &Parts) -> Result<(), Refusal> {
-    if parts.headers.contains_key(header::ORIGIN) {
+    if is_from_web_page(&parts.headers) {
         return Err(Refusal::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
     }
     Ok(())

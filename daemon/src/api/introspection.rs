@@ -1,17 +1,21 @@
 //! `POST /v1/introspect`: token introspection for services (RFC 7662).
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use infra_shared::api::ProblemCode;
 use serde::Serialize;
 
 use super::Api;
-use super::body::UnverifiedToken;
+use super::body::{FORM, UnverifiedToken, body_timeout, has_media_type, is_from_web_page, token_in};
 use super::problem::{Refusal, answer};
-use super::service_credential::authenticate_any_service;
+use super::service_credential::{authenticate_any_service, authenticate_any_service_cached};
+use crate::listener::{FastAnswer, PendingBody};
 use crate::services::{Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
+
+/// Fits a token and the other form fields. Below every configurable body limit.
+const MAX_CACHED_FORM: usize = 4096;
 
 /// The response of RFC 7662 §2.2, with claims of OpenID Connect.
 #[derive(Serialize)]
@@ -59,8 +63,28 @@ pub(super) async fn introspect(
     }
 }
 
+/// Answers [`introspect`] from the cache. Waits for the body of authenticated services only.
+pub(super) fn introspect_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
+    if uri.query().is_some() || is_from_web_page(headers) || !has_media_type(headers, FORM) {
+        return None;
+    }
+    let service = authenticate_any_service_cached(api, headers)?.clone();
+    let (api, timeout) = (api.clone(), api.bodies.time);
+    let answer = move |form: &[u8]| {
+        let authorized = api.services.authorize_cached(&service, &token_in(form)?)?;
+        Some(describe(&authorized, &service))
+    };
+    let incomplete = || body_timeout().into_response();
+    Some(FastAnswer::NeedsBody(PendingBody {
+        max_bytes: MAX_CACHED_FORM,
+        timeout,
+        answer: Box::new(answer),
+        incomplete,
+    }))
+}
+
 /// Describes the user of a token that is active at `service`.
-pub(super) fn describe(authorized: &AuthorizedCaller, service: &Service) -> Response {
+fn describe(authorized: &AuthorizedCaller, service: &Service) -> Response {
     answer(StatusCode::OK, &introspection(authorized, &service.settings().audience))
 }
 

@@ -1,6 +1,8 @@
 //! Authenticates services: HTTP Basic with name and credential (RFC 6749 §2.3.1), or if the path names the service,
 //! the credential as a bearer token.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,16 +22,27 @@ pub(super) async fn authenticate_any_service<'a>(
     api: &'a Api,
     headers: &HeaderMap,
 ) -> Result<&'a Service, Refusal> {
-    let (name, secret) = basic(headers).ok_or_else(|| refused("no credentials of a service"))?;
-    let service = api.services.find(&name).ok_or_else(|| refused("no such service"))?;
+    let (service, secret) = named_service(api, headers).map_err(refused)?;
     prove(api, service, &secret).await
 }
 
-/// Authenticates a service by `headers` from the cache only, without waiting. `None` means unknown, not wrong.
-pub(super) fn cached_service(api: &Api, headers: &HeaderMap) -> Option<String> {
-    let (name, secret) = basic(headers)?;
-    let service = api.services.find(&name)?;
-    api.services.proves_cached(service, &secret).then_some(name)
+/// Like [`authenticate_any_service`], but from the cache only and without waiting. `None` means not cached, not wrong.
+pub(super) fn authenticate_any_service_cached<'a>(
+    api: &'a Api,
+    headers: &HeaderMap,
+) -> Option<&'a Arc<Service>> {
+    let (service, secret) = named_service(api, headers).ok()?;
+    api.services.proves_cached(service, &secret).then_some(service)
+}
+
+/// Finds the service that HTTP Basic names, and its unverified secret.
+fn named_service<'a>(
+    api: &'a Api,
+    headers: &HeaderMap,
+) -> Result<(&'a Arc<Service>, Zeroizing<Vec<u8>>), &'static str> {
+    let (name, secret) = basic(headers).ok_or("no credentials of a service")?;
+    let service = api.services.find(&name).ok_or("no such service")?;
+    Ok((service, secret))
 }
 
 /// Authenticates `service` by `headers`.

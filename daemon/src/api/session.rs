@@ -1,15 +1,16 @@
 //! `GET /v1/session`: describes the session of a token. `DELETE /v1/session`: revokes it.
 
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use infra_shared::api::{CurrentSession, ProblemCode};
+use infra_shared::api::{CurrentSession, NewerSessions, ProblemCode};
 
 use super::Api;
-use super::body::UnverifiedBearer;
+use super::body::{UnverifiedBearer, credentials, is_from_web_page};
 use super::problem::{Refusal, answer, no_content};
 use super::server::with_announcement;
-use crate::sessions::{CachedSession, NotAuthenticated, Use};
+use crate::listener::FastAnswer;
+use crate::sessions::{Accepted, Caller, NotAuthenticated, Use};
 use crate::store::CachedJson;
 
 /// Describes the token's holder. For a revoked or expired session it says so, which only the token's holder can
@@ -38,16 +39,22 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
     })?;
     // Users want to know if another sign-in happened. Services only validate the caller.
     let newer = if use_ == Use::OnlyLooks { api.sessions.find_newer(&caller)? } else { None };
-    let current =
-        CurrentSession { session: caller.session(), user: caller.user(), now: api.sessions.now(), newer };
-    Ok(answer(StatusCode::OK, &current))
+    Ok(describe(api, &caller, newer))
 }
 
-/// Describes the holder of a cached session.
-pub(super) fn show_cached(api: &Api, cached: &CachedSession) -> Response {
-    let CachedJson { session, user } = cached.json();
-    let current = CurrentSession { session, user, now: api.sessions.now(), newer: None };
-    with_announcement(api, answer(StatusCode::OK, &current))
+/// Answers [`show`] from the cache.
+pub(super) fn show_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
+    if uri.query().is_some() || is_from_web_page(headers) {
+        return None;
+    }
+    let token = credentials(headers, "bearer")?;
+    let authorized = api.sessions.authenticate_cached(token, Accepted::SESSION_TOKEN)?;
+    Some(FastAnswer::Ready(with_announcement(api, describe(api, authorized.caller(), None))))
+}
+
+fn describe(api: &Api, caller: &Caller, newer: Option<NewerSessions>) -> Response {
+    let CachedJson { session, user } = caller.json();
+    answer(StatusCode::OK, &CurrentSession { session, user, now: api.sessions.now(), newer })
 }
 
 pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {

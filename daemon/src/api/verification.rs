@@ -4,7 +4,7 @@
 //! evaluated.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use infra_shared::api::ProblemCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Api;
 use super::body::credentials;
 use super::problem::{Refusal, without_body};
+use crate::listener::FastAnswer;
 use crate::services::Denied;
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -67,8 +68,16 @@ async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Respo
     Ok(allow(&authorized))
 }
 
+/// Answers [`verify`] and [`verify_below`] from the cache.
+pub(super) fn verify_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
+    // The path is `/v1/verify/{service}`, or one below it.
+    let service = api.services.find(uri.path().split('/').nth(3)?)?;
+    let authorized = api.services.authorize_cached(service, credentials(headers, "bearer")?)?;
+    Some(FastAnswer::Ready(allow(&authorized)))
+}
+
 /// Lets the request of `authorized` pass, and describes the user.
-pub(super) fn allow(authorized: &AuthorizedCaller) -> Response {
+fn allow(authorized: &AuthorizedCaller) -> Response {
     let mut response = without_body(StatusCode::OK);
     add_identity(response.headers_mut(), authorized);
     response

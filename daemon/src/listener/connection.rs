@@ -207,7 +207,7 @@ impl RequestHandler {
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
         let request = request.map(|body| DrainedBody::new(body, slot, !is_serial));
-        let (step, slot) = (self.step(request, slot), slot.clone());
+        let (step, slot) = (self.step(request, route, slot), slot.clone());
         async move {
             let mut response = match step {
                 Step::Refuse(response) => closing(response),
@@ -217,7 +217,7 @@ impl RequestHandler {
                 }
                 Step::Work(request, charge) => self.answer_by_router(request, charge, peer, route).await,
             };
-            if self.requests.needs_credentials(route) && response.status().is_success() {
+            if self.requests.is_busy(route) && response.status().is_success() {
                 slot.authenticated();
             }
             if answer_guard.is_last && is_serial {
@@ -229,7 +229,7 @@ impl RequestHandler {
         }
     }
 
-    fn step(&self, mut request: Request<DrainedBody>, slot: &Arc<ConnectionSlot>) -> Step {
+    fn step(&self, mut request: Request<DrainedBody>, route: usize, slot: &Arc<ConnectionSlot>) -> Step {
         // hyper's parser enforces this for HTTP/1.
         if request.headers().len() > self.headers {
             return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
@@ -238,7 +238,7 @@ impl RequestHandler {
             return Step::Refuse((self.refusals.unclear_host)());
         }
         let fast_path = self.fast_path.as_ref();
-        match fast_path.and_then(|ask| ask(request.method(), request.uri(), request.headers())) {
+        match fast_path.and_then(|answer| answer(route, request.uri(), request.headers())) {
             Some(FastAnswer::Ready(response)) => return Step::Answer(response),
             Some(FastAnswer::NeedsBody(pending)) => return Step::WaitFor(pending, request),
             None => {}

@@ -1,6 +1,7 @@
 //! Request counters by route, and request ids for the log.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,8 +18,7 @@ const STATUSES: [u16; 16] = [200, 201, 204, 308, 400, 401, 403, 404, 405, 410, 4
 /// Upper bounds of the duration histogram, in seconds.
 const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
-/// A route: a method (`*` for any) and a path. A segment in braces matches any segment, and one with an asterisk
-/// matches the rest.
+/// A route: a method (`*` for any) and a path as the router writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     pub method: &'static str,
@@ -29,7 +29,9 @@ pub struct Route {
 
 /// Counts requests by known route, so that clients cannot create new counters.
 pub struct Requests {
-    routes: &'static [Route],
+    routes: Vec<Route>,
+    /// Indices of the routes by path. Axum's router matches with this crate too.
+    paths: matchit::Router<Vec<usize>>,
     /// One per route, and one for all other requests.
     observed: Vec<Observed>,
 }
@@ -57,8 +59,17 @@ pub struct RouteCounts {
 }
 
 impl Requests {
-    pub fn new(routes: &'static [Route]) -> Self {
-        Self { routes, observed: (0..=routes.len()).map(|_| Observed::default()).collect() }
+    pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
+        let routes: Vec<Route> = routes.into_iter().collect();
+        let mut by_path = BTreeMap::<_, Vec<usize>>::new();
+        for (index, route) in routes.iter().enumerate() {
+            by_path.entry(route.path).or_default().push(index);
+        }
+        let mut paths = matchit::Router::new();
+        for (path, indices) in by_path {
+            paths.insert(path, indices).expect("the router accepts these paths as well");
+        }
+        Self { paths, observed: (0..=routes.len()).map(|_| Observed::default()).collect(), routes }
     }
 
     /// Returns the counters of each route that was requested.
@@ -67,22 +78,18 @@ impl Requests {
         routes.zip(&self.observed).filter_map(|(route, observed)| observed.counts(route)).collect()
     }
 
-    /// Returns the index of a route, for [`Self::observe`].
+    /// Returns the index of the route that a request matches, or an index beyond all routes.
     pub(super) fn find(&self, method: &Method, path: &str) -> usize {
-        self.routes
-            .iter()
-            .position(|route| [method.as_str(), "*"].contains(&route.method) && matches(route.path, path))
-            .unwrap_or(self.routes.len())
+        let answers = |index: &usize| {
+            self.routes.get(*index).is_some_and(|route| [method.as_str(), "*"].contains(&route.method))
+        };
+        let found = self.paths.at(path).ok().and_then(|found| found.value.iter().copied().find(answers));
+        found.unwrap_or(self.routes.len())
     }
 
-    /// Whether `route` is called thousands of times a second.
+    /// Whether services call `route` thousands of times a second. Success on such a route proves valid credentials.
     pub(super) fn is_busy(&self, route: usize) -> bool {
         self.routes.get(route).is_some_and(|route| route.is_busy)
-    }
-
-    /// Whether success on `route` proves valid credentials. Services call these routes thousands of times a second.
-    pub(super) fn needs_credentials(&self, route: usize) -> bool {
-        self.is_busy(route)
     }
 
     /// Records that `route` was answered with `status` after `time`.
@@ -121,23 +128,6 @@ impl Observed {
     }
 }
 
-/// Whether `path` matches `template`.
-fn matches(template: &str, path: &str) -> bool {
-    if !template.contains('{') {
-        return template == path;
-    }
-    let (mut wanted, mut found) = (template.split('/'), path.split('/'));
-    loop {
-        match (wanted.next(), found.next()) {
-            (None, None) => return true,
-            (Some(wanted), Some(found)) if wanted == found => {}
-            (Some(wanted), Some(_)) if wanted.starts_with("{*") => return true,
-            (Some(wanted), Some(found)) if wanted.starts_with('{') && !found.is_empty() => {}
-            _ => return false,
-        }
-    }
-}
-
 tokio::task_local! {
     /// The id of the current request, created on first use.
     static REQUEST_ID: OnceCell<String>;
@@ -169,7 +159,7 @@ fn mint() -> String {
 mod tests {
     use super::*;
 
-    const ROUTES: &[Route] = &[
+    const ROUTES: [Route; 2] = [
         Route { method: "GET", path: "/v1/session", is_busy: true },
         Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
     ];

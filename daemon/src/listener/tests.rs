@@ -663,8 +663,8 @@ async fn refused_before_its_body(served: &Served, headers: usize, is_ending: boo
 
 #[tokio::test]
 async fn request_rejected_before_body_end_is_not_reset() {
-    let fast_path: FastPath = Arc::new(|method, _, _| {
-        (method == Method::POST).then(|| FastAnswer::Ready(StatusCode::UNAUTHORIZED.into_response()))
+    let fast_path: FastPath = Arc::new(|_, uri, _| {
+        (uri.path() == "/nothing").then(|| FastAnswer::Ready(StatusCode::UNAUTHORIZED.into_response()))
     });
     for fast_path in [None, Some(fast_path)] {
         let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;

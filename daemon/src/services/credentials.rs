@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use crate::secrets::{Backends, ReadError, ReadReason, Reference};
 
 /// How long cached hashes are used before the backend is read again.
-const FRESH: Duration = Duration::from_mins(1);
+const MAX_AGE: Duration = Duration::from_mins(1);
 /// Minimum time between reads, so that guessing does not load the backend.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Minimum length. Longer credentials cannot be guessed, so attempts need no limit.
-const SHORTEST: usize = 24;
+const READ_INTERVAL: Duration = Duration::from_secs(5);
+/// Minimum length. Credentials this long cannot be guessed, so attempts need no limit.
+const MIN_LENGTH: usize = 24;
 
 pub(super) struct Credentials {
     references: Vec<Reference>,
@@ -40,12 +40,12 @@ struct Cache {
 
 /// What the cache says about a secret.
 enum CacheAnswer {
-    Is,
-    IsNot,
-    /// The last read failed a moment ago.
-    Away(ReadError),
+    Valid,
+    Invalid,
+    /// The last read failed less than [`READ_INTERVAL`] ago.
+    Unavailable(ReadError),
     /// The backend must be read.
-    Ask,
+    MustRead,
 }
 
 impl Credentials {
@@ -61,7 +61,7 @@ impl Credentials {
         if let Some(answer) = self.check_cache(&hash).settled() {
             return answer;
         }
-        let _turn = self.reading.lock().await;
+        let _reading = self.reading.lock().await;
         // Another request may have read it meanwhile.
         if let Some(answer) = self.check_cache(&hash).settled() {
             return answer;
@@ -77,19 +77,19 @@ impl Credentials {
 
     /// Whether `secret` matches a recently read credential.
     pub(super) fn cached_include(&self, secret: &[u8]) -> bool {
-        matches!(self.check_cache(&sha256(&[secret])), CacheAnswer::Is)
+        matches!(self.check_cache(&sha256(&[secret])), CacheAnswer::Valid)
     }
 
     fn check_cache(&self, hash: &[u8; 32]) -> CacheAnswer {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let age = cache.read_at.map(|moment| moment.elapsed());
-        let failed = cache.failed.as_ref().filter(|(moment, _)| moment.elapsed() < PAUSE);
+        let failed = cache.failed.as_ref().filter(|(moment, _)| moment.elapsed() < READ_INTERVAL);
         match (cache.include(hash), failed) {
-            (true, Some(_)) => CacheAnswer::Is,
-            (true, None) if age.is_some_and(|age| age < FRESH) => CacheAnswer::Is,
-            (false, Some((_, error))) => CacheAnswer::Away(error.clone()),
-            (false, None) if age.is_some_and(|age| age < PAUSE) => CacheAnswer::IsNot,
-            (_, None) => CacheAnswer::Ask,
+            (true, Some(_)) => CacheAnswer::Valid,
+            (true, None) if age.is_some_and(|age| age < MAX_AGE) => CacheAnswer::Valid,
+            (false, Some((_, error))) => CacheAnswer::Unavailable(error.clone()),
+            (false, None) if age.is_some_and(|age| age < READ_INTERVAL) => CacheAnswer::Invalid,
+            (_, None) => CacheAnswer::MustRead,
         }
     }
 
@@ -108,10 +108,10 @@ impl CacheAnswer {
     /// `None` if the backend must be read.
     fn settled(self) -> Option<Result<bool, ReadError>> {
         match self {
-            Self::Is => Some(Ok(true)),
-            Self::IsNot => Some(Ok(false)),
-            Self::Away(error) => Some(Err(error)),
-            Self::Ask => None,
+            Self::Valid => Some(Ok(true)),
+            Self::Invalid => Some(Ok(false)),
+            Self::Unavailable(error) => Some(Err(error)),
+            Self::MustRead => None,
         }
     }
 }
@@ -165,9 +165,9 @@ async fn read(
     reason: ReadReason,
 ) -> Result<SecretString, ReadError> {
     let secret = backends.read(reference, reason).await?;
-    if secret.expose_secret().len() < SHORTEST {
+    if secret.expose_secret().len() < MIN_LENGTH {
         return Err(ReadError::Malformed(format!(
-            "{reference} has fewer than {SHORTEST} characters, and could be guessed; `openssl rand -hex 32` makes a good one"
+            "{reference} has fewer than {MIN_LENGTH} characters, and could be guessed; `openssl rand -hex 32` makes a good one"
         )));
     }
     Ok(secret)

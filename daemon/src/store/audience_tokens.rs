@@ -1,13 +1,10 @@
-//! Audience tokens of sessions: insert, look up, delete. They end with their session.
+//! Audience tokens of sessions: insert, read, delete. They end with their session.
 
-use std::sync::Arc;
-
-use infra_shared::token_text::{AudienceToken, AudienceTokenID, SessionID};
+use infra_shared::token_text::{AudienceTokenID, SessionID};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::sessions::NOBODY;
-use super::{FoundToken, Store, StoreError, TokenHash, sessions, time};
+use super::{Store, StoreError, TokenHash, sessions, time};
 
 /// An audience token to store.
 #[derive(Debug, Clone)]
@@ -46,36 +43,6 @@ impl Store {
         max_per_session: u32,
     ) -> Result<IssueOutcome, StoreError> {
         self.connections.write(move |transaction| insert(transaction, &token, max_per_session)).await
-    }
-
-    /// Looks up a token; the result may be one second old. As in [`Self::find_session_of`], an unknown id and a wrong
-    /// secret cost the same work and give the same result.
-    pub fn find_audience_token(&self, token: &AudienceToken) -> Result<Option<FoundToken>, StoreError> {
-        let hash = TokenHash::of_audience_token(token);
-        self.guard.check()?;
-        if let Some(found) = self.recent.find(&hash) {
-            return Ok(Some(found));
-        }
-        let reading = self.recent.begin();
-        let found = self.connections.read(|reader| {
-            let is_it = stored_hash(reader, token.id())?.equals(&hash);
-            let row = if is_it { token.id().as_str() } else { NOBODY };
-            // Purged since its hash was read, because it expired.
-            let Some((session, grant)) = find(reader, row)? else { return Ok(None) };
-            let expected = self.guard.expected(session.as_str());
-            let session = sessions::find(reader, session.as_str())?
-                .ok_or(StoreError::UnexpectedRow("audience token"))?;
-            self.guard.check_session(&session, expected)?;
-            Ok(is_it.then(|| FoundToken {
-                token_hash: hash,
-                session: Arc::new(session),
-                grant: Some(Arc::new(grant)),
-            }))
-        })?;
-        if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.recent.remember(found, reading);
-        }
-        Ok(found)
     }
 }
 
@@ -120,15 +87,6 @@ fn insert(
 pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM audience_tokens WHERE expires_at <= ?1", [time::to_database(now)])?;
     Ok(())
-}
-
-fn stored_hash(reader: &Connection, id: &AudienceTokenID) -> Result<TokenHash, StoreError> {
-    let hash = reader
-        .prepare_cached(
-            "SELECT coalesce((SELECT token_hash FROM audience_tokens WHERE id = ?1), zeroblob(32))",
-        )?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(TokenHash(hash))
 }
 
 /// Reads the session and the grant of a token.

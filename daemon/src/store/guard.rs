@@ -65,18 +65,13 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Fails if older data was found.
+    /// Fails if older data was found. Cheap, because every validation calls it.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if !self.is_older.load(Ordering::Acquire) {
             return Ok(());
         }
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         Err(StoreError::Older(found.clone().unwrap_or_default()))
-    }
-
-    /// Whether no older data was found. Cheap enough for the fast path.
-    pub(super) fn is_intact(&self) -> bool {
-        !self.is_older.load(Ordering::Acquire)
     }
 
     /// Stops all reads and changes, because the extent of the rollback is unknown.

@@ -87,7 +87,7 @@ impl Store {
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;
             store.guard.accepted(row, known);
-            store.recent.all_changed();
+            store.cache.clear();
             Ok(revoked)
         };
         blocking(accepting).await

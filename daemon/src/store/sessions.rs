@@ -6,16 +6,16 @@ mod listing;
 mod opening;
 mod revocation;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use infra_shared::api::User;
-use infra_shared::token_text::{SessionID, SessionToken};
+use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 
 use super::guard::{Change, GUARDED};
-use super::{AudienceGrant, NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time};
+use super::{NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time};
 
 pub use end_reason::{EndReason, Ended};
 pub use opening::Opening;
@@ -55,20 +55,19 @@ pub struct StoredSession {
     pub cached_json: OnceLock<CachedJson>,
 }
 
+impl StoredSession {
+    /// Moves the last use forward to `at`, never back.
+    pub fn touch(&mut self, at: Timestamp) {
+        self.last_used_at = self.last_used_at.max(at);
+        self.cached_json = OnceLock::new();
+    }
+}
+
 /// A session and its user, as JSON.
 #[derive(Debug, Clone)]
 pub struct CachedJson {
     pub session: Box<RawValue>,
     pub user: Box<RawValue>,
-}
-
-/// A valid token: its session and, for an audience token, its grant.
-#[derive(Debug, Clone)]
-pub struct FoundToken {
-    pub token_hash: TokenHash,
-    pub session: Arc<StoredSession>,
-    /// `None` for the session token.
-    pub grant: Option<Arc<AudienceGrant>>,
 }
 
 /// The id of the dummy row, read if a session or token does not exist. The first migration inserts it.
@@ -85,7 +84,7 @@ impl Store {
         session: NewSession,
         max_per_user: u32,
     ) -> Result<Vec<RevokedSession>, StoreError> {
-        let recent = self.recent.clone();
+        let cache = self.cache.clone();
         self.change(
             move |transaction, change| {
                 change.see_time(session.created_at);
@@ -96,48 +95,9 @@ impl Store {
                 let over_limit = SessionSelector::OverLimit { newest: session.id, max_per_user };
                 revocation::revoke(transaction, change, &over_limit, session.created_at, EndReason::TooMany)
             },
-            move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&recent, revoked),
+            move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&cache, revoked),
         )
         .await
-    }
-
-    /// Looks up a session by token; the result may be one second old. Sessions that this daemon ends are seen at
-    /// once.
-    ///
-    /// An unknown id and a wrong secret cost the same work and give the same result, so timing does not reveal which
-    /// ids exist. In both cases a dummy row is read.
-    pub fn find_session_of(&self, token: &SessionToken) -> Result<Option<FoundToken>, StoreError> {
-        let hash = TokenHash::of(token);
-        self.guard.check()?;
-        if let Some(found) = self.recent.find(&hash) {
-            return Ok(Some(found));
-        }
-        let reading = self.recent.begin();
-        let expected = self.guard.expected(token.id().as_str());
-        let found = self.connections.read(|reader| {
-            let is_it = stored_hash(reader, token.id())?.equals(&hash);
-            let session = find(reader, if is_it { token.id().as_str() } else { NOBODY })?;
-            Ok(session.filter(|_| is_it).map(|session| FoundToken {
-                token_hash: hash,
-                session: Arc::new(session),
-                grant: None,
-            }))
-        })?;
-        if let Some(found) = &found {
-            self.guard.check_session(&found.session, expected)?;
-            if found.session.ended.is_none() {
-                self.recent.remember(found, reading);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Looks up a token in the cache only. `None` means not cached, not invalid.
-    pub fn recall(&self, token: &str) -> Option<FoundToken> {
-        if !self.guard.is_intact() {
-            return None;
-        }
-        self.recent.find(&TokenHash::of_text(token))
     }
 
     /// Looks up a session by id without the cache. Runs in-line, because the validation path calls it.
@@ -160,7 +120,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let id = id.clone();
         // Update the cache first, so that concurrent requests do not write again.
-        self.recent.touched(token_hash, at);
+        self.cache.touch(token_hash, at);
         self.connections
             .write(move |transaction| {
                 transaction
@@ -178,7 +138,7 @@ impl Store {
         user: User,
         email_verified: bool,
     ) -> Result<(), StoreError> {
-        let (row, id, recent) = (id.clone(), id.clone(), self.recent.clone());
+        let (row, id, cache) = (id.clone(), id.clone(), self.cache.clone());
         self.change(
             move |transaction, change| {
                 let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
@@ -204,7 +164,7 @@ impl Store {
                     .for_each(|after| change.add(after));
                 Ok(())
             },
-            move |()| recent.changed(&[id]),
+            move |()| cache.remove_sessions(&[id]),
         )
         .await
     }
@@ -258,14 +218,6 @@ fn insert(
         change.add(state);
     }
     Ok(())
-}
-
-/// Reads the token hash of session `id`, or zeros if it does not exist.
-fn stored_hash(reader: &Connection, id: &SessionID) -> Result<TokenHash, StoreError> {
-    let hash = reader
-        .prepare_cached("SELECT coalesce((SELECT token_hash FROM sessions WHERE id = ?1), zeroblob(32))")?
-        .query_row([id.as_str()], |row| row.get(0))?;
-    Ok(TokenHash(hash))
 }
 
 pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {

@@ -2,9 +2,10 @@
 
 use super::*;
 
-const GIT: Accepted<'static> = Accepted { audience: "git", session_token: false };
-const GIT_OR_SESSION: Accepted<'static> = Accepted { audience: "git", session_token: true };
-const WIKI: Accepted<'static> = Accepted { audience: "wiki", session_token: true };
+const GIT: Accepted<'static> = Accepted { audience: Some("git"), session_token: false };
+const GIT_OR_SESSION: Accepted<'static> = Accepted { audience: Some("git"), session_token: true };
+const WIKI: Accepted<'static> = Accepted { audience: Some("wiki"), session_token: true };
+const SESSION: Accepted<'static> = Accepted::SESSION_TOKEN;
 
 /// A fixture with one open session and its token.
 struct Signed {
@@ -26,15 +27,10 @@ impl Signed {
         self.setup.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    /// Validates the token, and again from the cache.
-    async fn known<T>(&self, cached: impl Fn(&str) -> Option<T>) -> T {
-        self.sessions().authenticate(self.token.expose(), Use::OnlyLooks).await.expect("a caller");
-        cached(self.token.expose()).expect("a cached caller")
-    }
-
-    async fn cached_caller(&self, token: &str, accepted: Accepted<'_>) -> AuthorizedCaller {
-        self.sessions().authenticate_for(token, accepted, Use::Counts).await.expect("an authorized caller");
-        self.sessions().authenticate_for_cached(token, accepted).expect("a cached caller")
+    /// Validates `token`, and again from the cache.
+    async fn cached_caller(&self, token: &str, accepted: Accepted<'_>, use_: Use) -> AuthorizedCaller {
+        self.sessions().authenticate_for(token, accepted, use_).await.expect("an authorized caller");
+        self.sessions().authenticate_cached(token, accepted).expect("a cached caller")
     }
 
     /// Issues a token for the service `git`.
@@ -47,30 +43,38 @@ impl Signed {
 #[tokio::test]
 async fn cached_answer_matches_store() {
     let signed = Signed::in_with(Fixture::new().await).await;
-    let sessions = signed.sessions();
-    assert!(sessions.authenticate_cached(signed.token.expose()).is_none(), "nobody asked before");
-    let known = signed.known(|token| sessions.authenticate_cached(token)).await;
-    let caller = sessions.authenticate(signed.token.expose(), Use::OnlyLooks).await.expect("a caller");
-    let session = serde_json::to_string(caller.session()).expect("JSON");
-    assert_eq!(known.json().session.get(), session);
-    let user: User = serde_json::from_str(known.json().user.get()).expect("a user");
-    assert_eq!(&user, caller.user());
-    assert!(sessions.authenticate_cached(SessionToken::mint().expose()).is_none());
+    let (sessions, token) = (signed.sessions(), signed.token.expose());
+    assert!(sessions.authenticate_cached(token, SESSION).is_none(), "nothing was validated before");
+    let cached = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
+    let caller = sessions.authenticate(token, Use::OnlyLooks).await.expect("a caller");
+    for caller in [cached.caller(), &caller] {
+        let session = serde_json::to_string(caller.session()).expect("JSON");
+        assert_eq!(caller.json().session.get(), session);
+        let user: User = serde_json::from_str(caller.json().user.get()).expect("a user");
+        assert_eq!(&user, caller.user());
+    }
+    assert_eq!(cached.caller().session(), caller.session());
+    assert!(sessions.authenticate_cached(SessionToken::mint().expose(), SESSION).is_none());
 
     sessions.sign_out(&caller).await.expect("ended");
-    assert!(sessions.authenticate_cached(signed.token.expose()).is_none());
+    assert!(sessions.authenticate_cached(token, SESSION).is_none());
 }
 
 #[tokio::test]
 async fn use_that_must_be_stored_bypasses_cache() {
     let signed = Signed::in_with(Fixture::new().await).await;
-    let cached = |token: &str| signed.sessions().authenticate_cached(token);
+    let (sessions, token) = (signed.sessions(), signed.token.expose());
     signed.later(59);
-    signed.known(cached).await;
+    let before = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
+    let rendered = before.caller().json().session.get().to_owned();
     signed.later(1);
-    assert!(cached(signed.token.expose()).is_none());
-    signed.sessions().authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
-    signed.known(cached).await;
+    assert!(sessions.authenticate_cached(token, SESSION).is_none());
+    let caller = sessions.authenticate(token, Use::Counts).await.expect("a caller");
+    let cached = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
+    for caller in [&caller, cached.caller()] {
+        assert_ne!(caller.json().session.get(), rendered, "the session idles longer now");
+        assert_eq!(caller.json().session.get(), serde_json::to_string(caller.session()).expect("JSON"));
+    }
 }
 
 #[tokio::test]
@@ -78,26 +82,28 @@ async fn cached_answer_ends_with_session_lifetime() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
-    let cached = |token: &str| signed.sessions().authenticate_cached(token);
+    let token = signed.token.expose();
     signed.later(29);
-    signed.known(cached).await;
-    signed.known(|token| signed.sessions().authenticate_for_cached(token, GIT_OR_SESSION)).await;
-    signed.later(1);
-    assert!(cached(signed.token.expose()).is_none());
-    assert!(signed.sessions().authenticate_for_cached(signed.token.expose(), GIT_OR_SESSION).is_none());
-    signed.later(1);
-    assert!(cached(signed.token.expose()).is_none());
+    for accepted in [SESSION, GIT_OR_SESSION] {
+        signed.cached_caller(token, accepted, Use::OnlyLooks).await;
+    }
+    for _ in 0..2 {
+        signed.later(1);
+        for accepted in [SESSION, GIT_OR_SESSION] {
+            assert!(signed.sessions().authenticate_cached(token, accepted).is_none());
+        }
+    }
 }
 
 #[tokio::test]
 async fn session_token_is_accepted_for_service_only_if_allowed() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
-    let authorized = signed.cached_caller(token, GIT_OR_SESSION).await;
+    let authorized = signed.cached_caller(token, GIT_OR_SESSION, Use::Counts).await;
     assert_eq!(authorized.caller().session().id, *signed.token.id());
     assert_eq!(authorized.issued_at(), authorized.caller().session().created_at);
     assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
-    assert!(sessions.authenticate_for_cached(token, GIT).is_none());
+    assert!(sessions.authenticate_cached(token, GIT).is_none());
     let refused = sessions.authenticate_for(token, GIT, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
 }
@@ -110,26 +116,26 @@ async fn audience_token_is_valid_for_one_audience_and_ten_minutes() {
     let NewToken { token, expires_at } = signed.token_for_git().await;
     let opened_at = whole_second(signed.setup.clock.now());
     assert_eq!(expires_at, opened_at + SignedDuration::from_mins(10));
-    let authorized = signed.cached_caller(token.expose(), GIT).await;
+    let authorized = signed.cached_caller(token.expose(), GIT, Use::Counts).await;
     assert_eq!((authorized.issued_at(), authorized.expires_at()), (opened_at, expires_at));
     assert_eq!(authorized.caller().session().id, *signed.token.id());
 
-    assert!(sessions.authenticate_for_cached(token.expose(), WIKI).is_none());
+    assert!(sessions.authenticate_cached(token.expose(), WIKI).is_none());
     let refused = sessions.authenticate_for(token.expose(), WIKI, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
     let refused = sessions.authenticate(token.expose(), Use::Counts).await;
-    assert!(matches!(refused, Err(NotAuthenticated::Unknown)), "{refused:?}");
-    assert!(sessions.authenticate_cached(token.expose()).is_none(), "it is not the session's own");
+    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
+    assert!(sessions.authenticate_cached(token.expose(), SESSION).is_none(), "it is not the session's own");
 
     signed.later(599);
-    signed.cached_caller(token.expose(), GIT).await;
+    signed.cached_caller(token.expose(), GIT, Use::Counts).await;
     signed.later(1);
-    assert!(sessions.authenticate_for_cached(token.expose(), GIT).is_none());
+    assert!(sessions.authenticate_cached(token.expose(), GIT).is_none());
     for _ in 0..2 {
         let refused = sessions.authenticate_for(token.expose(), GIT, Use::Counts).await;
         assert!(matches!(refused, Err(NotAuthenticated::Expired)), "{refused:?}");
         signed.later(1);
-        assert!(sessions.authenticate_for_cached(token.expose(), GIT).is_none());
+        assert!(sessions.authenticate_cached(token.expose(), GIT).is_none());
     }
 }
 
@@ -139,11 +145,11 @@ async fn audience_token_ends_with_its_session() {
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
     let NewToken { token, expires_at } = signed.token_for_git().await;
-    let authorized = signed.cached_caller(token.expose(), GIT).await;
+    let authorized = signed.cached_caller(token.expose(), GIT, Use::Counts).await;
     assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
     assert_eq!(expires_at, authorized.expires_at());
     signed.sessions().sign_out(authorized.caller()).await.expect("ended");
-    assert!(signed.sessions().authenticate_for_cached(token.expose(), GIT).is_none());
+    assert!(signed.sessions().authenticate_cached(token.expose(), GIT).is_none());
     let refused = signed.sessions().authenticate_for(token.expose(), GIT, Use::Counts).await;
     assert!(matches!(refused, Err(NotAuthenticated::Revoked)), "{refused:?}");
 }

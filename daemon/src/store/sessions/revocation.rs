@@ -7,7 +7,7 @@ use rusqlite::{Row, Transaction, params_from_iter};
 
 use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
 use crate::store::guard::{Change, GUARDED};
-use crate::store::recent::Recent;
+use crate::store::token_cache::TokenCache;
 
 /// Which sessions to revoke. Except for `OverLimit`, expired ones are included, so that neither a clock that steps back
 /// nor another configuration can revive them.
@@ -89,14 +89,14 @@ impl Store {
         reason: EndReason,
         then: impl FnOnce(&[RevokedSession]) + Send + 'static,
     ) -> Result<Vec<RevokedSession>, StoreError> {
-        let (recent, is_all) = (self.recent.clone(), selector == SessionSelector::ALL);
+        let (cache, is_all) = (self.cache.clone(), selector == SessionSelector::ALL);
         self.change(
             move |transaction, change| revoke(transaction, change, &selector, at, reason),
             move |revoked: &Vec<RevokedSession>| {
                 if is_all {
-                    recent.all_changed();
+                    cache.clear();
                 } else {
-                    drop_cached(&recent, revoked);
+                    drop_cached(&cache, revoked);
                 }
                 then(revoked);
             },
@@ -161,10 +161,10 @@ fn statement(condition: &str) -> String {
 }
 
 /// Drops revoked sessions from the cache.
-pub(super) fn drop_cached(recent: &Recent, revoked: &[RevokedSession]) {
+pub(super) fn drop_cached(cache: &TokenCache, revoked: &[RevokedSession]) {
     if !revoked.is_empty() {
         let ids: Vec<SessionID> = revoked.iter().map(|session| session.id.clone()).collect();
-        recent.changed(&ids);
+        cache.remove_sessions(&ids);
     }
 }
 

@@ -66,7 +66,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
         let running = fixture.open().expect("a store");
         put_back(&fixture, &before, &pages);
         forget_pages(&running);
-        match running.find_session_of(&token) {
+        match running.find_token(token.expose()) {
             Ok(Some(found)) => assert!(is_done(&found.session), "{pages:?}, running: {:?}", found.session),
             Ok(None) => {}
             Err(_) => found_while_it_runs += 1,
@@ -78,7 +78,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
             found_at_start += 1;
             continue;
         }
-        if let Ok(Some(found)) = started.find_session_of(&token) {
+        if let Ok(Some(found)) = started.find_token(token.expose()) {
             assert!(is_done(&found.session), "{pages:?}, started: {:?}", found.session);
         }
     }
@@ -123,7 +123,7 @@ async fn verification_detects_missing_session() {
         fs::write(fixture.path(), &after).expect("the database");
         let store = fixture.open().expect("a store");
         put_back(&fixture, &before, &[page]);
-        if store.find_session_of(&token).is_ok_and(|found| found.is_some()) {
+        if store.find_token(token.expose()).is_ok_and(|found| found.is_some()) {
             continue;
         }
         let verified = store.verify_sessions().await.expect_err("a session is missing");
@@ -168,14 +168,14 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     let before = checkpointed(&fixture, &store);
     revoke(&store, &new.id, 10, EndReason::Logout).await;
     let after = checkpointed(&fixture, &store);
-    assert!(store.find_session_of(&other_token).expect("an answer").is_some());
+    assert!(store.find_token(other_token.expose()).expect("an answer").is_some());
     put_back(&fixture, &before, &differing(&before, &after));
     forget_pages(&store);
     for _ in 0..2 {
-        let refusal = store.find_session_of(&token).expect_err("an earlier state");
+        let refusal = store.find_token(token.expose()).expect_err("an earlier state");
         assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");
-        assert!(store.find_session_of(&other_token).is_err(), "what else was put back is not known");
-        assert!(store.recall(other_token.expose()).is_none());
+        assert!(store.find_token(other_token.expose()).is_err(), "what else was put back is not known");
+        assert!(store.find_cached_token(other_token.expose()).is_none());
         assert!(store.open_session(session("00u3", 20), 48).await.is_err());
         assert!(store.check().is_err());
     }
@@ -193,7 +193,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     store.check().expect("it serves");
     store.verify_sessions().await.expect("as it was accepted");
     for token in [&token, &other_token] {
-        let found = store.find_session_of(token).expect("an answer").expect("a row");
+        let found = store.find_token(token.expose()).expect("an answer").expect("a row");
         assert!(found.session.ended.is_some());
     }
     store.open_session(session("00u3", 20), 48).await.expect("stored");
