@@ -1,3 +1,5 @@
+//! The callback is received once, also from clients that close early or send too much.
+
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
