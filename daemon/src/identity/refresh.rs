@@ -262,15 +262,14 @@ mod tests {
     use crate::outbound::OutboundResponse;
 
     fn read_json(status: u16, body: &str) -> Result<UnverifiedTokens, RefreshError> {
-        let answer = Ok(OutboundResponse {
+        let response = || OutboundResponse {
             status,
             content_type: Some("application/json".to_owned()),
             headers: reqwest::header::HeaderMap::new(),
             body: body.as_bytes().to_vec(),
-        });
-        let spent = oauth_client::may_have_run(&answer);
-        let answer = answer.unwrap_or_else(|_| unreachable!("made above"));
-        oauth_client::parse(&answer)
+        };
+        let spent = oauth_client::may_have_run(&Ok(response()));
+        oauth_client::parse(&response())
             .map_err(|error| refresh_error(error, spent, &ProviderSettings::unreachable()))
     }
 
