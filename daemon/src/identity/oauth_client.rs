@@ -1,7 +1,7 @@
 //! The OAuth 2.0 client of a provider: the `oauth2` crate over the daemon's bounded HTTP client.
 //!
 //! The crate builds the requests. [`check`] decides which responses it may read, because the crate accepts repeated
-//! members and text after the document, and does not tell an outage from a rejection. Only members that the daemon
+//! members and text after the document, and does not distinguish an outage from a rejection. Only members that the daemon
 //! uses reach the crate, so its errors contain no text of the provider.
 
 use std::borrow::Cow;

@@ -188,7 +188,7 @@ async fn unavailable_provider_ends_no_session() {
         let calls = setup.issuer.calls(Endpoint::Token);
         assert!((5..=60).contains(&calls), "{status}: asked {calls} times");
     }
-    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "somebody was signed out");
+    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "a user was signed out");
     setup.issuer.behave();
     setup.advance(MINUTE * 16);
     assert_eq!(setup.revalidate().await, 5);
@@ -262,7 +262,7 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
     assert_eq!(setup.revalidate().await, 0, "it is taken");
     setup.advance(lease);
     assert_eq!(setup.revalidate().await, 1, "another tries again, with a token that is spent");
-    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "nobody can say that the user is here");
+    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "the result of the refresh is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

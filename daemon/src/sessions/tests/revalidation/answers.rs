@@ -90,7 +90,7 @@ async fn unavailable_rotated_keys_end_no_session() {
     setup.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
     setup.advance(MINUTE * 55);
     assert_eq!(setup.revalidate().await, 4);
-    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "somebody was signed out");
+    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "a user was signed out");
     assert_eq!(setup.count("unverified"), 4);
     setup.issuer.behave();
     setup.advance(MINUTE * 55);
@@ -343,7 +343,7 @@ async fn clock_that_differs_is_named_in_seconds() {
     }));
     let provider = setup.sessions.find_provider("okta").expect("a provider");
     let answered = provider.refresh(&grant).await.expect("an answer");
-    let claims = provider.verify_claims(&grant, &answered).await.expect("nobody else");
+    let claims = provider.verify_claims(&grant, &answered).await.expect("the same user");
     let RefreshedClaims::Unverified(reason) = claims else { panic!("{claims:?}") };
     assert!(reason.ends_with("3600 s behind the provider's"), "{reason}");
 }
