@@ -11,6 +11,7 @@ mod proxies;
 mod proxy_protocol;
 mod requests;
 mod slots;
+mod stream_executor;
 mod streams;
 
 use std::future::Future;

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,6 +28,7 @@ use super::admission::ConnectionSlot;
 use super::drained_body::DrainedBody;
 use super::memory::{Charge, CountedRequest, CountedResponse, HANDSHAKE, HTTP1, HTTP2, IDLE};
 use super::requests::{request_id, with_request_id};
+use super::stream_executor::{StreamExecutor, stream_executor};
 use super::streams::{ActivityStream, BoundedSocket};
 use super::{
     App, FastAnswer, FastPath, ListenerLimits, PeerAddress, PendingBody, Proxies, Refusals, Requests, host,
@@ -53,7 +54,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// HTTP settings and handlers shared by all connections.
 pub(super) struct Protocol {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
     handler: Arc<RequestHandler>,
     limits: ListenerLimits,
 }
@@ -80,7 +80,22 @@ impl Protocol {
             .max_headers(limits.headers)
             // The minimum that hyper accepts.
             .max_buf_size(limits.head_bytes.max(8192));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let handler = RequestHandler {
+            fast_path: app.fast_path,
+            router: app.router,
+            requests: app.requests,
+            proxies: app.proxies,
+            request: limits.request,
+            requests_per_connection: limits.requests_per_connection,
+            headers: limits.headers,
+            refusals: app.refusals,
+        };
+        Self { http1, handler: Arc::new(handler), limits: limits.clone() }
+    }
+
+    fn http2(&self, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+        let limits = &self.limits;
+        let mut http2 = http2::Builder::new(executor);
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
@@ -93,17 +108,7 @@ impl Protocol {
             .max_local_error_reset_streams(limits.streams.max(STREAMS_AHEAD))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(limits.request_head);
-        let handler = RequestHandler {
-            fast_path: app.fast_path,
-            router: app.router,
-            requests: app.requests,
-            proxies: app.proxies,
-            request: limits.request,
-            requests_per_connection: limits.requests_per_connection,
-            headers: limits.headers,
-            refusals: app.refusals,
-        };
-        Self { http1, http2, handler: Arc::new(handler), limits: limits.clone() }
+        http2
     }
 
     pub(super) fn limits(&self) -> &ListenerLimits {
@@ -132,21 +137,25 @@ impl Protocol {
         let service = service_fn(move |request| handler.clone().handle(request, peer, &held));
         let stream = TokioIo::new(ActivityStream::new(stream, slot, is_http2));
         if is_http2 {
-            self.drive(self.http2.serve_connection(stream, service), peer, &activity, stopped).await;
+            let (executor, streams) = stream_executor();
+            let connection = self.http2(executor).serve_connection(stream, service);
+            self.drive(connection, streams.run(), peer, &activity, stopped).await;
         } else {
-            self.drive(self.http1.serve_connection(stream, service), peer, &activity, stopped).await;
+            let connection = self.http1.serve_connection(stream, service);
+            self.drive(connection, std::future::pending(), peer, &activity, stopped).await;
         }
     }
 
-    /// Drives `connection` until the peer leaves, breaks the protocol, exceeds a timeout, or the listener stops.
+    /// Drives `connection` and its `streams` until the peer leaves, breaks the protocol, exceeds a timeout, or the listener stops.
     async fn drive(
         &self,
         connection: impl GracefulConnection<Error: std::fmt::Display>,
+        streams: impl Future<Output = Infallible>,
         peer: PeerAddress,
         activity: &Activity,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let mut connection = std::pin::pin!(connection);
+        let (mut connection, mut streams) = (std::pin::pin!(connection), std::pin::pin!(streams));
         let mut overdue = std::pin::pin!(activity.overdue(&self.limits));
         let mut is_ending = false;
         loop {
@@ -157,6 +166,7 @@ impl Protocol {
                     }
                     return;
                 }
+                never = streams.as_mut() => match never {},
                 // A dropped sender means the same.
                 _ = stopped.wait_for(|stopped| *stopped), if !is_ending => {}
                 () = activity.reached_request_limit(), if !is_ending => {}
