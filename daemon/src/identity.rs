@@ -28,12 +28,12 @@ mod user_info;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::audit::Audit;

@@ -7,12 +7,13 @@ mod guard;
 mod vault;
 
 use std::io::ErrorKind;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_shared::http::{self, BodyError, NoClient, Proxies, Proxy, Route, Trust, Untrusted};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 

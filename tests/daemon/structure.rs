@@ -82,14 +82,12 @@ fn every_test_file_is_part_of_its_program() {
 /// A test can move tokio's clock, but not that of the standard library.
 #[test]
 fn modules_measure_time_with_the_clock_of_tokio() {
-    // These compare moments only to order them, or still measure with the other clock.
-    const EXCEPTED: [&str; 3] = ["identity", "outbound", "secrets"];
     let measures =
         |text: &str| code(text).lines().any(|it| it.contains("std::time") && it.contains("Instant"));
     let files = rust_files("daemon/src");
     let faults: Vec<&Path> = files
         .iter()
-        .filter(|(path, text)| !EXCEPTED.contains(&module(path).as_str()) && measures(text))
+        .filter(|(_, text)| measures(text))
         .map(|(path, _)| path.as_path())
         .filter(|path| !path.ends_with("tests.rs"))
         .collect();

@@ -1,13 +1,14 @@
 //! Provider metadata (OpenID Connect Discovery §4), fetched on demand and cached for an hour.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_shared::plain_url;
 use infra_shared::printable::printable;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::endpoints::Endpoints;

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oauth2::basic::BasicErrorResponseType;
 use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::Url;
 
 use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};

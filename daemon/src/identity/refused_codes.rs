@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
+use tokio::time::Instant;
 
 const WINDOW: Duration = Duration::from_mins(1);
 /// Rejected codes per window before shares apply.

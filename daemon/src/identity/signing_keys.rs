@@ -1,7 +1,6 @@
 //! The provider's signing keys (RFC 7517), fetched on demand and refetched once if a key is missing.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use super::discovery::{FETCH_TIMEOUT, is_within};

@@ -2,7 +2,7 @@
 //! provider saw.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_harness::clock::ManualClock;
 use infra_harness::https::{Answer, Delivery};
@@ -12,6 +12,7 @@ use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::login_binding::LoginBinding;
 use jiff::SignedDuration;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::*;
 

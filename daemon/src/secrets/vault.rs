@@ -3,7 +3,7 @@
 mod key_value;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_shared::http::NoClient;
 use reqwest::Method;
@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use super::{Backends, PATIENCE, Reference, credential, unusable_credential};
