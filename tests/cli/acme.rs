@@ -1,9 +1,9 @@
 //! Users of a daemon with a certificate from a public CA.
 
-use infra_harness::pebble::Options;
 use infra_harness::peers;
 use infra_harness::program::{RecordingBrowser, User};
-use infra_harness::public_daemon::PublicDaemon;
+use infra_peers::pebble::Options;
+use infra_peers::public_daemon::PublicDaemon;
 
 #[test]
 fn user_signs_in_with_ca_file() {

@@ -1,9 +1,9 @@
 //! The same login with a certified OpenID provider over HTTPS, in both shapes of Okta's paths.
 
-use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
+use infra_peers::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 
 #[test]
 fn custom_server_signs_in_with_client_secret_basic() {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use infra_harness::api::Answered;
 use infra_harness::browser;
-use infra_harness::kubernetes_api::cluster::{Cluster, run_with_token};
-use infra_harness::kubernetes_api::documentation::{self, GROUP};
-use infra_harness::kubernetes_api::{ACCEPTED, private_file};
 use infra_harness::login;
 use infra_harness::program::{Ran, User, built};
 use infra_harness::services::token;
 use infra_harness::skip;
+use infra_peers::kubernetes_api::cluster::{Cluster, run_with_token};
+use infra_peers::kubernetes_api::documentation::{self, GROUP};
+use infra_peers::kubernetes_api::{ACCEPTED, private_file};
 use serde_json::{Value, json};
 
 const LIST: [&str; 5] = ["get", "configmaps", "--namespace", "web", "--output=name"];

@@ -14,8 +14,8 @@ use infra_harness::https::{Answer, Delivery, Server};
 use infra_harness::impostor::{Disguise, Impostor};
 use infra_harness::program::{Call, Ran, RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
-use infra_harness::secret_service::SecretService;
 use infra_harness::{login, peers};
+use infra_peers::secret_service::SecretService;
 use serde_json::{Value, json};
 
 /// All servers share a timeout of 12 s; all providers then share another one.

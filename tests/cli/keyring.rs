@@ -9,7 +9,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::program::{Call, Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
-use infra_harness::secret_service::SecretService;
+use infra_peers::secret_service::SecretService;
 
 /// The timeout for a hanging keyring. No command may wait for it twice.
 const PATIENCE: Duration = Duration::from_secs(3);

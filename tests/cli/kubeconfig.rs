@@ -10,11 +10,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use infra_harness::daemon::Daemon;
-use infra_harness::kubernetes_api::Kubectl;
 use infra_harness::login;
 use infra_harness::program::{Call, Ran, User};
 use infra_harness::provider::Provider;
 use infra_harness::{services, wait};
+use infra_peers::kubernetes_api::Kubectl;
 use serde_json::{Value, json};
 
 const KUBECONFIG: &str = "KUBECONFIG";

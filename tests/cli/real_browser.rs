@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use infra_harness::certified_provider::{CertifiedProvider, Paths};
 use infra_harness::daemon::Daemon;
 use infra_harness::https::Delivery;
 use infra_harness::login;
 use infra_harness::program::User;
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
-use infra_harness::real_browser::RealBrowser;
+use infra_peers::certified_provider::{CertifiedProvider, Paths};
+use infra_peers::real_browser::RealBrowser;
 use serde_json::Value;
 use url::Url;
 

@@ -12,10 +12,10 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::handshake::tls_handshake;
 use infra_harness::https::{Answer, Delivery};
-use infra_harness::pebble::{Endpoint as PebbleEndpoint, Options};
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now, settings, status};
 use infra_harness::wait;
+use infra_peers::pebble::{Endpoint as PebbleEndpoint, Options};
+use infra_peers::public_daemon::{NAME, PublicDaemon, retry_now, settings, status};
 use infra_shared::http::pin_of_certificate;
 use serde_json::json;
 

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use base64::Engine;
 use infra_harness::authority::Authority;
-use infra_harness::aws_metadata::AWSMetadata;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::https::{Answer, Delivery, Server};
 use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
-use infra_harness::moto::{AccessKey, Moto, REGION};
-use infra_harness::openbao::OpenBao;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
 use infra_harness::proxy::{Proxy, ProxyMode};
+use infra_peers::aws_metadata::AWSMetadata;
+use infra_peers::moto::{AccessKey, Moto, REGION};
+use infra_peers::openbao::OpenBao;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
@@ -195,7 +195,7 @@ fn vault_reads_in_configured_namespace() {
     bao.call("sys/namespaces/platform", Some(json!({})));
     bao.call_in("platform", "sys/mounts/secret", Some(json!({"type": "kv", "options": {"version": "2"}})));
     bao.call_in("platform", "secret/data/okta", Some(json!({"data": {"value": SECRET}})));
-    let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let token = folder.file("token", infra_peers::openbao::ROOT_TOKEN);
     let inside = vault(&bao, &format!("token: \"{token}\", namespace: platform"));
     let outside = vault(&bao, &format!("token: \"{token}\", namespace: \"\""));
     assert_eq!(folder.read(&inside, "vault:okta").expect("a secret"), SECRET);
@@ -207,7 +207,7 @@ fn vault_with_untrusted_certificate_is_sent_nothing() {
     let Some(bao) = OpenBao::start() else { return };
     let folder = ConfigFolder::new();
     let authority = Authority::new();
-    let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
+    let token = folder.file("token", infra_peers::openbao::ROOT_TOKEN);
     let backend = format!(
         "{{name: vault, kind: vault, config: {{address: \"{}\", caFile: {}, token: \"{token}\"}}}}",
         bao.address(),
@@ -440,7 +440,7 @@ fn every_backend_normalizes_secrets_alike() {
         assert_normalized("kubernetes", expected, &read);
         if let Some(bao) = &bao {
             bao.call("secret/data/okta", Some(json!({"data": {"value": stored}})));
-            let token = folder.file("token", infra_harness::openbao::ROOT_TOKEN);
+            let token = folder.file("token", infra_peers::openbao::ROOT_TOKEN);
             let backend = vault(bao, &format!("token: \"{token}\""));
             assert_normalized("vault", expected, &folder.read(&backend, "vault:okta"));
         }

@@ -9,11 +9,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use infra_harness::daemon::Daemon;
 use infra_harness::login::{self, Started};
-use infra_harness::moto::{AccessKey, Moto, REGION};
-use infra_harness::openbao::OpenBao;
 use infra_harness::provider::Provider;
-use infra_harness::root_keys::{TRANSIT_POLICY, kms_key, native, transit_key};
 use infra_harness::{ports::Ports, skip, wait};
+use infra_peers::moto::{AccessKey, Moto, REGION};
+use infra_peers::openbao::OpenBao;
+use infra_peers::root_keys::{TRANSIT_POLICY, kms_key, native, transit_key};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -270,8 +270,8 @@ fn get(address: &str, path: &str) -> (u16, String) {
 
 #[test]
 fn live_check_tests_every_dependency() {
-    let Some(provider) = infra_harness::certified_provider::CertifiedProvider::start(
-        infra_harness::certified_provider::Paths::Custom,
+    let Some(provider) = infra_peers::certified_provider::CertifiedProvider::start(
+        infra_peers::certified_provider::Paths::Custom,
     ) else {
         return;
     };

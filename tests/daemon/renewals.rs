@@ -7,10 +7,10 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::handshake::tls_handshake;
 use infra_harness::load::{Load, Tally, Target};
-use infra_harness::pebble::{Endpoint, Options};
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now, status};
 use infra_harness::wait;
+use infra_peers::pebble::{Endpoint, Options};
+use infra_peers::public_daemon::{NAME, PublicDaemon, retry_now, status};
 
 const OPEN: usize = 1_000;
 const BUSY: usize = 4;

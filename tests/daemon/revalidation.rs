@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use infra_harness::canaries::Canaries;
-use infra_harness::certified_provider::{CertifiedProvider, Paths};
 use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
 use infra_harness::https::Delivery;
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::{Endpoint, Misbehaviour, Provider};
 use infra_harness::wait;
+use infra_peers::certified_provider::{CertifiedProvider, Paths};
 use infra_shared::api::ProblemCode;
 
 const BOUND: Duration = Duration::from_secs(30);

@@ -8,11 +8,11 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::https::{Answer, Delivery, Request, Server};
 use infra_harness::provider::{Misbehaviour, Person, Provider};
-use infra_harness::reverse_proxies::spellings::{self, FORGED, Fields, NAMES, Spelling};
-use infra_harness::reverse_proxies::{
+use infra_harness::{login, services, wait};
+use infra_peers::reverse_proxies::spellings::{self, FORGED, Fields, NAMES, Spelling};
+use infra_peers::reverse_proxies::{
     AuthServer, Connection, DAEMON, EchoService, File, HOST, Kind, Outcome, Received, ReverseProxy,
 };
-use infra_harness::{login, services, wait};
 use infra_shared::token_text::SessionToken;
 use serde_json::json;
 
@@ -23,7 +23,7 @@ macro_rules! through_each_proxy {
             $(
                 #[test]
                 fn $claim() {
-                    super::$claim(infra_harness::reverse_proxies::Kind::$kind);
+                    super::$claim(infra_peers::reverse_proxies::Kind::$kind);
                 }
             )*
         }

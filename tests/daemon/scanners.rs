@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use infra_harness::authority::{Authority, Leaf};
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::handshake::tls_handshake;
-use infra_harness::pebble::Options;
 use infra_harness::provider::Provider;
-use infra_harness::public_daemon::{NAME, PublicDaemon, retry_now};
-use infra_harness::scanners::{find_with_sslyze, find_with_testssl};
 use infra_harness::wait;
+use infra_peers::pebble::Options;
+use infra_peers::public_daemon::{NAME, PublicDaemon, retry_now};
+use infra_peers::scanners::{find_with_sslyze, find_with_testssl};
 
 /// A daemon, the name to scan it under, and the CA that issued its certificate.
 struct Scanned {

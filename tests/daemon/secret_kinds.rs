@@ -4,16 +4,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use infra_harness::aws_metadata::{AUTHORIZATION, AWSMetadata};
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::kubernetes::{Kubernetes, NAMESPACE};
 use infra_harness::login::{self, Started};
-use infra_harness::moto::{AccessKey, Moto, REGION};
-use infra_harness::openbao::OpenBao;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
 use infra_harness::services::write_private;
 use infra_harness::{skip, wait};
+use infra_peers::aws_metadata::{AUTHORIZATION, AWSMetadata};
+use infra_peers::moto::{AccessKey, Moto, REGION};
+use infra_peers::openbao::OpenBao;
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! The site of the documentation: every link in it leads somewhere, and a real browser shows it well at two widths.
 
 use infra_harness::documents::pages;
-use infra_harness::website::Website;
+use infra_peers::website::Website;
 
 /// A page of each sort: pictures and lists, wide tables and blocks, drawings.
 const LOOKED_AT: [(&str, &str); 3] = [

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use infra_harness::program::{Ran, Running};
 use infra_harness::{peers, wait};
+use infra_peers::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 
 use super::debian::{SERVER, workspace};
 use super::fresh_root::{FreshRoot, Isolation};

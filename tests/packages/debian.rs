@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use infra_harness::browser::{Browser, follow};
-use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use infra_harness::ports::Ports;
 use infra_harness::program::{Running, built, files_with_modes};
 use infra_harness::{skip, wait};
+use infra_peers::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use infra_harness::canaille::{self, Canaille};
-use infra_harness::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths, SERVICE};
-use infra_harness::openbao::{OpenBao, ROOT_TOKEN};
+use infra_peers::canaille::{self, Canaille};
+use infra_peers::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths, SERVICE};
+use infra_peers::openbao::{OpenBao, ROOT_TOKEN};
 use infra_shared::http::{Trust, authorities_from_pem};
 
 use crate::load::{BenchRequest, Target};

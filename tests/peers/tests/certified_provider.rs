@@ -1,7 +1,7 @@
 //! The test browser signs in on the pages of the certified provider, in both shapes of Okta's paths.
 
 use infra_harness::browser::{Browser, follow_to_callback};
-use infra_harness::certified_provider::{CertifiedProvider, Paths};
+use infra_peers::certified_provider::{CertifiedProvider, Paths};
 use url::Url;
 
 #[test]

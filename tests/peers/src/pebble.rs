@@ -11,10 +11,10 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::authority::Authority;
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::authority::Authority;
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 pub use names::Names;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Flags, Kubectl, KubernetesApi, documentation, private_file};
-use crate::daemon::{Daemon, ProviderEntry};
-use crate::login;
-use crate::program::{Ran, User};
-use crate::provider::{Misbehaviour, Person, Provider};
-use crate::services::{CREDENTIAL, credential_in};
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::login;
+use infra_harness::program::{Ran, User};
+use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_harness::services::{CREDENTIAL, credential_in};
 
 /// The cache time in the documented flags.
 const CACHE_TTL: Duration = Duration::from_secs(1);

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::authority::Authority;
-use crate::https::{Answer, Request, Server};
 use authentication::Authenticator;
 use authorization::{Action, Binding};
+use infra_harness::authority::Authority;
+use infra_harness::https::{Answer, Request, Server};
 
 pub use kubectl::Kubectl;
 
@@ -150,7 +150,7 @@ impl State {
 /// Writes `text` to a file of `directory` with mode 0600.
 pub fn private_file(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
-    crate::services::write_private(&path, text);
+    infra_harness::services::write_private(&path, text);
     path
 }
 

@@ -7,9 +7,9 @@ use infra_shared::http::{self, Limits, Trust};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 const READY: Duration = Duration::from_secs(30);
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::peers;
-use crate::program::{Ran, Running, User};
+use infra_harness::peers;
+use infra_harness::program::{Ran, Running, User};
 
 /// Timeout for a busy machine; usually `kubectl` answers within a second.
 const LIMIT: Duration = Duration::from_mins(1);

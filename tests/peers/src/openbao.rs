@@ -9,9 +9,9 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 /// The root token.
 pub const ROOT_TOKEN: &str = "root-token-of-the-tests";

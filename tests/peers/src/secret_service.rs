@@ -11,9 +11,9 @@ use memchr::memmem;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::peers;
-use crate::program::{Call, Running};
-use crate::wait;
+use infra_harness::peers;
+use infra_harness::program::{Call, Running};
+use infra_harness::wait;
 
 const READY: Duration = Duration::from_secs(20);
 const DESTINATION: &str = "--dest=org.freedesktop.secrets";

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::User;
-use crate::https::Request;
+use infra_harness::https::Request;
 
 /// The group of every authenticated user.
 pub(super) const AUTHENTICATED: &str = "system:authenticated";

@@ -11,8 +11,8 @@ use infra_shared::pin::Pin;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::Call;
-use crate::{peers, wait};
+use infra_harness::program::Call;
+use infra_harness::{peers, wait};
 
 /// Time limit for start, sign-in and screenshots on a busy machine; usually they take seconds.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::peers;
-use crate::program::{Ran, Running};
+use infra_harness::peers;
+use infra_harness::program::{Ran, Running};
 
 /// Time limit of a scan on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);

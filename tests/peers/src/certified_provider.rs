@@ -8,10 +8,10 @@ use infra_shared::http;
 use infra_shared::pin::Pin;
 use rustls::pki_types::CertificateDer;
 
-use crate::authority::Authority;
-use crate::daemon::ProviderEntry;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::authority::Authority;
+use infra_harness::daemon::ProviderEntry;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 /// The secret of its confidential clients.
 pub const CLIENT_SECRET: &str = "infra-test-secret-0123456789abcdef";

@@ -9,10 +9,10 @@ use infra_shared::random;
 use rustix::process::Signal;
 use rustls::pki_types::CertificateDer;
 
-use crate::authority::Authority;
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::authority::Authority;
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 /// The client with access to introspection.
 pub const CLIENT: &str = "service";

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::User;
 use super::authorization::{Action, Target};
-use crate::https::{Answer, Request};
+use infra_harness::https::{Answer, Request};
 
 pub(super) fn answer(request: &Request, action: &Action, user: &User) -> Answer {
     match &action.target {

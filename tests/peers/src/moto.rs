@@ -7,9 +7,9 @@ use infra_shared::http::{self, Limits, Trust, Way};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::{peers, wait};
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
 
 pub const REGION: &str = "us-west-2";
 /// Start timeout for a busy machine, because moto imports all services.

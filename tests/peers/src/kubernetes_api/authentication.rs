@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::kubectl::Webhook;
 use super::{ACCEPTED, Flags, Kubectl, User};
-use crate::browser;
+use infra_harness::browser;
 
 const API_VERSION: &str = "authentication.k8s.io/v1";
 

@@ -10,9 +10,9 @@ use regex_lite::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::documents::repository;
-use crate::peers;
-use crate::program::Running;
+use infra_harness::documents::repository;
+use infra_harness::peers;
+use infra_harness::program::Running;
 
 /// Time limit for building, and for the browser, on a busy machine; each usually takes seconds.
 const LIMIT: Duration = Duration::from_mins(4);

@@ -17,11 +17,11 @@ pub use documentation::File;
 pub use echo::{EchoService, Received};
 pub use http2::{Outcome, Stream};
 
-use crate::authority::Authority;
-use crate::peers;
-use crate::ports::Ports;
-use crate::program::Running;
-use crate::wait;
+use infra_harness::authority::Authority;
+use infra_harness::peers;
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::wait;
 
 /// The host name of the service behind each proxy.
 pub const HOST: &str = "echo.example.com";

@@ -7,13 +7,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::daemon::{Daemon, ProviderEntry};
-use crate::handshake::{self, Presented};
-use crate::load::Target;
 use crate::pebble::{Options, Pebble};
-use crate::provider::Provider;
-use crate::view::View;
-use crate::wait;
+use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::handshake::{self, Presented};
+use infra_harness::load::Target;
+use infra_harness::provider::Provider;
+use infra_harness::view::View;
+use infra_harness::wait;
 
 /// The host name that users type.
 pub const NAME: &str = "infra.example.test";
