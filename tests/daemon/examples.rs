@@ -156,7 +156,7 @@ impl Service {
         let port = *ports.all().first().expect("one was reserved");
         command
             .env("INFRA_SERVER", daemon.origin())
-            .env("INFRA_CA_FILE", authority)
+            .env("CA_FILE", authority)
             .env("SERVICE", "hello")
             .env("CREDENTIAL_FILE", &credential_file)
             .env("PORT", port.to_string());

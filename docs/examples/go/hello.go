@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -30,7 +31,7 @@ type answer struct {
 }
 
 var (
-	client = newClient(os.Getenv("INFRA_CA_FILE"))
+	client = newClient(os.Getenv("CA_FILE"))
 	lock   sync.Mutex
 	recent = map[[32]byte]answer{} // by the SHA-256 of a valid token
 )
@@ -125,6 +126,10 @@ func main() {
 	if port == "" {
 		port = "8080"
 	}
+	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Printf("listening on http://127.0.0.1:%s\n", port)
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+port, http.HandlerFunc(hello)))
+	log.Fatal(http.Serve(listener, http.HandlerFunc(hello)))
 }

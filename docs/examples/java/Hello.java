@@ -119,7 +119,7 @@ public class Hello {
     public static void main(String[] arguments) throws Exception {
         // The daemon closes idle connections after 30 s: close them first.
         System.setProperty("jdk.httpclient.keepalive.timeout", "20");
-        Hello hello = new Hello(client(ENV.get("INFRA_CA_FILE")));
+        Hello hello = new Hello(client(ENV.get("CA_FILE")));
         int port = Integer.parseInt(ENV.getOrDefault("PORT", "8080"));
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
         server.createContext("/", hello::hello);

@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
-const { INFRA_SERVER, INFRA_CA_FILE, SERVICE, CREDENTIAL_FILE, PORT = '8080' } = process.env;
+const { INFRA_SERVER, CA_FILE, SERVICE, CREDENTIAL_FILE, PORT = '8080' } = process.env;
 // The daemon closes idle connections after 30 s: close them first.
-const agent = new https.Agent({ ca: INFRA_CA_FILE && readFileSync(INFRA_CA_FILE), keepAlive: true, timeout: 20_000 });
+const agent = new https.Agent({ ca: CA_FILE && readFileSync(CA_FILE), keepAlive: true, timeout: 20_000 });
 const recent = new Map(); // SHA-256 of a valid token: its user, and how long to reuse the answer
 
 // Resolves to status and body of POST /v1/introspect.

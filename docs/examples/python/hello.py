@@ -1,8 +1,11 @@
 """Hello: an API that accepts audience tokens. Needs Python 3.9 or newer and no package."""
 import base64, hashlib, http.client, http.server, json, os, ssl, sys, time, urllib.error, urllib.parse, urllib.request
 
+for name in ["INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE"]:
+    if name not in os.environ:
+        sys.exit(f"{name} is not set")
 SERVER, SERVICE = os.environ["INFRA_SERVER"], os.environ["SERVICE"]
-TLS = ssl.create_default_context(cafile=os.environ.get("INFRA_CA_FILE"))
+TLS = ssl.create_default_context(cafile=os.environ.get("CA_FILE"))
 recent = {}  # SHA-256 of a valid token: its user, and how long to reuse the answer
 
 
@@ -58,5 +61,9 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
 
 port = int(os.environ.get("PORT", "8080"))
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Hello)
 print(f"listening on http://127.0.0.1:{port}", flush=True)
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Hello).serve_forever()
+try:
+    server.serve_forever()
+except KeyboardInterrupt:
+    pass

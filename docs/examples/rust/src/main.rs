@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The daemon closes idle connections after 30 s: close them first.
     let mut client =
         Client::builder().timeout(Duration::from_secs(5)).pool_idle_timeout(Duration::from_secs(20));
-    if let Ok(file) = env::var("INFRA_CA_FILE") {
+    if let Ok(file) = env::var("CA_FILE") {
         client = client.tls_certs_only([reqwest::Certificate::from_pem(&fs::read(file)?)?]);
     }
     let validator = Validator {
