@@ -97,7 +97,7 @@ impl Daemon {
         let redirect =
             redirect.map(|(listener, _)| Endpoint::redirect(listener, &config, public_urls.clone()));
         let authority = data_directory.authority(&public_urls, clock.clone()).await?;
-        data_directory.warn_if_new(authority.pin());
+        data_directory.report_if_new(authority.pin());
         let certificates = Certificates::open(
             authority,
             config.https.source.clone(),

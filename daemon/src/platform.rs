@@ -6,6 +6,7 @@ mod blocking;
 mod credentials;
 mod files;
 mod handed_sockets;
+mod hang_up;
 mod lock;
 mod memory;
 mod private;
@@ -24,11 +25,13 @@ pub use blocking::blocking;
 pub use credentials::{credential_name, credentials_directory, handed, is_credential};
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
+pub use hang_up::HangUp;
 pub use lock::{DataDirectoryLock, lock_data_directory, lock_holder};
 pub use memory::lock_memory;
 pub use private::{
     BESIDE, create_file, ensure_private_directory, judge_file_place, judge_file_place_or_made,
     judge_private_directory, open_directory, read_private_file, replace_file, sync_directory,
+    temporary_directory,
 };
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;

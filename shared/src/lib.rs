@@ -16,4 +16,5 @@ pub mod pin;
 pub mod plain_url;
 pub mod printable;
 pub mod random;
+pub mod signals;
 pub mod token_text;

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use infra_harness::program::{Ran, RecordingBrowser, Running, built, files_with_modes};
+use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -35,6 +36,29 @@ fn dev_says_that_it_is_for_development() {
     let home = tempfile::tempdir().expect("a home");
     let ran = dev(home.path(), &["true"]).expect(0).stderr_contains(&["development"]).stdout_is_empty();
     assert!(ran.stderr.contains("alice"), "{ran}");
+}
+
+#[test]
+fn closed_terminal_stops_dev_and_leaves_no_files() {
+    let home = tempfile::tempdir().expect("a home");
+    std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");
+    let before = files_with_modes(home.path());
+    let alone = command(home.path(), &[]);
+    for dev in [alone, command(home.path(), &["sh", "-c", "echo infra login; exec sleep 60"])] {
+        let mut running = Running::start(dev, "infrad dev".to_owned(), None, LIMIT);
+        running.wait_for("how to sign in", |stdout, _| stdout.contains("infra login").then_some(()));
+        running.signal(Signal::HUP);
+        let ran = running.wait();
+        assert!([Some(0), Some(129)].contains(&ran.code), "{ran}");
+        assert_eq!(files_with_modes(home.path()), before);
+    }
+}
+
+#[test]
+fn directory_of_dev_is_private() {
+    let home = tempfile::tempdir().expect("a home");
+    let script = r#"stat --format %a "$(dirname "$INFRA_DEV_CREDENTIAL_FILE")""#;
+    assert_eq!(dev(home.path(), &["sh", "-c", script]).expect(0).stdout, "700\n");
 }
 
 #[test]
@@ -85,7 +109,8 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
     std::fs::create_dir_all(&temporary).expect("a place for throw-away directories");
     let mut command = Command::new(built("infrad"));
     command
-        .args(["dev", "--"])
+        .arg("dev")
+        .args(arguments.first().map(|_| "--"))
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")

@@ -192,7 +192,7 @@ fn reload_applies_documented_keys_and_names_other_sections() {
     assert_eq!(named, expected);
 }
 
-/// A token that could not be had must not end in a request without one, or in a script that goes on.
+/// If there is no token, no request is sent, and a script ends.
 #[test]
 fn script_with_a_token_ends_when_infra_fails() {
     use std::os::unix::fs::PermissionsExt;
@@ -219,7 +219,9 @@ fn script_with_a_token_ends_when_infra_fails() {
                 .current_dir(directory.path())
                 .output()
                 .expect("a shell");
-            assert_eq!(ran.status.code(), Some(3), "{}: {program}: {}", block.page, block.text);
+            // A block to type at a prompt keeps the terminal open.
+            let expected = if block.text.contains(") &&\n") { 0 } else { 3 };
+            assert_eq!(ran.status.code(), Some(expected), "{}: {program}: {}", block.page, block.text);
             let log = directory.path().join("ran");
             assert_eq!(std::fs::read_to_string(&log).expect("infra ran"), "infra\n", "{}", block.page);
             std::fs::remove_file(log).expect("a file");

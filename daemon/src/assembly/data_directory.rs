@@ -24,6 +24,7 @@ pub struct DataDirectory {
     pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
     is_new: bool,
+    is_new_store_accepted: bool,
 }
 
 /// How new a store is, compared with what the rollback guard has seen.
@@ -139,14 +140,21 @@ impl DataDirectory {
             store,
             rollback_guard_file,
             is_new,
+            is_new_store_accepted: accepted.new_store,
         })
     }
 
-    /// Says that the store is new, at each start until one has succeeded.
-    pub(super) fn warn_if_new(&self, fingerprint: Pin) {
-        if self.is_new {
-            let data_dir = self.path.display();
-            tracing::warn!(%data_dir, %fingerprint, "created a new store, with a certification authority of its own");
+    /// Says that the store is new, at each start until one has succeeded. A warning, unless the operator asked for it.
+    pub(super) fn report_if_new(&self, fingerprint: Pin) {
+        let data_dir = self.path.display();
+        match (self.is_new, self.is_new_store_accepted) {
+            (false, _) => {}
+            (true, true) => {
+                tracing::info!(%data_dir, %fingerprint, "created a new store and its certification authority")
+            }
+            (true, false) => {
+                tracing::warn!(%data_dir, %fingerprint, "created a new store and its certification authority")
+            }
         }
     }
 

@@ -133,7 +133,7 @@ pub async fn find_store_problem(config: &Config) -> std::io::Result<Option<Start
     }
     // `find_start_problems` reports keys that do not open.
     let Ok(Some(keys)) = Keys::open(&config.data_dir, &config.root_keys).await else { return Ok(None) };
-    let directory = tempfile::tempdir()?;
+    let directory = platform::temporary_directory("infrad-check-")?;
     let database = keys.database_file();
     for companion in ["", "-wal"] {
         let name = format!("{database}{companion}");

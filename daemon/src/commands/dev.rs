@@ -12,7 +12,6 @@ use infra_shared::clock::SystemClock;
 use infra_shared::random;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::serve::{Signals, no_log, until_stopped};
 use super::{Context, failure_of, introduction};
@@ -21,14 +20,15 @@ use crate::config::Config;
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
 use crate::logging::{self, LogLevel};
-use crate::platform::HandedSockets;
+use crate::platform::{HandedSockets, temporary_directory};
 
 const CLIENT_ID: &str = "infra-development";
 const REDIRECT_PORTS: usize = 3;
 
-/// Runs `command` and returns its status. Without a command, runs until SIGINT or SIGTERM.
+/// Runs `command` and returns its status. Without a command, runs until SIGINT, SIGTERM or the end of the
+/// terminal.
 pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitCode, Failure> {
-    let directory = TempDir::with_prefix("infrad-dev-").map_err(failed("create a temporary directory"))?;
+    let directory = temporary_directory("infrad-dev-").map_err(failed("create a temporary directory"))?;
     let client_secret = SecretString::from(random::alphanumeric(32));
     let credential = SecretString::from(random::alphanumeric(32));
     let redirect_uris = free_redirect_uris().map_err(failed("find free ports on loopback"))?;
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     let environment = environment(directory.path(), &daemon, &credential)?;
     if command.is_empty() {
         let introduction = introduction::of(daemon.public_urls(), daemon.pin());
-        let signals = Signals::listen().map_err(failed("listen for signals"))?;
+        let signals = Signals::listen_in_terminal().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;
         return Ok(until_stopped(daemon, None, signals).await.into());

@@ -16,7 +16,7 @@ use crate::assembly::{Accepted, Daemon};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
-use crate::platform::{self, HandedSockets, ServiceManager, lock_memory};
+use crate::platform::{self, HandedSockets, HangUp, ServiceManager, lock_memory};
 
 pub(super) async fn run(
     context: &Context,
@@ -135,7 +135,7 @@ pub(super) async fn until_stopped(
     Signals { stop: mut signals, hangup }: Signals,
 ) -> Stopped {
     let reloading = Reloading { certificates: daemon.certificates(), audit: daemon.audit(), configuration };
-    let _reloading = AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup)));
+    let _reloading = hangup.map(|hangup| AbortOnDrop(tokio::spawn(reloading.reload_when_told(hangup))));
     ServiceManager::ready();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut running = std::pin::pin!(daemon.run(async move {
@@ -169,31 +169,39 @@ impl Drop for AbortOnDrop {
 /// Signals that the daemon handles, from the call to [`Signals::listen`] on.
 pub(super) struct Signals {
     pub(super) stop: StopSignals,
-    /// Registered early: by default SIGHUP ends the process, and one that arrives during the start must be handled
-    /// later.
-    hangup: Signal,
+    /// Reloads. Registered early: by default SIGHUP ends the process, and one that arrives during the start must be
+    /// handled later.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { stop: StopSignals::listen()?, hangup: signal(SignalKind::hangup())? })
+        Ok(Self { stop: StopSignals::listen(HangUp::never())?, hangup: Some(signal(SignalKind::hangup())?) })
+    }
+
+    /// SIGHUP stops as well: the terminal was closed.
+    pub(super) fn listen_in_terminal() -> io::Result<Self> {
+        Ok(Self { stop: StopSignals::listen(HangUp::listen()?)?, hangup: None })
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT and, for a program of a terminal, SIGHUP.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: HangUp,
 }
 
 impl StopSignals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn listen(hangup: HangUp) -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup })
     }
 
     /// Waits for the next signal.
     async fn next(&mut self) {
         select! {
+            () = self.hangup.received() => {}
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }

@@ -9,7 +9,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs `command` (at least a program) with additional environment, and forwards SIGINT and SIGTERM. Returns its exit
+use crate::platform::HangUp;
+
+/// Runs `command` (at least a program) with additional environment, and forwards SIGINT, SIGTERM and SIGHUP. Returns its exit
 /// status, or 128 + the number of the signal that ended it.
 pub async fn run_command(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Result<u8> {
     let (program, arguments) = command
@@ -17,6 +19,7 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program is named"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = HangUp::listen()?;
     let envs = environment.iter().map(|(name, value)| (name, value));
     let mut command = Command::new(program);
     command.args(arguments).envs(envs).kill_on_drop(true);
@@ -29,6 +32,7 @@ pub async fn run_command(command: &[OsString], environment: &[(OsString, OsStrin
         tokio::select! {
             status = child.wait() => return Ok(code(status?)),
             _ = terminate.recv() => pass_on(&child, Signal::TERM),
+            () = hangup.received() => pass_on(&child, Signal::HUP),
             // A terminal sends it to the whole process group: forwarding would deliver it twice.
             _ = interrupt.recv() => if !io::stdin().is_terminal() { pass_on(&child, Signal::INT) },
         }

@@ -1,13 +1,14 @@
 //! Files and directories that only their owner may read.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::{PlatformError, credentials};
@@ -163,6 +164,12 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<temp
     beside.write_all(contents)?;
     beside.as_file().sync_all()?;
     Ok(beside)
+}
+
+/// A directory among the temporary files, with mode 0700, removed when dropped.
+pub fn temporary_directory(prefix: &str) -> std::io::Result<TempDir> {
+    let private = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix(prefix).permissions(private).tempdir()
 }
 
 /// Makes the directory entry of `path` durable.

@@ -24,6 +24,7 @@ pub(super) struct Interrupts(Vec<tokio::signal::unix::Signal>);
 impl Interrupts {
     /// Must be called within a runtime.
     pub(super) fn listen() -> Self {
+        use infra_shared::signals::is_hangup_ignored;
         use tokio::signal::unix::{SignalKind, signal};
 
         let hangup = (!is_hangup_ignored()).then(SignalKind::hangup);
@@ -53,14 +54,4 @@ impl Interrupts {
     async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
-}
-
-/// Whether the parent process disabled SIGHUP, as `nohup` does. Reads `/proc`; false where it is missing.
-#[cfg(unix)]
-fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    // SIGHUP is 1, the lowest bit.
-    ignored & 1 == 1
 }
