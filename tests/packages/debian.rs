@@ -300,7 +300,7 @@ fn container_contents_run_unprivileged_without_shell() {
     let recipe =
         std::fs::read_to_string(workspace().join("deploy/container/Containerfile")).expect("the recipe");
     for line in
-        ["FROM scratch", "RUN deploy/container/assemble target/release/infrad /image", "USER 65532:65532"]
+        ["FROM scratch", "RUN deploy/container/assemble target/daemon/infrad /image", "USER 65532:65532"]
     {
         assert!(recipe.lines().any(|found| found == line), "{line}");
     }

@@ -180,6 +180,7 @@ impl Signals {
     }
 
     /// SIGHUP stops as well: the terminal was closed.
+    #[cfg(feature = "dev")]
     pub(super) fn listen_in_terminal() -> io::Result<Self> {
         Ok(Self { stop: StopSignals::listen(HangUp::listen()?)?, hangup: None })
     }

@@ -2,14 +2,17 @@
 
 use std::io;
 
-use infra_shared::signals::is_hangup_ignored;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 /// The closing of the terminal. Never arrives if the parent process disabled it, as `nohup` does.
 pub struct HangUp(Option<Signal>);
 
 impl HangUp {
+    #[cfg(feature = "dev")]
     pub fn listen() -> io::Result<Self> {
+        use infra_shared::signals::is_hangup_ignored;
+        use tokio::signal::unix::{SignalKind, signal};
+
         let signal = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup())).transpose()?;
         Ok(Self(signal))
     }

@@ -163,7 +163,16 @@ pub(crate) fn terminal() -> std::io::Result<(File, File)> {
 }
 
 impl Drop for Running {
+    /// If the test fails, shows what became of the program.
+    #[expect(clippy::print_stderr, reason = "a failure needs all that was seen")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = match self.child.try_wait() {
+                Ok(Some(status)) => format!("had ended: {status}"),
+                _ => "was running".to_owned(),
+            };
+            eprintln!("`{}` {state}\n{}", self.name, self.output());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
