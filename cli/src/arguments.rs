@@ -15,7 +15,6 @@ use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionID;
 
 use crate::completion;
-use crate::settings::COMPLETE;
 
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 
@@ -23,7 +22,8 @@ pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 const MAX_LOGIN: Duration = Duration::from_mins(5);
 
 /// This program's completion, as called by shells.
-pub const PROGRAM: Program = Program { name: "infra", variable: COMPLETE, arguments: Arguments::command };
+pub const PROGRAM: Program =
+    Program { name: "infra", variable: "INFRA_COMPLETE", arguments: Arguments::command };
 
 /// Sign in to infrastructure from the terminal
 #[derive(Debug, Parser)]

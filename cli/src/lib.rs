@@ -21,8 +21,7 @@ pub mod trust;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-use infra_shared::command_line::{self, Misuse};
+use infra_shared::command_line;
 
 use arguments::{Arguments, Global, PROGRAM};
 use failure::{Exit, Failure};
@@ -39,12 +38,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
     let dumps = infra_shared::dumps::forbid();
     // Before all else, because the user is typing.
-    if let Some(shell) = settings::completing_shell() {
-        return terminal::print_completions(&PROGRAM.answer(&shell, &words));
+    if let Some(exit) = PROGRAM.answer_shell(&words) {
+        return exit;
     }
-    let arguments = match parse_arguments(&words) {
+    let arguments: Arguments = match command_line::parse(&words) {
         Ok(arguments) => arguments,
-        Err(exit) => return exit,
+        Err(outcome) => {
+            let terminal = Terminal::new(command_line::colour(&words), false, 0);
+            return outcome.unwrap_or_else(|failure| terminal.fail(&failure).into());
+        }
     };
     let Global { color, quiet, verbose, .. } = arguments.global;
     let terminal = Terminal::new(color, quiet, verbose);
@@ -56,20 +58,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => terminal.fail(&failure).into(),
     }
-}
-
-/// Parses `words`. Returns the exit code after showing help or a usage error.
-fn parse_arguments(words: &[OsString]) -> Result<Arguments, ExitCode> {
-    let choice = command_line::colour(words);
-    let mut program = Arguments::command().color(choice);
-    let parsed = program
-        .try_get_matches_from_mut(words)
-        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|answer| {
-        let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
-            return terminal::show_usage(&answer);
-        };
-        let failure = Failure::new(Exit::Usage, what).because_text(because).hint(hint);
-        Terminal::new(choice, false, 0).fail(&failure).into()
-    })
 }

@@ -14,8 +14,6 @@ use infra_shared::token_text::SessionToken;
 use crate::failure::{Exit, Failure};
 
 pub use environment::{Destination, Environment};
-/// Names the shell that requests completions.
-pub const COMPLETE: &str = "INFRA_COMPLETE";
 /// Names the directory of this program's files.
 pub const HOME: &str = "INFRA_HOME";
 
@@ -40,12 +38,6 @@ pub struct Settings {
     pub path: Option<OsString>,
     /// Whether a desktop session can open a browser.
     pub has_desktop: bool,
-}
-
-/// The shell that requests completions, if one does.
-#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
-pub fn completing_shell() -> Option<String> {
-    env::var(COMPLETE).ok().filter(|shell| !shell.is_empty())
 }
 
 /// Whether `TZ` sets the user's time zone.

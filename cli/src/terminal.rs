@@ -5,7 +5,6 @@ mod wrap;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -112,7 +111,7 @@ impl Terminal {
         output
             .write_all(text.as_bytes())
             .and_then(|()| output.flush())
-            .map_err(|error| Failure::output_error(&error))
+            .map_err(|error| Failure::output(&error))
     }
 
     /// Writes one JSON object in one line to standard output. Control characters of remote text are escaped in a
@@ -273,19 +272,4 @@ fn fitted(text: &str, size: Option<(Width, Height)>) -> String {
 
 fn interrupted(error: &dialoguer::Error) -> Failure {
     Failure::new(Exit::Interrupted, "nothing was chosen").because(error)
-}
-
-/// Writes completions to the shell. Ignores a closed pipe.
-pub fn print_completions(answer: &str) -> ExitCode {
-    let _ = io::stdout().write_all(answer.as_bytes());
-    ExitCode::SUCCESS
-}
-
-/// Prints clap's help, version or usage error to the matching stream.
-pub fn show_usage(answer: &clap::Error) -> ExitCode {
-    match answer.print() {
-        Err(error) if !answer.use_stderr() => Failure::output_error(&error).exit().into(),
-        // If standard error is closed, the message is lost.
-        _ => u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
-    }
 }

@@ -5,7 +5,7 @@ mod sessions;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use infra_shared::completion::{Program, Shell};
 
 use crate::config::parse_duration;
@@ -46,28 +46,8 @@ pub struct Global {
     pub quiet: bool,
 
     /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
-    pub color: Colour,
-}
-
-impl Colour {
-    /// As clap has it, which shows help before anything is understood.
-    pub fn of(choice: clap::ColorChoice) -> Self {
-        match choice {
-            clap::ColorChoice::Auto => Self::Auto,
-            clap::ColorChoice::Always => Self::Always,
-            clap::ColorChoice::Never => Self::Never,
-        }
-    }
-
-    /// As the terminal has it.
-    pub fn choice(self) -> anstream::ColorChoice {
-        match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        }
-    }
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorChoice,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -331,15 +311,6 @@ pub enum BackupCommand {
     },
 }
 
-/// When to use colour; `auto` minds `NO_COLOR`, `CLICOLOR_FORCE` and whether a terminal reads it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +330,7 @@ mod tests {
         assert_eq!(arguments.command, Command::Check { live: false, json: false, schema: false });
         assert_eq!(arguments.global.config, PathBuf::from("a.yaml"));
         assert_eq!(arguments.global.verbose, 2);
-        assert_eq!(arguments.global.color, Colour::Never);
+        assert_eq!(arguments.global.color, ColorChoice::Never);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Context {
         let global = &arguments.global;
         Self {
             config_path: global.config.clone(),
-            terminal: Terminal::new(global.quiet, global.color.choice()),
+            terminal: Terminal::new(global.quiet, global.color),
             verbosity: Verbosity { verbose: global.verbose, quiet: global.quiet },
         }
     }

@@ -35,10 +35,10 @@ pub mod upkeep;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-use infra_shared::command_line::{self, Misuse};
+use infra_shared::command_line;
+use infra_shared::failure::Exit;
 
-use crate::arguments::{Arguments, Colour};
+use crate::arguments::{Arguments, PROGRAM};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -53,47 +53,31 @@ pub fn fuzz_targets() -> Vec<(&'static str, fn(&[u8]))> {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
     // Before anything else, because the user is typing.
-    if let Some(shell) = completing_shell() {
-        return terminal::answer_shell(&arguments::PROGRAM.answer(&shell, &words));
+    if let Some(exit) = PROGRAM.answer_shell(&words) {
+        return exit;
     }
-    let arguments = match understand(&words) {
+    let arguments: Arguments = match command_line::parse(&words) {
         Ok(arguments) => arguments,
-        Err(exit) => return exit,
+        Err(outcome) => {
+            let terminal = Terminal::new(false, command_line::colour(&words));
+            return outcome.unwrap_or_else(|failure| report(&failure, terminal));
+        }
     };
     let context = Context::new(&arguments);
     if let Err(error) = infra_shared::dumps::forbid() {
-        return Failure::new("core dumps cannot be forbidden").because(&error).tell(context.terminal);
+        let failure = Failure::new("core dumps cannot be forbidden").because(&error);
+        return report(&failure, context.terminal);
     }
     let outcome = commands::run(&context, &arguments.command);
     logging::finish();
-    match outcome {
-        Ok(code) => code,
-        Err(failure) => failure.tell(context.terminal),
+    outcome.unwrap_or_else(|failure| report(&failure, context.terminal))
+}
+
+/// Prints `failure` and returns its exit code.
+fn report(failure: &Failure, terminal: Terminal) -> ExitCode {
+    // The reader closed standard output on purpose.
+    if failure.exit() != Exit::PipeClosed {
+        terminal.error(&failure.text());
     }
-}
-
-/// The shell that requests completions, if any.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a shell asks by the environment, before there is a configuration"
-)]
-fn completing_shell() -> Option<String> {
-    std::env::var(arguments::PROGRAM.variable).ok().filter(|shell| !shell.is_empty())
-}
-
-/// Parses `words`. If they request help or are invalid, prints the answer and returns the exit code.
-fn understand(words: &[OsString]) -> Result<Arguments, ExitCode> {
-    let choice = command_line::colour(words);
-    let mut program = Arguments::command().color(choice);
-    let understood = program
-        .try_get_matches_from_mut(words)
-        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
-    understood.map_err(|answer| {
-        let Some(Misuse { what, because, hint }) = Misuse::of(&answer, &program, words) else {
-            let shown = terminal::show_usage(&answer);
-            return shown.unwrap_or_else(|error| Failure::output(&error).exit_code());
-        };
-        let failure = Failure::usage(what).because_text(because).hint(hint);
-        failure.tell(Terminal::new(false, Colour::of(choice).choice()))
-    })
+    failure.exit().into()
 }

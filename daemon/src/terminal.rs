@@ -1,7 +1,6 @@
 //! Terminal output: data on standard output, messages on standard error.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
@@ -17,7 +16,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn new(quiet: bool, colour: ColorChoice) -> Self {
+    pub fn new(quiet: bool, colour: clap::ColorChoice) -> Self {
+        let colour = match colour {
+            clap::ColorChoice::Auto => ColorChoice::Auto,
+            clap::ColorChoice::Always => ColorChoice::Always,
+            clap::ColorChoice::Never => ColorChoice::Never,
+        };
         Self { quiet, colour }
     }
 
@@ -57,20 +61,5 @@ impl Terminal {
 
     fn talk(self) -> anstream::AutoStream<io::Stderr> {
         anstream::AutoStream::new(io::stderr(), self.colour)
-    }
-}
-
-/// Prints completion candidates for a shell. A shell that stops reading is not an error.
-pub fn answer_shell(answer: &str) -> ExitCode {
-    let _ = io::stdout().write_all(answer.as_bytes());
-    ExitCode::SUCCESS
-}
-
-/// Prints clap's own output (help, version or a usage error) on the matching stream.
-pub fn show_usage(answer: &clap::Error) -> io::Result<ExitCode> {
-    match answer.print() {
-        Err(error) if !answer.use_stderr() => Err(error),
-        // If standard error is closed, there is no reader.
-        _ => Ok(u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)),
     }
 }

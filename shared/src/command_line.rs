@@ -1,183 +1,89 @@
-//! Explains command-line errors in three parts: what happened, why, and what to try.
+//! Parses the arguments of both programs. clap's words explain an error; the hint names the command's `--help`.
 
 use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+use clap::{ColorChoice, Command, CommandFactory, FromArgMatches, ValueEnum};
 
+use crate::failure::{Exit, Failure};
 use crate::printable::printable;
 
 /// Longest text quoted from an argument.
 const MAX_CHARACTERS: usize = 200;
 
-/// A command-line error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misuse {
-    pub what: String,
-    pub because: String,
-    pub hint: String,
-}
-
-impl Misuse {
-    /// Translates clap's error about `arguments` of `program`. Returns `None` for `--help` and `--version`, which are
-    /// not errors.
-    pub fn of(error: &clap::Error, program: &clap::Command, arguments: &[OsString]) -> Option<Self> {
-        use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
-
-        if matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion) {
-            return None;
+/// Parses `words`, the first of which is the program's name. Without arguments to run, returns the outcome: the exit
+/// code after help or a version was printed, or what is wrong.
+pub fn parse<A: CommandFactory + FromArgMatches, Program>(
+    words: &[OsString],
+) -> Result<A, Result<ExitCode, Failure<Program>>> {
+    let parsed = A::command()
+        .color(colour(words))
+        .try_get_matches_from(words)
+        .and_then(|mut matches| A::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| {
+        if is_help(&error) {
+            print(&error).map_err(|error| Failure::output(&error))
+        } else {
+            Err(misuse(A::command(), words))
         }
-        let typed = Typed::of(program, arguments);
-        let (command, help) = (&typed.name, format!("`{} --help`", typed.name));
-        let argument: Vec<String> =
-            texts(error, ContextKind::InvalidArg).iter().map(|text| plain(text)).collect();
-        let value = texts(error, ContextKind::InvalidValue).pop();
-        let what = match (error.kind(), argument.as_slice(), value) {
-            (ErrorKind::InvalidSubcommand, ..) => {
-                format!("`{}` is not a command of `{command}`", typed_text(error))
-            }
-            (ErrorKind::UnknownArgument, [argument], _) if argument.starts_with('-') => {
-                format!("`{argument}` is not an option of `{command}`")
-            }
-            (ErrorKind::UnknownArgument, [argument], _) => format!("`{command}` does not take `{argument}`"),
-            (ErrorKind::MissingRequiredArgument, missing, _) => {
-                format!("{} {} missing", names(missing), if missing.len() == 1 { "is" } else { "are" })
-            }
-            (ErrorKind::ArgumentConflict, [argument], _) => {
-                match texts(error, ContextKind::PriorArg)
-                    .iter()
-                    .map(|text| plain(text))
-                    .collect::<Vec<_>>()
-                    .as_slice()
-                {
-                    [] => format!("`{argument}` cannot be used here"),
-                    prior if prior == [argument.as_str()] => format!("`{argument}` stands there twice"),
-                    prior => format!("`{argument}` and {} exclude each other", names(prior)),
-                }
-            }
-            (ErrorKind::InvalidValue, [argument], Some(value)) if value.is_empty() => {
-                format!("`{argument}` has no value")
-            }
-            (_, [argument], Some(value)) => format!("`{value}` cannot be used for `{argument}`"),
-            (ErrorKind::InvalidUtf8, ..) => "an argument is not text (UTF-8)".to_owned(),
-            _ => first_line(error),
-        };
-        let valid = texts(error, ContextKind::ValidValue);
-        let because = match std::error::Error::source(error) {
-            Some(source) => printable(&source.to_string(), MAX_CHARACTERS),
-            None if !valid.is_empty() => format!("it is one of {}", valid.join(", ")),
-            None if error.kind() == ErrorKind::InvalidSubcommand => {
-                format!("it has {}", typed.commands().join(", "))
-            }
-            None => format!("it is called as `{}`", typed.usage()),
-        };
-        Some(Self { what, because, hint: hint(error, &valid, &help) })
+    })
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
+}
+
+fn print(help: &clap::Error) -> io::Result<ExitCode> {
+    match help.print() {
+        Err(error) if !help.use_stderr() => Err(error),
+        // If standard error is closed, there is no reader.
+        _ => Ok(if help.use_stderr() { Exit::Usage } else { Exit::Done }.into()),
     }
 }
 
-/// Suggests the likely intended word and the matching `--help`.
-fn hint(error: &clap::Error, valid: &[String], help: &str) -> String {
-    let typed = typed_text(error);
-    let mut suggested: Vec<String> =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-            .into_iter()
-            .flat_map(|kind| texts(error, kind))
-            .collect();
-    suggested.sort_by_key(|text| strsim::damerau_levenshtein(&typed, text));
-    if suggested.is_empty() {
-        suggested.extend(nearest(&typed, valid.iter().map(String::as_str)).map(ToOwned::to_owned));
-    }
-    if suggested.is_empty() {
-        help.to_owned()
-    } else {
-        let suggested: Vec<String> = suggested.iter().map(|text| format!("`{text}`")).collect();
-        format!("{}? {help} has them all", suggested.join(" or "))
-    }
+/// Explains why `program` rejects `words`. The words are made printable before clap quotes them, because a script may
+/// pass text from elsewhere.
+fn misuse<Program>(mut program: Command, words: &[OsString]) -> Failure<Program> {
+    let words: Vec<OsString> =
+        words.iter().map(|word| printable(&word.to_string_lossy(), MAX_CHARACTERS).into()).collect();
+    let what = match program.try_get_matches_from_mut(&words) {
+        Err(error) if !is_help(&error) => explanation(&error),
+        _ => "an argument has characters that cannot be shown, or too many".to_owned(),
+    };
+    program.build();
+    let command = words
+        .iter()
+        .skip(1)
+        .take_while(|word| *word != "--")
+        .fold(&program, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    Failure::usage(what).hint(format!("`{name} --help`"))
 }
 
-/// The text that clap rejected.
-fn typed_text(error: &clap::Error) -> String {
-    [ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::InvalidArg]
-        .into_iter()
-        .find_map(|kind| texts(error, kind).pop())
-        .unwrap_or_default()
-}
-
-/// The subcommand named by the arguments, as far as they match one.
-struct Typed {
-    /// Full name, such as `infra login`.
-    name: String,
-    command: clap::Command,
-}
-
-impl Typed {
-    fn of(program: &clap::Command, arguments: &[OsString]) -> Self {
-        let mut command = program.clone();
-        command.build();
-        let mut name = program.get_name().to_owned();
-        for word in arguments.iter().skip(1).take_while(|word| *word != "--") {
-            if let Some(found) = command.find_subcommand(word).cloned() {
-                name = format!("{name} {}", found.get_name());
-                command = found;
-            }
-        }
-        Self { name, command }
-    }
-
-    fn commands(&self) -> Vec<&str> {
-        self.command.get_subcommands().map(clap::Command::get_name).collect()
-    }
-
-    fn usage(mut self) -> String {
-        let usage = self.command.render_usage().to_string();
-        let words: Vec<&str> = usage.trim_start_matches("Usage:").lines().map(str::trim).collect();
-        words.join("` or `")
-    }
-}
-
-/// An argument's bare name: `SERVER` for `[SERVER]`, `--verbose` for `--verbose...`.
-fn plain(argument: &str) -> String {
-    let name = argument.trim_end_matches('.');
-    let is_positional = name.starts_with(['[', '<']);
-    if is_positional { name.trim_matches(['[', ']', '<', '>']) } else { name }.to_owned()
-}
-
-/// Texts of one kind from clap's error, made safe to print.
-fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
-    let show = |text: &String| printable(text, MAX_CHARACTERS);
-    match error.get(kind) {
-        Some(ContextValue::String(text)) => vec![show(text)],
-        Some(ContextValue::Strings(texts)) => texts.iter().map(show).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn names(arguments: &[String]) -> String {
-    arguments.iter().map(|argument| format!("`{argument}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn first_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    printable(line.strip_prefix("error: ").unwrap_or(line), MAX_CHARACTERS)
+/// clap's text without its hint. All lines but the first are indented.
+fn explanation(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("For more information"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("\n  ")
 }
 
 /// Reads `--color` before clap parses the arguments, because clap may print help or errors first.
-pub fn colour(arguments: &[OsString]) -> clap::ColorChoice {
-    let mut words =
-        arguments.iter().take_while(|argument| *argument != "--").filter_map(|word| word.to_str());
-    let mut choice = clap::ColorChoice::Auto;
+pub fn colour(words: &[OsString]) -> ColorChoice {
+    let mut words = words.iter().take_while(|word| *word != "--").filter_map(|word| word.to_str());
+    let mut choice = ColorChoice::Auto;
     while let Some(word) = words.next() {
         let value = match word.strip_prefix("--color") {
             Some("") => words.next(),
             Some(rest) => rest.strip_prefix('='),
             None => None,
         };
-        choice = match value {
-            Some("always") => clap::ColorChoice::Always,
-            Some("never") => clap::ColorChoice::Never,
-            Some(_) => clap::ColorChoice::Auto,
-            None => choice,
-        };
+        if let Some(value) = value {
+            choice = ColorChoice::from_str(value, false).unwrap_or_default();
+        }
     }
     choice
 }

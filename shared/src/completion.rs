@@ -10,7 +10,9 @@ mod quoting;
 mod typed;
 
 use std::ffi::OsString;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
@@ -54,6 +56,15 @@ impl Program {
             Shell::Nushell => return nushell::script((self.arguments)(), self.name),
         };
         template.replace("PROGRAM", self.name).replace("VARIABLE", self.variable)
+    }
+
+    /// Answers the shell that requests completions, if one does.
+    #[expect(clippy::disallowed_methods, reason = "the shell's script asks through a variable")]
+    pub fn answer_shell(&self, words: &[OsString]) -> Option<ExitCode> {
+        let shell = std::env::var(self.variable).ok().filter(|shell| !shell.is_empty())?;
+        // A shell that stops reading is not an error.
+        let _ = io::stdout().write_all(self.answer(&shell, words).as_bytes());
+        Some(ExitCode::SUCCESS)
     }
 
     /// Answers a completion request from `shell`. The command line follows the first `--` in `words`; its last word is

@@ -39,6 +39,8 @@ pub enum Trust {
     /// Servers with a certificate from the CA with this public key only. The server must send that CA in its chain.
     /// With `authorities`, the chain must also lead to one of those.
     Pinned { pin: Pin, authorities: Option<Vec<CertificateDer<'static>>> },
+    /// A server that holds the key of exactly this certificate, whatever its names and dates.
+    Certificate(CertificateDer<'static>),
 }
 
 /// Timeouts of a client.

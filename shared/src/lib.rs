@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod completion;
 pub mod digest;
 pub mod dumps;
+pub mod failure;
 pub mod http;
 pub mod login_binding;
 pub mod names;

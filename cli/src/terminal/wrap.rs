@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 /// Maximum width, because longer lines are hard to read.
 const WIDEST: usize = 100;
 /// Labels of indented lines that are sentences.
-const LABELS: [&str; 2] = ["  because: ", "  try: "];
+const LABELS: [&str; 4] = ["  because: ", "  try: ", "  note: ", "  tip: "];
 
 /// Column of the values in `infra status`, after their names.
 const ROW: usize = 12;
@@ -74,6 +74,7 @@ mod tests {
             wrapped("error: nobody signed in within 5 min\n  try: `infra login` again, or ask", 24),
             "error: nobody signed in\n  within 5 min\n  try: `infra login`\n    again, or ask"
         );
+        assert_eq!(wrapped("  note: you are still signed in", 24), "  note: you are still\n    signed in");
         assert_eq!(wrapped("short", 80), "short");
         assert_eq!(
             wrapped("ein schöner Satz über 王王王王 und mehr", 20),

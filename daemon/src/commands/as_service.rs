@@ -7,8 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode, ExitStatus, Stdio};
 
-use clap::{CommandFactory, Parser};
-use infra_shared::command_line::Misuse;
+use infra_shared::command_line;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, outside};
@@ -44,9 +43,10 @@ const INTERRUPTED: u8 = 130;
 
 pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
     let typed: Vec<OsString> = [OsString::from("infrad")].iter().chain(words).cloned().collect();
-    let arguments = match Arguments::try_parse_from(&typed) {
+    // An error in the command is reported as if it had been typed alone.
+    let arguments: Arguments = match command_line::parse(&typed) {
         Ok(arguments) => arguments,
-        Err(answer) => return misuse(&answer, &typed),
+        Err(outcome) => return outcome,
     };
     expect_command(&arguments.command)?;
     let Some(unit) = Unit::find() else {
@@ -75,14 +75,6 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
         Some(status) => explain(status, &unit, &name),
         None => Ok(ExitCode::from(INTERRUPTED)),
     }
-}
-
-/// Reports an error in the command as if it had been typed alone.
-fn misuse(answer: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure> {
-    let Some(Misuse { what, because, hint }) = Misuse::of(answer, &Arguments::command(), typed) else {
-        return crate::terminal::show_usage(answer).map_err(|error| Failure::output(&error));
-    };
-    Err(Failure::usage(what).because_text(because).hint(hint))
 }
 
 /// Rejects commands that the unit itself performs or that do not depend on the service.
@@ -214,6 +206,8 @@ fn explain(status: ExitStatus, unit: &Unit, name: &str) -> Result<ExitCode, Fail
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn parse(line: &str) -> (Vec<OsString>, Arguments) {

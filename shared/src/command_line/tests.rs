@@ -1,77 +1,105 @@
 //! Tests of command-line errors.
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Parser, Subcommand};
 
 use super::*;
+use crate::failure::Infra;
 
-fn misuse(line: &str) -> Misuse {
-    let command = Command::new("tool")
-        .subcommand_required(true)
-        .subcommand(
-            Command::new("login")
-                .arg(Arg::new("server").value_parser(|text: &str| {
-                    text.parse::<u16>().map_err(|_| "a server is a number".to_owned())
-                }))
-                .arg(Arg::new("provider").long("provider"))
-                .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).conflicts_with("server")),
-        )
-        .subcommand(Command::new("use").arg(Arg::new("shell").required(true).value_parser(["bash", "zsh"])));
+#[derive(Debug, Parser)]
+#[command(name = "tool", version)]
+struct Tool {
+    #[command(subcommand)]
+    command: ToolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ToolCommand {
+    Login {
+        #[arg(value_parser = server)]
+        server: Option<u16>,
+        #[arg(long)]
+        provider: Option<String>,
+        #[arg(long, conflicts_with = "server")]
+        all: bool,
+    },
+    Use {
+        #[arg(value_parser = ["bash", "zsh"])]
+        shell: String,
+    },
+}
+
+fn server(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a server is a number".to_owned())
+}
+
+fn parse(words: &[OsString]) -> Result<Tool, Result<ExitCode, Failure<Infra>>> {
+    super::parse(words)
+}
+
+fn misuse(line: &str) -> String {
     let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-    let error = command.clone().try_get_matches_from(&words).expect_err(line);
-    Misuse::of(&error, &command, &words).expect("no answer that was asked for")
+    let failure = parse(&words).expect_err(line).expect_err(line);
+    assert_eq!(failure.exit(), Exit::Usage, "{line}");
+    failure.text()
 }
 
 #[test]
-fn every_misuse_has_message_reason_and_hint() {
-    for (line, what, because, hint) in [
+fn misuse_is_explained_by_clap_with_a_hint() {
+    for (line, text) in [
         (
             "tool logni",
-            "`logni` is not a command of `tool`",
-            "it has login, use, help",
-            "`login`? `tool --help` has them all",
+            "unrecognized subcommand 'logni'\n  tip: a similar subcommand exists: 'login'\n  \
+             Usage: tool <COMMAND>\n  try: `tool --help`",
         ),
         (
             "tool login --provder x",
-            "`--provder` is not an option of `tool login`",
-            "it is called as `tool login [OPTIONS] [server]`",
-            "`--provider`? `tool login --help` has them all",
+            "unexpected argument '--provder' found\n  tip: a similar argument exists: '--provider'\n  \
+             Usage: tool login --provider <PROVIDER> [SERVER]\n  try: `tool login --help`",
         ),
         (
             "tool login 1 2",
-            "`tool login` does not take `2`",
-            "it is called as `tool login [OPTIONS] [server]`",
-            "`tool login --help`",
+            "unexpected argument '2' found\n  Usage: tool login [OPTIONS] [SERVER]\n  try: `tool login --help`",
         ),
         (
             "tool login 1 --all",
-            "`server` and `--all` exclude each other",
-            "it is called as `tool login [OPTIONS] [server]`",
-            "`tool login --help`",
+            "the argument '[SERVER]' cannot be used with '--all'\n  Usage: tool login [SERVER]\n  \
+             try: `tool login --help`",
         ),
-        ("tool use", "`shell` is missing", "it is called as `tool use <shell>`", "`tool use --help`"),
+        (
+            "tool use",
+            "the following required arguments were not provided:\n  <SHELL>\n  Usage: tool use <SHELL>\n  \
+             try: `tool use --help`",
+        ),
         (
             "tool use zhs",
-            "`zhs` cannot be used for `shell`",
-            "it is one of bash, zsh",
-            "`zsh`? `tool use --help` has them all",
+            "invalid value 'zhs' for '<SHELL>'\n  [possible values: bash, zsh]\n  \
+             tip: a similar value exists: 'zsh'\n  try: `tool use --help`",
         ),
-        (
-            "tool login x\u{1b}[2J",
-            "`x[2J` cannot be used for `server`",
-            "a server is a number",
-            "`tool login --help`",
-        ),
+        ("tool login x", "invalid value 'x' for '[SERVER]': a server is a number\n  try: `tool login --help`"),
     ] {
-        let Misuse { what: said, because: why, hint: tried } = misuse(line);
-        assert_eq!((said.as_str(), why.as_str(), tried.as_str()), (what, because, hint), "{line}");
+        assert_eq!(misuse(line), text, "{line}");
     }
 }
 
 #[test]
-fn requested_help_is_not_a_misuse() {
-    let command = Command::new("tool");
-    let error = command.clone().try_get_matches_from(["tool", "--help"]).expect_err("help");
-    assert_eq!(Misuse::of(&error, &command, &["tool".into(), "--help".into()]), None);
+fn quoted_argument_cannot_reach_the_terminal() {
+    for line in ["tool login x\u{1b}[2J\nerror:", "tool lo\u{7}gni\u{202e}", "tool login --pro\u{9b}31m", "tool login 1\n"] {
+        let text = misuse(line);
+        let lines_of_its_own = text.lines().filter(|line| !line.starts_with("  ")).count();
+        assert!(text.replace('\n', "").chars().all(crate::printable::is_printable), "{text:?}");
+        assert_eq!(lines_of_its_own, 1, "{text}");
+    }
+    assert!(misuse(&format!("tool login {}", "x".repeat(10_000))).len() < 500);
+}
+
+#[cfg(unix)]
+#[test]
+fn argument_that_is_not_text_is_rejected() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let words = ["tool".into(), "login".into(), OsString::from_vec(vec![b'x', 0xff])];
+    let failure = parse(&words).expect_err("not text").expect_err("not text");
+    assert!(failure.text().starts_with("invalid value 'x\u{fffd}' for '[SERVER]'"), "{failure}");
 }
 
 #[test]

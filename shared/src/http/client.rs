@@ -13,7 +13,7 @@ use rustls::version::{TLS12, TLS13};
 
 #[cfg(feature = "blocking")]
 use super::resolver::Resolver;
-use super::verifier::{AuthoritiesVerifier, PinVerifier};
+use super::verifier::Verifier;
 #[cfg(feature = "blocking")]
 use super::{KeyExchange, Way};
 use super::{Limits, NoClient, Proxies, Trust};
@@ -55,14 +55,7 @@ fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn Serv
             rustls_platform_verifier::Verifier::new(provider)
                 .map_err(|error| NoClient::SystemAuthorities(error.to_string()))?,
         ),
-        Trust::Authorities(authorities) => Arc::new(AuthoritiesVerifier::new(authorities, provider)?),
-        Trust::Pinned { pin, authorities } => {
-            let authorities = authorities
-                .as_ref()
-                .map(|authorities| AuthoritiesVerifier::new(authorities, provider.clone()))
-                .transpose()?;
-            Arc::new(PinVerifier::new(*pin, authorities, provider))
-        }
+        _ => Arc::new(Verifier::new(trust, provider)?),
     })
 }
 

@@ -13,49 +13,50 @@ use rustls::{
 use x509_parser::certificate::X509Certificate;
 
 use super::authorities::may_sign_certificates;
-use super::{NoClient, Untrusted, pin_of_certificate};
+use super::{NoClient, Trust, Untrusted, pin_of_certificate};
 use crate::pin::Pin;
 
-/// Accepts servers with a certificate from one of these CAs, as long as the CA itself is in date.
+/// Accepts the servers that `trust` describes.
 #[derive(Debug)]
-pub(super) struct AuthoritiesVerifier {
-    authorities: Vec<CertificateDer<'static>>,
+pub(super) struct Verifier {
+    trust: Trust,
+    /// CAs to name in the ClientHello, so that a daemon with several certificates chooses one of theirs.
     names: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts servers with a certificate from the CA with the pinned key.
-#[derive(Debug)]
-pub(super) struct PinVerifier {
-    pin: Pin,
-    /// If set, the chain must also lead to one of these.
-    authorities: Option<AuthoritiesVerifier>,
-    names: Vec<DistinguishedName>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl AuthoritiesVerifier {
-    pub(super) fn new(
-        authorities: &[CertificateDer<'static>],
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, NoClient> {
+impl Verifier {
+    pub(super) fn new(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Self, NoClient> {
+        let (authorities, mut names) = match trust {
+            Trust::Authorities(authorities) => {
+                (authorities.as_slice(), authorities.iter().filter_map(subject).collect())
+            }
+            Trust::Pinned { pin, authorities } => {
+                (authorities.as_deref().unwrap_or_default(), vec![common_name(&pin.authority_name())])
+            }
+            Trust::Certificate(_) | Trust::System => (&[][..], Vec::new()),
+        };
         for authority in authorities {
             RootCertStore::empty()
                 .add(authority.clone())
                 .map_err(|error| NoClient::Authority(error.to_string()))?;
         }
-        let names: Vec<DistinguishedName> = authorities.iter().filter_map(subject).collect();
         // The hint must fit into the ClientHello, so it is left out if the list is too long.
-        let size: usize = names.iter().map(|name| name.as_ref().len()).sum();
-        let names = if size > MOST_HINT_BYTES { Vec::new() } else { names };
-        Ok(Self { authorities: authorities.to_vec(), names, provider })
+        if names.iter().map(|name| name.as_ref().len()).sum::<usize>() > MOST_HINT_BYTES {
+            names.clear();
+        }
+        Ok(Self { trust: trust.clone(), names, provider })
     }
 
     /// Accepts the peer if one of the CAs vouches for it. Otherwise returns the most specific error, which is any other
     /// than "unknown issuer".
-    fn verify(&self, peer: &Peer<'_>) -> Result<ServerCertVerified, Error> {
+    fn verify_by_any(
+        &self,
+        authorities: &[CertificateDer<'static>],
+        peer: &Peer<'_>,
+    ) -> Result<ServerCertVerified, Error> {
         let mut refusal = invalid(Untrusted::UnknownAuthority);
-        for authority in &self.authorities {
+        for authority in authorities {
             match peer.verify_by(authority, &self.provider) {
                 Ok(verified) => return Ok(verified),
                 Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {}
@@ -66,15 +67,19 @@ impl AuthoritiesVerifier {
     }
 }
 
-impl PinVerifier {
-    pub(super) fn new(
-        pin: Pin,
-        authorities: Option<AuthoritiesVerifier>,
-        provider: Arc<CryptoProvider>,
-    ) -> Self {
-        let names = vec![common_name(&pin.authority_name())];
-        Self { pin, authorities, names, provider }
-    }
+/// The pinned CA in the chain that the server sent.
+///
+/// Anyone can copy that certificate, so its presence alone proves nothing. The chain must lead to it, and the server
+/// must hold the leaf's key.
+fn pinned_authority<'a>(
+    pin: Pin,
+    intermediates: &'a [CertificateDer<'a>],
+) -> Result<&'a CertificateDer<'a>, Error> {
+    let is_pinned = |certificate: &&CertificateDer<'_>| pin_of_certificate(certificate) == Some(pin);
+    intermediates.iter().find(is_pinned).ok_or_else(|| {
+        let top = intermediates.last().and_then(pin_of_certificate);
+        invalid(top.map_or(Untrusted::NoAuthoritySent, |received| Untrusted::OtherPin { received }))
+    })
 }
 
 const MOST_HINT_BYTES: usize = 4096;
@@ -153,7 +158,7 @@ fn invalid(reason: Untrusted) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
 }
 
-impl ServerCertVerifier for AuthoritiesVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -162,65 +167,23 @@ impl ServerCertVerifier for AuthoritiesVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(&Peer { end_entity, intermediates, server_name, ocsp_response, now })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-
-    /// Lets a daemon with several certificates choose one that this client accepts.
-    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        (!self.names.is_empty()).then_some(&self.names)
-    }
-}
-
-impl ServerCertVerifier for PinVerifier {
-    /// Requires the pinned CA in the chain that the server sent.
-    ///
-    /// Anyone can copy that certificate, so its presence alone proves nothing. The chain must lead to it, and the
-    /// server must hold the leaf's key.
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let pinned =
-            intermediates.iter().find(|certificate| pin_of_certificate(certificate) == Some(self.pin));
-        let Some(authority) = pinned else {
-            let top = intermediates.last().and_then(pin_of_certificate);
-            return Err(invalid(
-                top.map_or(Untrusted::NoAuthoritySent, |received| Untrusted::OtherPin { received }),
-            ));
-        };
         let peer = Peer { end_entity, intermediates, server_name, ocsp_response, now };
-        if let Some(authorities) = &self.authorities {
-            authorities.verify(&peer)?;
+        match &self.trust {
+            Trust::Authorities(authorities) => self.verify_by_any(authorities, &peer),
+            Trust::Pinned { pin, authorities } => {
+                let authority = pinned_authority(*pin, intermediates)?;
+                if let Some(authorities) = authorities {
+                    self.verify_by_any(authorities, &peer)?;
+                }
+                peer.verify_by(authority, &self.provider)
+            }
+            Trust::Certificate(certificate) if end_entity == certificate => {
+                Ok(ServerCertVerified::assertion())
+            }
+            Trust::Certificate(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            // The operating system's verifier decides about these.
+            Trust::System => Err(invalid(Untrusted::UnknownAuthority)),
         }
-        peer.verify_by(authority, &self.provider)
     }
 
     fn verify_tls12_signature(
@@ -247,7 +210,6 @@ impl ServerCertVerifier for PinVerifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 
-    /// Lets a daemon with several certificates choose one that this client accepts.
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
         (!self.names.is_empty()).then_some(&self.names)
     }
