@@ -75,7 +75,10 @@ fn misuse_is_explained_by_clap_with_a_hint() {
             "invalid value 'zhs' for '<SHELL>'\n  [possible values: bash, zsh]\n  \
              tip: a similar value exists: 'zsh'\n  try: `tool use --help`",
         ),
-        ("tool login x", "invalid value 'x' for '[SERVER]': a server is a number\n  try: `tool login --help`"),
+        (
+            "tool login x",
+            "invalid value 'x' for '[SERVER]': a server is a number\n  try: `tool login --help`",
+        ),
     ] {
         assert_eq!(misuse(line), text, "{line}");
     }
@@ -83,7 +86,12 @@ fn misuse_is_explained_by_clap_with_a_hint() {
 
 #[test]
 fn quoted_argument_cannot_reach_the_terminal() {
-    for line in ["tool login x\u{1b}[2J\nerror:", "tool lo\u{7}gni\u{202e}", "tool login --pro\u{9b}31m", "tool login 1\n"] {
+    for line in [
+        "tool login x\u{1b}[2J\nerror:",
+        "tool lo\u{7}gni\u{202e}",
+        "tool login --pro\u{9b}31m",
+        "tool login 1\n",
+    ] {
         let text = misuse(line);
         let lines_of_its_own = text.lines().filter(|line| !line.starts_with("  ")).count();
         assert!(text.replace('\n', "").chars().all(crate::printable::is_printable), "{text:?}");
