@@ -51,7 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Global { color, quiet, verbose, .. } = arguments.global;
     let terminal = Terminal::new(color, quiet, verbose);
     if let Err(error) = dumps {
-        let failure = Failure::new(Exit::Failed, "core dumps cannot be forbidden").because(&error);
+        let failure = Failure::new(Exit::Failed, "cannot forbid core dumps").because(&error);
         return terminal.fail(&failure).into();
     }
     match commands::run(arguments, terminal) {

@@ -87,7 +87,7 @@ impl<Program> Failure<Program> {
     /// Standard output cannot be written. If its reader closed it, nothing is reported.
     pub fn output(error: &io::Error) -> Self {
         let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
-        Self::with(exit, "standard output cannot be written").because(error)
+        Self::with(exit, "cannot write to standard output").because(error)
     }
 
     /// Adds `error` and its sources.

@@ -176,7 +176,7 @@ fn odd_streams_limits_and_directories_do_not_matter() {
     for (script, words, code) in [
         ("exec \"$@\" <&-", "", 0),
         ("exec \"$@\" >&- 2>&-", "", 0),
-        ("exec \"$@\" >/dev/full", "standard output cannot be written", 1),
+        ("exec \"$@\" >/dev/full", "cannot write to standard output", 1),
         ("ulimit -n 16; exec \"$@\"", "", 0),
         ("umask 000; exec \"$@\"", "", 0),
         ("umask 277; exec \"$@\"", "", 0),

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, Stream};
 
 use super::*;
@@ -67,12 +69,13 @@ impl Server {
         answer: impl Fn(&mut dyn Write) -> std::io::Result<()> + Clone + Send + 'static,
     ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        // Unchecked, because a hostile server may lack the key of the certificate that it shows.
+        let key = any_supported_type(&key).expect("a key");
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("a chain and its key");
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))));
         let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -156,6 +159,33 @@ fn other_authority_is_rejected() {
     let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
     let both = Trust::Pinned { pin: other.pin(), authorities: Some(vec![ours.certificate.clone()]) };
     assert_refused(chain(leaf), key, &both, &Untrusted::UnknownAuthority);
+}
+
+#[test]
+fn server_without_the_key_of_its_certificate_is_rejected() {
+    let authority = Authority::new(IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    let (_, other_key) = authority.issue("127.0.0.1", IN_DATE);
+    let listed = Trust::Authorities(vec![authority.certificate.clone()]);
+    for trust in [pinned(&authority), listed, Trust::Certificate(leaf.clone())] {
+        let chain = vec![leaf.clone(), authority.certificate.clone()];
+        Server::start(chain.clone(), key.clone_key(), HELLO).get(&trust).expect("the holder of the key");
+        let thief = Server::start(chain, other_key.clone_key(), HELLO);
+        let error = thief.get(&trust).expect_err("the server is refused");
+        assert!(nothing_was_sent(&error), "{error:?}");
+        assert_eq!(thief.received.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
+fn only_the_one_trusted_certificate_is_accepted() {
+    let authority = Authority::new(IN_DATE);
+    let (trusted, _) = authority.issue("127.0.0.1", IN_DATE);
+    let (leaf, key) = authority.issue("127.0.0.1", IN_DATE);
+    let server = Server::start(vec![leaf, trusted.clone()], key, HELLO);
+    let error = server.get(&Trust::Certificate(trusted)).expect_err("the server is refused");
+    assert!(nothing_was_sent(&error), "{error:?}");
+    assert_eq!(server.received.load(Ordering::SeqCst), 0);
 }
 
 #[test]
