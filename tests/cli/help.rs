@@ -47,6 +47,12 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
+fn unwritable_help_is_reported_with_its_reason() {
+    let ran = User::new().infra(["--help"]).under(["bash", "-c", "exec \"$@\" >/dev/full", "bash"]).run();
+    ran.expect(1).stderr_contains(&["cannot write to standard output", "No space left"]);
+}
+
+#[test]
 fn every_example_parses() {
     let mut checked = 0;
     for command in COMMANDS.map(Some).into_iter().chain([None]) {

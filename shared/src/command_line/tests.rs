@@ -62,7 +62,7 @@ fn misuse_is_explained_by_clap_with_a_hint() {
         ),
         (
             "tool login 1 --all",
-            "the argument '[SERVER]' cannot be used with '--all'\n  Usage: tool login [SERVER]\n  \
+            "the argument '[SERVER]' cannot be used with '--all'\n  Usage: tool login <SERVER>\n  \
              try: `tool login --help`",
         ),
         (
