@@ -71,8 +71,8 @@ fn misuse_is_explained_by_clap_with_a_hint() {
              try: `tool use --help`",
         ),
         (
-            "tool use zhs",
-            "invalid value 'zhs' for '<SHELL>'\n  [possible values: bash, zsh]\n  \
+            "tool use tcsh",
+            "invalid value 'tcsh' for '<SHELL>'\n  [possible values: bash, zsh]\n  \
              tip: a similar value exists: 'zsh'\n  try: `tool use --help`",
         ),
         (
