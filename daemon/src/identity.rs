@@ -183,21 +183,25 @@ impl Provider {
         &self,
         permit: ExchangePermit,
         grant: CodeGrant<'_>,
-    ) -> Result<ExchangeOutcome, IdentityError> {
+    ) -> Result<ExchangeOutcome, FailedExchange> {
         let ExchangePermit { permit, mut attempt } = permit;
-        tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt))
+        let mut issued = None;
+        tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt, &mut issued))
             .await
             .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
+            .map_err(|error| FailedExchange { error, refresh_token: issued })
     }
 
-    /// Exchanges the code. This is the only place of a login that reads the client secret.
+    /// Exchanges the code. This is the only place of a login that reads the client secret. Sets `issued` to the refresh
+    /// token of the response, before it checks anything else in it.
     async fn exchange_with_permit(
         &self,
         grant: CodeGrant<'_>,
         attempt: &mut Attempt,
+        issued: &mut Option<SecretString>,
     ) -> Result<ExchangeOutcome, IdentityError> {
         let metadata = self.metadata().await?;
-        let exchanged = self.exchange_code(&metadata, ReadReason::Exchange, &grant).await;
+        let exchanged = self.exchange_code(&metadata, ReadReason::Exchange, &grant, issued).await;
         if matches!(exchanged, Err(IdentityError::Refused(_))) {
             attempt.refused();
         }
@@ -273,6 +277,14 @@ pub struct ExchangeOutcome {
     pub identity: VerifiedIdentity,
     /// For revalidation, if the provider issued a refresh token.
     pub refresh_grant: Option<RefreshGrant>,
+}
+
+/// An exchange that proves no identity.
+#[derive(Debug)]
+pub struct FailedExchange {
+    pub error: IdentityError,
+    /// The refresh token that the provider issued nevertheless.
+    pub refresh_token: Option<SecretString>,
 }
 
 /// A user, proven by a completely verified ID token. Only this module can create one.

@@ -135,7 +135,7 @@ impl Provider {
         let (code, nonce) = (SecretString::from(random::alphanumeric(32)), SecretString::from("unused"));
         let redirect_uri = self.settings.redirect_uris.first().map_or("", String::as_str);
         let grant = CodeGrant { code: &code, verifier: &verifier, redirect_uri, nonce: &nonce };
-        match self.exchange_code(metadata, ReadReason::Check, &grant).await {
+        match self.exchange_code(metadata, ReadReason::Check, &grant, &mut None).await {
             Err(IdentityError::Refused(cause)) if cause.ends_with("invalid_grant") => Outcome::Works,
             Err(error @ IdentityError::ClientRefused { .. }) => Outcome::Fails {
                 cause: error.to_string(),

@@ -101,12 +101,14 @@ impl Provider {
         TokenEndpoint { outbound, url, spent: spent.clone() }
     }
 
-    /// Exchanges a code, once. Returns the ID token, and the other tokens.
+    /// Exchanges a code, once. Returns the ID token, and the other tokens. Sets `issued` to the refresh token, even if
+    /// the rest of the response is rejected.
     pub(super) async fn exchange_code(
         &self,
         metadata: &Metadata,
         reason: ReadReason,
         grant: &CodeGrant<'_>,
+        issued: &mut Option<SecretString>,
     ) -> Result<(SecretString, UnverifiedTokens), IdentityError> {
         let client = self.client(metadata, reason).await?;
         let endpoint = self.token_endpoint(metadata, &Arc::default());
@@ -116,8 +118,9 @@ impl Provider {
             .set_pkce_verifier(PkceCodeVerifier::new(grant.verifier.expose().expose_secret().to_owned()))
             .set_redirect_uri(redirect_url(grant.redirect_uri)?)
             .request_async(&http);
-        let tokens = response.await.and_then(|tokens| Ok(read(&tokens)?));
-        let mut tokens = tokens.map_err(|error| identity_error(error, &self.settings))?;
+        let response = response.await.map_err(|error| identity_error(error, &self.settings))?;
+        *issued = refresh_token(&response);
+        let mut tokens = read(&response)?;
         let id_token = tokens.id_token.take().ok_or_else(|| refused("token endpoint: no id_token"))?;
         Ok((id_token, tokens))
     }
@@ -213,8 +216,12 @@ pub(super) fn read(tokens: &Tokens) -> Result<UnverifiedTokens, IdentityError> {
     Ok(UnverifiedTokens {
         id_token: tokens.extra_fields().id_token.clone(),
         access_token: tokens.access_token().secret().as_str().into(),
-        refresh_token: tokens.refresh_token().map(|token| token.secret().as_str().into()),
+        refresh_token: refresh_token(tokens),
     })
+}
+
+fn refresh_token(tokens: &Tokens) -> Option<SecretString> {
+    tokens.refresh_token().map(|token| token.secret().as_str().into())
 }
 
 pub(super) fn identity_error(error: TokenError, settings: &ProviderSettings) -> IdentityError {

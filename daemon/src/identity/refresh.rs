@@ -181,12 +181,12 @@ impl Provider {
 
     /// Revokes the refresh token and everything issued for it (RFC 7009 §2.1). Returns `false` if the provider has no
     /// revocation endpoint.
-    pub async fn revoke(&self, grant: &RefreshGrant) -> Result<bool, IdentityError> {
+    pub async fn revoke(&self, refresh_token: &SecretString) -> Result<bool, IdentityError> {
         let request = async {
             let metadata = self.metadata().await?;
             let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(false) };
             let client = self.client(&metadata, ReadReason::Revoke).await?;
-            let token = RefreshToken::new(grant.refresh_token.expose_secret().to_owned());
+            let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
             let (outbound, url) = (self.outbound.clone(), endpoint.clone());
             let http = move |request| request_revocation(outbound.clone(), url.clone(), request);
             let request =

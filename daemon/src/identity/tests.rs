@@ -95,7 +95,8 @@ impl Fixture {
         let Ready { code, verifier, nonce } = ready;
         let permit = self.provider.acquire_permit(std::net::Ipv4Addr::LOCALHOST.into()).await?;
         let grant = CodeGrant { code, verifier, redirect_uri: REDIRECT_URI, nonce };
-        self.provider.exchange(permit, grant).await.map(|exchanged| exchanged.identity)
+        let exchanged = self.provider.exchange(permit, grant).await;
+        exchanged.map(|exchanged| exchanged.identity).map_err(|failed| failed.error)
     }
 }
 

@@ -168,21 +168,19 @@ impl Sessions {
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }
-        let ExchangeOutcome { identity, refresh_grant } = provider
-            .exchange(
-                permit,
-                CodeGrant {
-                    code: &request.code,
-                    verifier: &verifier,
-                    redirect_uri: &ticket.redirect_uri,
-                    nonce: &ticket.nonce,
-                },
-            )
-            .await?;
+        let grant = CodeGrant {
+            code: &request.code,
+            verifier: &verifier,
+            redirect_uri: &ticket.redirect_uri,
+            nonce: &ticket.nonce,
+        };
+        let exchanged = provider.exchange(permit, grant).await;
+        let ExchangeOutcome { identity, refresh_grant } = exchanged.map_err(|failed| {
+            self.revoke_unused_grant(provider, failed.refresh_token);
+            failed.error
+        })?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
-            if let Some(refresh_grant) = refresh_grant {
-                self.revoke_unused_grant(provider, refresh_grant);
-            }
+            self.revoke_unused_grant(provider, refresh_grant.map(|grant| grant.refresh_token));
             return Err(LoginRefusal::NotAdmitted(Box::new(NotAdmitted::of(&identity))));
         }
         let opening = Opening {
@@ -191,8 +189,8 @@ impl Sessions {
             address: self.recorded(from),
         };
         let opened = self.open_session(provider, &identity, refresh_grant.as_ref(), opening).await;
-        if let (Err(_), Some(refresh_grant)) = (&opened, refresh_grant) {
-            self.revoke_unused_grant(provider, refresh_grant);
+        if opened.is_err() {
+            self.revoke_unused_grant(provider, refresh_grant.map(|grant| grant.refresh_token));
         }
         opened
     }

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
 use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::revalidation::parse_grant;
 use super::{Sessions, add};
-use crate::identity::{IdentityError, Provider, RefreshGrant};
+use crate::identity::{IdentityError, Provider};
 use crate::store::{LeaseRequest, RefreshTokenRow, StoreError};
 
 /// Maximum concurrent revocations per provider.
@@ -60,7 +61,7 @@ impl Sessions {
     async fn revoke_provider_token(&self, row: &RefreshTokenRow) -> Result<AttemptOutcome, StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
         let revoked = match (self.find_provider(name), parse_grant(&row.grant)) {
-            (Some(provider), Some(grant)) => provider.revoke(&grant).await,
+            (Some(provider), Some(grant)) => provider.revoke(&grant.refresh_token).await,
             _ => Ok(false),
         };
         match revoked {
@@ -83,8 +84,9 @@ impl Sessions {
         Ok(AttemptOutcome::Answered)
     }
 
-    /// Revokes the provider's tokens of a refused login, once and in the background.
-    pub(super) fn revoke_unused_grant(&self, provider: &Arc<Provider>, grant: RefreshGrant) {
+    /// Revokes the refresh token that a provider issued for a login without a session, once and in the background.
+    pub(super) fn revoke_unused_grant(&self, provider: &Arc<Provider>, refresh_token: Option<SecretString>) {
+        let Some(refresh_token) = refresh_token else { return };
         // Without revalidation the daemon requested no refresh token, and must not read the client secret for this.
         if self.limits.revalidate_every.is_none() {
             return;
@@ -93,7 +95,7 @@ impl Sessions {
         let provider = provider.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(error) = provider.revoke(&grant).await {
+            if let Err(error) = provider.revoke(&refresh_token).await {
                 let name = &provider.settings().name;
                 tracing::debug!(provider = name, %error, "cannot revoke the provider's tokens of a refused login");
             }

@@ -189,12 +189,47 @@ async fn refused_login_revokes_its_refresh_token() {
     let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
     let setup = Setup::new(allow).await;
     assert!(matches!(setup.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
-    let given_back = async {
-        while setup.issuer.revoked().is_empty() {
+    wait_until_revoked(&setup, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn login_without_identity_revokes_its_refresh_token() {
+    let setup = Setup::new(Allow::Everyone).await;
+    let from_user_info = || {
+        Misbehaviour::default().id_token(|draft| {
+            draft.claims.as_object_mut().expect("an object").remove("groups");
+        })
+    };
+    let token_response = |edit: fn(&mut Value)| Misbehaviour::default().json(Endpoint::Token, edit);
+    let cases = [
+        ("ID token for another client", Misbehaviour::default().claim("aud", json!("another-client"))),
+        ("no ID token", token_response(|body| body["id_token"] = Value::Null)),
+        ("no bearer token", token_response(|body| body["token_type"] = json!("mac"))),
+        ("other subject", from_user_info().json(Endpoint::UserInfo, |body| body["sub"] = json!("sub-bob"))),
+        ("no userinfo", from_user_info().out_of_order(Endpoint::UserInfo, 503)),
+        (
+            "exchange timeout",
+            from_user_info().answer(Endpoint::UserInfo, |answer| {
+                answer.delivery = infra_harness::https::Delivery::Never;
+            }),
+        ),
+    ];
+    for (count, (case, misbehaviour)) in (1..).zip(cases) {
+        setup.issuer.misbehave(misbehaviour);
+        let refused = setup.try_log_in().await.expect_err(case);
+        assert!(matches!(refused, LoginRefusal::Identity(_)), "{case}: {refused}");
+        wait_until_revoked(&setup, count).await;
+    }
+}
+
+/// Waits until the provider has revoked `count` refresh tokens and none is left.
+async fn wait_until_revoked(setup: &Setup, count: usize) {
+    let revoked = async {
+        while setup.issuer.revoked().len() < count {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), given_back).await.expect("given back");
+    tokio::time::timeout(std::time::Duration::from_secs(20), revoked).await.expect("revoked in time");
     assert!(setup.issuer.live_refresh_tokens().is_empty());
 }
 
