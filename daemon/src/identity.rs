@@ -56,7 +56,7 @@ pub use error::IdentityError;
 pub use examination::{CheckResult, Outcome};
 pub use groups::{GroupsClaim, TooManyGroups};
 pub use oauth_client::UnverifiedTokens;
-pub use refresh::{RefreshError, RefreshGrant, RefreshedClaims};
+pub use refresh::{BACKGROUND_TIMEOUT, RefreshError, RefreshGrant, RefreshedClaims};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
@@ -109,14 +109,15 @@ impl Provider {
         let guard = (!settings.development).then(|| Guard::trusting(endpoints::configured_hosts(&settings)));
         let outbound = Outbound::with_guard(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
+        let exchanges = ExchangeLimits::default();
         Ok(Self {
             settings,
             backends,
             clock,
             outbound,
-            discovery: Discovery::of(Endpoints::guarded_by(guard)),
-            signing_keys: SigningKeys::default(),
-            queue: ExchangeLimits::default().queue(),
+            discovery: Discovery::new(Endpoints::guarded_by(guard), exchanges.fetch_timeout()),
+            signing_keys: SigningKeys::new(exchanges.fetch_timeout()),
+            queue: exchanges.queue(),
             refused_codes: RefusedCodes::default(),
         })
     }
@@ -131,6 +132,8 @@ impl Provider {
     /// Sets the limits of exchanges and of each call.
     pub fn with_limits(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
         self.queue = exchanges.queue();
+        self.discovery.fetch_timeout = exchanges.fetch_timeout();
+        self.signing_keys = SigningKeys::new(exchanges.fetch_timeout());
         let guard = self.discovery.endpoints.guard();
         self.outbound = Outbound::with_guard(self.settings.authorities.clone(), calls, guard)
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;

@@ -89,6 +89,26 @@ fn token_revocation_resumes_after_kill() {
 }
 
 #[test]
+fn interrupted_revalidation_is_retried_after_restart() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    login::over_http(&daemon, &provider);
+    let calls_before = provider.calls(Endpoint::Token);
+    provider.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
+        answer.delivery = Delivery::Never;
+    }));
+    let is_revalidating = || (provider.calls(Endpoint::Token) > calls_before).then_some(());
+    assert!(wait::until(BOUND, is_revalidating).is_some(), "{}", daemon.log());
+    daemon.kill();
+    provider.behave();
+    let calls_before = provider.calls(Endpoint::Token);
+    daemon.start_again();
+    // Earlier than the killed daemon's lease ends.
+    let is_revalidated = || (provider.calls(Endpoint::Token) > calls_before).then_some(());
+    assert!(wait::until(BOUND, is_revalidated).is_some(), "{}", daemon.log());
+}
+
+#[test]
 fn refresh_tokens_survive_rotation_and_kill_encrypted() {
     let provider = Provider::start();
     let mut daemon = daemon(&provider);

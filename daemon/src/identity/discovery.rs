@@ -28,9 +28,6 @@ const FRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How long cached metadata may be used while the provider does not answer.
 const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 
-/// Half of the exchange timeout, so that the exchange can continue with cached data.
-pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The metadata that the daemon uses, fully validated.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
@@ -53,6 +50,7 @@ pub(super) struct Metadata {
 pub(super) struct Discovery {
     cache: Mutex<Cache>,
     pub(super) endpoints: Endpoints,
+    pub(super) fetch_timeout: Duration,
 }
 
 #[derive(Default)]
@@ -70,8 +68,8 @@ enum Failure {
 }
 
 impl Discovery {
-    pub(super) fn of(endpoints: Endpoints) -> Self {
-        Self { cache: Mutex::default(), endpoints }
+    pub(super) fn new(endpoints: Endpoints, fetch_timeout: Duration) -> Self {
+        Self { cache: Mutex::default(), endpoints, fetch_timeout }
     }
 
     pub(super) async fn metadata(
@@ -97,7 +95,7 @@ impl Discovery {
             self.endpoints.check(&metadata, settings, outbound).await?;
             Ok(metadata)
         };
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetching)
+        let fetched = tokio::time::timeout(self.fetch_timeout, fetching)
             .await
             .unwrap_or_else(|_| Err(unavailable("discovery: no answer in time")));
         match fetched {

@@ -21,8 +21,8 @@ use super::{IdentityError, Provider, ProviderSettings, error, refused, unavailab
 use crate::outbound::Outbound;
 use crate::secrets::ReadReason;
 
-/// Timeout of each background request.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of each call in the background: from the metadata and the client secret to the verified response.
+pub const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the daemon needs for revalidation. Has no `Serialize`: it is stored encrypted or not at all.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Provider {
             let tokens = client.exchange_refresh_token(&token).request_async(&http).await?;
             Ok::<_, TokenError>(oauth_client::read(&tokens)?)
         };
-        tokio::time::timeout(TIMEOUT, request)
+        tokio::time::timeout(BACKGROUND_TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("the refresh took too long").into()))
             .map_err(|error| refresh_error(error, spent.load(Ordering::Relaxed), &self.settings))
@@ -92,7 +92,7 @@ impl Provider {
         grant: &RefreshGrant,
         response: &UnverifiedTokens,
     ) -> Result<RefreshedClaims, RefreshError> {
-        match tokio::time::timeout(TIMEOUT, self.check_claims(grant, response)).await {
+        match tokio::time::timeout(BACKGROUND_TIMEOUT, self.check_claims(grant, response)).await {
             Ok(Ok(claims)) => Ok(claims),
             Ok(Err(ClaimsError::OtherSubject(reason))) => Err(RefreshError::Denied(reason)),
             Ok(Err(ClaimsError::Unverified(reason))) => Ok(RefreshedClaims::Unverified(reason)),
@@ -115,7 +115,7 @@ impl Provider {
             let fetching =
                 user_info::fetch(&self.outbound, &metadata, &response.access_token, &grant.subject);
             // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
-            let fetched = tokio::time::timeout(TIMEOUT / 2, fetching)
+            let fetched = tokio::time::timeout(BACKGROUND_TIMEOUT / 2, fetching)
                 .await
                 .unwrap_or_else(|_| Err(unavailable("userinfo: no answer in time")));
             match fetched {
@@ -197,7 +197,7 @@ impl Provider {
                 Err(_) => Err(unavailable("revocation endpoint: malformed")),
             }
         };
-        tokio::time::timeout(TIMEOUT, request)
+        tokio::time::timeout(BACKGROUND_TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("the revocation took too long")))
     }

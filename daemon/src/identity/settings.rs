@@ -29,6 +29,12 @@ impl Default for ExchangeLimits {
 }
 
 impl ExchangeLimits {
+    /// Timeout of a fetch of metadata or keys. An exchange may need one of each, and a third remains for the exchange
+    /// itself if the provider answers neither and cached ones are used.
+    pub(super) fn fetch_timeout(&self) -> Duration {
+        self.timeout / 3
+    }
+
     pub(super) fn queue(&self) -> FairQueue {
         let Self { concurrent, waiting_per_client, timeout } = *self;
         FairQueue::new(QueueLimits { concurrent, waiting_per_client, waiting: MAX_WAITING, timeout })

@@ -1,6 +1,7 @@
 //! The provider's signing keys (RFC 7517), fetched on demand and refetched once if a key is missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::discovery::{FETCH_TIMEOUT, is_within};
+use super::discovery::is_within;
 use super::{IdentityError, SigningAlgorithm, ed25519, freshness, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
@@ -43,9 +44,9 @@ pub(super) enum KeyKind {
 
 /// The key cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that a
 /// stalled provider does not build a queue.
-#[derive(Default)]
 pub(super) struct SigningKeys {
     cache: Mutex<Cache>,
+    fetch_timeout: Duration,
 }
 
 #[derive(Default)]
@@ -60,6 +61,10 @@ struct Cache {
 }
 
 impl SigningKeys {
+    pub(super) fn new(fetch_timeout: Duration) -> Self {
+        Self { cache: Mutex::default(), fetch_timeout }
+    }
+
     pub(super) async fn keys(
         &self,
         outbound: &Outbound,
@@ -78,7 +83,7 @@ impl SigningKeys {
         {
             return cache.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
         }
-        match fetch_in_time(outbound, jwks_uri).await {
+        match self.fetch_in_time(outbound, jwks_uri).await {
             Ok(keys) => Ok(cache.replace(keys, now)),
             Err(error) => {
                 cache.failure = Some((error.to_string(), Instant::now()));
@@ -112,13 +117,19 @@ impl SigningKeys {
             }
         }
         cache.refetched_at = Some(now);
-        match fetch_in_time(outbound, jwks_uri).await {
+        match self.fetch_in_time(outbound, jwks_uri).await {
             Ok(keys) => Ok(cache.replace(keys, now)),
             Err(error) => {
                 cache.failure = Some((error.to_string(), Instant::now()));
                 Err(error)
             }
         }
+    }
+
+    async fn fetch_in_time(&self, outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
+        tokio::time::timeout(self.fetch_timeout, fetch(outbound, jwks_uri))
+            .await
+            .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
     }
 }
 
@@ -154,12 +165,6 @@ impl SigningKey {
 
 /// Keys, and how long they are fresh.
 type Fetched = (Vec<SigningKey>, SignedDuration);
-
-async fn fetch_in_time(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
-    tokio::time::timeout(FETCH_TIMEOUT, fetch(outbound, jwks_uri))
-        .await
-        .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
-}
 
 async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
     let answer = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;

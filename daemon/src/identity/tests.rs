@@ -33,6 +33,10 @@ struct Ready {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_limits(&ExchangeLimits::default())
+    }
+
+    fn with_limits(exchanges: &ExchangeLimits) -> Self {
         let openid = OpenIDProvider::start();
         let clock = ManualClock::at(SystemClock.now());
         let settings = ProviderSettings {
@@ -53,7 +57,8 @@ impl Fixture {
             additional_audiences: Vec::new(),
             endpoint_hosts: None,
         };
-        let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()));
+        let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()))
+            .and_then(|provider| provider.with_limits(exchanges, LIMITS));
         Self { openid, provider: Arc::new(provider.expect("a provider")), clock }
     }
 
@@ -153,6 +158,18 @@ async fn cached_keys_are_used_for_a_day_of_outage() {
     assert!(matches!(refused, IdentityError::Unavailable(_)), "{refused}");
     fixture.behave();
     fixture.log_in().await.expect("the provider is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hanging_provider_leaves_time_for_exchange() {
+    let timeout = Duration::from_millis(4800);
+    let fixture = Fixture::with_limits(&ExchangeLimits { timeout, ..ExchangeLimits::default() });
+    fixture.log_in().await.expect("an honest login");
+    fixture.clock.advance(SignedDuration::from_hours(2));
+    let hang = |answer: &mut Answer| answer.delivery = Delivery::Never;
+    fixture
+        .misbehave(Misbehaviour::default().answer(Endpoint::Discovery, hang).answer(Endpoint::Keys, hang));
+    fixture.log_in().await.expect("cached metadata and keys are used");
 }
 
 #[tokio::test(flavor = "multi_thread")]

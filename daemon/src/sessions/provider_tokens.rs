@@ -11,13 +11,13 @@ use tokio::sync::Semaphore;
 use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::revalidation::parse_grant;
 use super::{Sessions, add};
-use crate::identity::{IdentityError, Provider};
+use crate::identity::{BACKGROUND_TIMEOUT, IdentityError, Provider};
 use crate::store::{LeaseRequest, RefreshTokenRow, StoreError};
 
 /// Maximum concurrent revocations per provider.
 const MAX_CONCURRENT: u32 = 8;
-/// Longer than any revocation takes. After a crash, another worker retries once the lease expires.
-const LEASE: SignedDuration = SignedDuration::from_secs(25);
+/// Longer than any revocation takes. After a crash, the next start retries once the lease has expired.
+const LEASE: SignedDuration = SignedDuration::from_secs(2 * BACKGROUND_TIMEOUT.as_secs().cast_signed());
 /// Delay before retrying an unavailable provider. Retries stop a day after the session's end.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 

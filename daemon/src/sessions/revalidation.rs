@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::{Sessions, add};
 use crate::identity::{
-    ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshedClaims, Sources,
+    BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshedClaims, Sources,
     UnverifiedTokens,
 };
 use crate::store::{
@@ -35,8 +35,12 @@ const QUICK_RETRY: SignedDuration = SignedDuration::from_secs(2);
 /// Attempts to store a new refresh token.
 const MAX_ATTEMPTS: u32 = 5;
 const PAUSE_BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
-/// Longer than any revalidation takes. After a crash, another worker retries once the lease expires.
-const LEASE: SignedDuration = SignedDuration::from_secs(25);
+/// All waits of one revalidation: for the refresh and for the claims, and between the attempts of two writes.
+const WAITS: Duration =
+    BACKGROUND_TIMEOUT.saturating_mul(2).saturating_add(PAUSE_BETWEEN_ATTEMPTS.saturating_mul(2 * (MAX_ATTEMPTS - 1)));
+/// Longer than any revalidation takes: all waits, and as much time again for the writes. The next start ends the leases
+/// of a daemon that was killed.
+const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_secs().cast_signed());
 /// Delay after the first failure. Each further failure triples it.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
@@ -359,6 +363,14 @@ mod tests {
         different.sort_unstable();
         different.dedup();
         assert!(different.len() > 100);
+    }
+
+    #[test]
+    fn lease_outlasts_every_wait_of_a_revalidation() {
+        let (refresh, claims) = (BACKGROUND_TIMEOUT, BACKGROUND_TIMEOUT);
+        let save = PAUSE_BETWEEN_ATTEMPTS * (MAX_ATTEMPTS - 1);
+        let writes = Duration::from_secs(10);
+        assert!(LEASE.unsigned_abs() >= refresh + save + claims + save + writes, "{LEASE:?}");
     }
 
     #[test]

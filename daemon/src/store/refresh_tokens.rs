@@ -82,6 +82,10 @@ const REVOCATION: Purpose = Purpose {
     lease: "UPDATE refresh_tokens SET revoke_after = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3",
 };
 
+/// Finds leased tokens by index: they were due before. ?1: now.
+const END_LEASES: &str = "UPDATE refresh_tokens SET leased_until = 0 \
+     WHERE provider IN (SELECT name FROM providers) AND due_at <= ?1 AND leased_until > ?1";
+
 impl Store {
     /// Leases tokens of live sessions that are due. Until released, a leased token counts as possibly consumed.
     pub async fn lease_due_refresh_tokens(
@@ -97,6 +101,16 @@ impl Store {
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
         self.lease(&REVOCATION, request).await
+    }
+
+    /// Ends all leases for revalidation. Call it at start, because a daemon that was killed could not end its own.
+    pub async fn end_leases(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                transaction.execute(END_LEASES, [time::to_database(now)])?;
+                Ok(())
+            })
+            .await
     }
 
     async fn lease(
@@ -320,5 +334,11 @@ mod tests {
             let bounded = plan.iter().filter(|step| step.contains("<?)") || step.contains(">?)")).count();
             assert_eq!(bounded, 2, "{plan:?}");
         }
+        let plan: Vec<String> = database
+            .prepare(&format!("EXPLAIN QUERY PLAN {END_LEASES}"))
+            .and_then(|mut explain| explain.query_map([1], |row| row.get("detail"))?.collect())
+            .expect("a plan");
+        let by_index = |step: &String| step.contains("refresh_tokens_by_due (provider=? AND due_at<?)");
+        assert!(plan.iter().any(by_index), "{plan:?}");
     }
 }

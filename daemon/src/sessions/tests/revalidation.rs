@@ -245,12 +245,11 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
     setup.advance(MINUTE * 55);
     // Do what a daemon does before it is killed.
     let (store, sealer) = (&setup.sessions.store, setup.sessions.sealer.clone());
-    let lease = SignedDuration::from_secs(25);
     let request = LeaseRequest {
         provider: "okta".to_owned(),
         sealer,
         now: setup.clock.now(),
-        lease,
+        lease: MINUTE,
         longest: MINUTE * 60,
         limit: 10,
     };
@@ -259,9 +258,10 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
     let provider = setup.sessions.find_provider("okta").expect("the provider");
     assert!(provider.refresh(&grant).await.is_ok());
 
-    assert_eq!(setup.revalidate().await, 0, "it is taken");
-    setup.advance(lease);
-    assert_eq!(setup.revalidate().await, 1, "another tries again, with a token that is spent");
+    assert_eq!(setup.revalidate().await, 0, "it is leased");
+    // The next start tries again at once, with a token that is spent: many providers forgive that for some seconds.
+    store.end_leases(setup.clock.now()).await.expect("stored");
+    assert_eq!(setup.revalidate().await, 1);
     assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "the result of the refresh is unknown");
 }
 
