@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Allow, OFFLINE_ACCESS};
+use super::{Allow, BACKGROUND_TIMEOUT, OFFLINE_ACCESS};
 use crate::fair_queue::{FairQueue, QueueLimits};
 use crate::secrets::Reference;
 
@@ -29,10 +29,10 @@ impl Default for ExchangeLimits {
 }
 
 impl ExchangeLimits {
-    /// Timeout of a fetch of metadata or keys. An exchange may need one of each, and a third remains for the exchange
-    /// itself if the provider answers neither and cached ones are used.
+    /// Timeout of a fetch of metadata or keys. An exchange may need one of each. If the provider answers neither, a third
+    /// of the time remains to continue with cached ones, and half of it for a call in the background.
     pub(super) fn fetch_timeout(&self) -> Duration {
-        self.timeout / 3
+        (self.timeout / 3).min(BACKGROUND_TIMEOUT / 2)
     }
 
     pub(super) fn queue(&self) -> FairQueue {
