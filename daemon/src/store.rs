@@ -105,9 +105,9 @@ impl Store {
         let mut writer = encryption::open(path, key)?;
         schema::migrate(&schema::MIGRATIONS, &mut writer, path, key)?;
         let guard = Arc::new(Guard::open(&writer, key.digest_key())?);
-        let (readers, background) = copy::open_readers(path, key)?;
+        let readers = copy::open_readers(path, key)?;
         Ok(Self {
-            connections: Arc::new(Connections::new(writer, readers, background)),
+            connections: Arc::new(Connections::new(writer, readers)),
             cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
             guard,
         })

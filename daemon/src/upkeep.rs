@@ -106,7 +106,7 @@ impl Upkeep {
                 }
                 Err(error) => tracing::error!(%error, "cannot forget the addresses of sessions"),
             }
-            self.live_sessions.count(self.sessions.clone()).await;
+            self.live_sessions.count(&self.sessions).await;
             match self.keys.forget_previous_ticket_key(self.clock.now()) {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("forgot the ticket key from before the rotation"),

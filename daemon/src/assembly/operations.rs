@@ -190,7 +190,7 @@ impl Lifecycle {
     /// Performs an operation, or returns why the daemon cannot do so yet.
     pub(super) async fn perform(&self, operation: Operation) -> Answered {
         match (operation, self.progress()) {
-            (Operation::Status, progress) => self.status(progress),
+            (Operation::Status, progress) => self.status(progress).await,
             (_, Err(cause)) => Answered::Failed(OperationFailure {
                 cause: format!("the daemon is not ready: {cause}"),
                 is_away: true,
@@ -226,7 +226,7 @@ impl Lifecycle {
                 answered(running.sessions.revoke_as_operator(selector).await)
             }
             (Operation::RenewCertificate, Ok(running)) => match running.certificates.renew().await {
-                Ok(()) => self.status(Ok(running)),
+                Ok(()) => self.status(Ok(running)).await,
                 Err(error) => failed("renewCertificate", &error),
             },
             (operation, Ok(running)) => running.operations.perform(operation).await.unwrap_or_else(|| {
@@ -261,7 +261,7 @@ impl Lifecycle {
         }
     }
 
-    fn status(&self, progress: Result<Arc<Running>, String>) -> Answered {
+    async fn status(&self, progress: Result<Arc<Running>, String>) -> Answered {
         let (running, waiting_for) = match progress {
             // The same check as `/readyz`.
             Ok(running) => {
@@ -271,7 +271,10 @@ impl Lifecycle {
             Err(cause) => (None, Some(cause)),
         };
         let running = running.as_deref();
-        let count = |running: &Running| running.sessions.count_live().ok();
+        let live_sessions = match running {
+            Some(running) => running.sessions.count_live().await.ok(),
+            None => None,
+        };
         let reads: BTreeMap<String, u64> = ReadReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))
@@ -288,7 +291,7 @@ impl Lifecycle {
             certificates: running.map(|running| running.certificates.states()).unwrap_or_default(),
             next_authority: running.and_then(|running| NextAuthority::of(running.certificates.local())),
             keys: running.map(|running| running.operations.keys.status()),
-            live_sessions: running.and_then(count),
+            live_sessions,
             secret_reads: reads,
         })
     }

@@ -55,12 +55,12 @@ impl Sessions {
     }
 
     /// Counts the live sessions, as [`Self::list_as_operator`] lists them. Reads all of them.
-    pub fn count_live(&self) -> Result<u64, StoreError> {
+    pub async fn count_live(&self) -> Result<u64, StoreError> {
         let now = self.now();
         // A session whose last use was earlier has expired, to the whole second.
         let used_since =
             add(whole_second(now), SignedDuration::from_secs(1) - self.limits.inactivity_timeout);
-        self.store.count_live_sessions(now, used_since)
+        self.store.count_live_sessions(now, used_since).await
     }
 
     /// Erases addresses that were recorded earlier if recording is now off. Returns the number of affected sessions.
@@ -80,12 +80,11 @@ impl Sessions {
 
     async fn find(&self, filter: UserFilter) -> Result<Vec<StoredSession>, StoreError> {
         let (store, now) = (self.store.clone(), self.now());
-        // The result may be large, so read it off the threads that serve requests.
-        let reading = move || match filter {
-            UserFilter::All => store.live_sessions(now, |_| true),
-            UserFilter::Named(name) => store.sessions_named(&name, MOST_OF_USER, now),
-        };
-        blocking(reading).await
+        match filter {
+            UserFilter::All => store.live_sessions(now, |_| true).await,
+            // Up to a thousand rows, so read them off the threads that serve requests.
+            UserFilter::Named(name) => blocking(move || store.sessions_named(&name, MOST_OF_USER, now)).await,
+        }
     }
 
     /// Converts stored sessions for display and skips those that are idle for too long.

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use super::counts::Counts;
 use super::{Caller, Sessions};
 use crate::audit::{Audit, Event};
+use crate::identity::ProviderSettings;
 use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, StoredSession, UserFilter};
 
 impl Sessions {
@@ -85,7 +86,12 @@ impl Sessions {
     /// Revokes sessions whose provider is no longer configured or whose user is no longer admitted. Returns their
     /// number.
     pub async fn revoke_outside_configuration(&self) -> Result<usize, StoreError> {
-        let outside = self.store.live_sessions(self.now(), |stored| !self.is_configured(stored))?;
+        let providers = self.providers.clone();
+        let is_outside = move |stored: &StoredSession| {
+            let provider = providers.iter().find(|it| it.settings().name == stored.user.provider);
+            !provider.is_some_and(|provider| is_configured(stored, provider.settings()))
+        };
+        let outside = self.store.live_sessions(self.now(), is_outside).await?;
         let outside = SessionSelector::Ids(outside.into_iter().map(|stored| stored.id).collect());
         self.revoke(outside, EndReason::ConfigurationChanged, None).await
     }
@@ -120,14 +126,12 @@ impl Sessions {
         }
         record(&self.audit, &self.counts, revoked, EndReason::TooMany, Some(newest));
     }
+}
 
-    fn is_configured(&self, stored: &StoredSession) -> bool {
-        let verified_email = stored.user.email.as_deref().filter(|_| stored.email_verified);
-        self.find_provider(&stored.user.provider).map(|it| it.settings()).is_some_and(|settings| {
-            settings.issuer == stored.user.issuer
-                && settings.allow.admits(&stored.user.groups, verified_email)
-        })
-    }
+/// Whether the provider of the session is still the same and admits its user.
+fn is_configured(stored: &StoredSession, settings: &ProviderSettings) -> bool {
+    let verified_email = stored.user.email.as_deref().filter(|_| stored.email_verified);
+    settings.issuer == stored.user.issuer && settings.allow.admits(&stored.user.groups, verified_email)
 }
 
 /// Records revoked sessions in the audit log and the metrics. Omits `actor` for the actor's own session.

@@ -578,7 +578,7 @@ async fn idle_session_is_not_counted_as_live() {
     let (used, _unused) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     let is_counted_as_listed = async |expected: usize| {
         let listed = setup.sessions.list_as_operator(UserFilter::All).await.expect("sessions").len();
-        let counted = setup.sessions.count_live().expect("a count");
+        let counted = setup.sessions.count_live().await.expect("a count");
         assert_eq!((listed, counted), (expected, expected as u64), "at {}", setup.clock.now());
     };
     setup.clock.advance(SignedDuration::from_secs(3600));

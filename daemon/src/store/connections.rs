@@ -15,14 +15,27 @@ pub(super) const READERS: usize = 4;
 /// Longer than any look-up, shorter than a caller's timeout.
 const READER_WAIT: Duration = Duration::from_secs(5);
 
+/// The writer is separate from the readers, and full scans are separate from look-ups, so that none waits for another.
 pub(super) struct Connections {
     pub(super) writer: Arc<Mutex<Connection>>,
     readers: Mutex<Readers>,
     reader_is_back: Condvar,
-    /// For full scans, so that they do not block look-ups.
-    background: Mutex<Arc<Mutex<Connection>>>,
+    scans: ScanConnection,
+    maintenance: ScanConnection,
     pub(super) writes: Arc<Writes>,
 }
+
+/// The read connections of a database.
+pub(super) struct ReadConnections {
+    pub(super) look_ups: Vec<Connection>,
+    /// For scans that a caller waits for, such as lists of sessions.
+    pub(super) scans: Connection,
+    /// For scans that may take minutes: verification and copies.
+    pub(super) maintenance: Connection,
+}
+
+/// A connection for one full scan at a time. Later ones wait in order, without a thread.
+struct ScanConnection(Mutex<Arc<tokio::sync::Mutex<Connection>>>);
 
 /// The idle readers.
 struct Readers {
@@ -32,12 +45,14 @@ struct Readers {
 }
 
 impl Connections {
-    pub(super) fn new(writer: Connection, readers: Vec<Connection>, background: Connection) -> Self {
+    pub(super) fn new(writer: Connection, readers: ReadConnections) -> Self {
+        let ReadConnections { look_ups, scans, maintenance } = readers;
         Self {
             writer: Arc::new(Mutex::new(writer)),
-            readers: Mutex::new(Readers { idle: readers, generation: 0 }),
+            readers: Mutex::new(Readers { idle: look_ups, generation: 0 }),
             reader_is_back: Condvar::new(),
-            background: Mutex::new(Arc::new(Mutex::new(background))),
+            scans: ScanConnection::new(scans),
+            maintenance: ScanConnection::new(maintenance),
             writes: Arc::default(),
         }
     }
@@ -51,14 +66,20 @@ impl Connections {
         look_up(reader.connection())
     }
 
-    /// Runs a long read. Long reads run one at a time.
-    pub(super) fn read_in_background<T>(
+    /// Runs a full scan that a caller waits for.
+    pub(super) async fn scan<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        scan: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = self.background.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        read(&connection)
+        self.scans.run(scan).await
+    }
+
+    /// Runs a full scan that may take minutes.
+    pub(super) async fn scan_in_background<T: Send + 'static>(
+        &self,
+        scan: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.maintenance.run(scan).await
     }
 
     /// Runs one transaction on the writer, off the request threads. It starts as a write transaction, so what it
@@ -106,11 +127,33 @@ impl Connections {
     }
 
     /// Replaces all readers. Reads in progress finish on the old connections.
-    pub(super) fn replace_readers(&self, idle: Vec<Connection>, background: Connection) {
-        *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mutex::new(background));
+    pub(super) fn replace_readers(&self, fresh: ReadConnections) {
+        let ReadConnections { look_ups, scans, maintenance } = fresh;
+        self.scans.replace(scans);
+        self.maintenance.replace(maintenance);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        *readers = Readers { idle, generation: readers.generation + 1 };
+        *readers = Readers { idle: look_ups, generation: readers.generation + 1 };
         self.reader_is_back.notify_all();
+    }
+}
+
+impl ScanConnection {
+    fn new(connection: Connection) -> Self {
+        Self(Mutex::new(Arc::new(tokio::sync::Mutex::new(connection))))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        scan: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = connection.lock_owned().await;
+        blocking(move || scan(&connection)).await
+    }
+
+    fn replace(&self, connection: Connection) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(tokio::sync::Mutex::new(connection));
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
-use super::{Store, StoreError, connections, encryption, guard, schema};
+use super::connections::{self, ReadConnections};
+use super::{Store, StoreError, encryption, guard, schema};
 use crate::keys::{DatabaseKey, DecryptError, FieldSealer, Place, Sealed};
 use crate::platform::{self, blocking};
 
@@ -24,8 +25,7 @@ const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 impl Store {
     /// Writes a snapshot to the new file `path` under another key. Reads and writes continue meanwhile.
     pub async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
-        let connections = self.connections.clone();
-        blocking(move || connections.read(|reader| export(reader, &path, &key))).await
+        self.connections.scan_in_background(move |reader| export(reader, &path, &key)).await
     }
 
     /// Moves the store to a copy at `path` under another key, and reseals its sealed fields.
@@ -44,7 +44,7 @@ impl Store {
         blocking(move || {
             guard.check()?;
             let mut writer = connections.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let (fresh, row, (readers, background)) = (|| {
+            let (fresh, row, readers) = (|| {
                 remove(&path)?;
                 export(&writer, &path, &key)?;
                 let mut fresh = encryption::open(&path, &key)?;
@@ -55,8 +55,9 @@ impl Store {
             })()?;
             commit()?;
             *writer = fresh;
+            // Before the key, as verification expects.
+            connections.replace_readers(readers);
             guard.moved(key.digest_key().clone(), row);
-            connections.replace_readers(readers, background);
             Ok(())
         })
         .await
@@ -131,16 +132,19 @@ pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens the readers for look-ups and the one for full scans.
-pub(super) fn open_readers(
-    path: &Path,
-    key: &DatabaseKey,
-) -> Result<(Vec<Connection>, Connection), StoreError> {
-    let readers = (0..connections::READERS).map(|_| encryption::open(path, key)).collect::<Result<_, _>>()?;
-    let background = encryption::open(path, key)?;
-    // It reads each page only once.
-    background.pragma_update(None, "cache_size", -512)?;
-    Ok((readers, background))
+/// Opens the readers for look-ups and those for full scans.
+pub(super) fn open_readers(path: &Path, key: &DatabaseKey) -> Result<ReadConnections, StoreError> {
+    let for_scans = || {
+        let connection = encryption::open(path, key)?;
+        // A scan reads each page only once.
+        connection.pragma_update(None, "cache_size", -512)?;
+        Ok::<_, StoreError>(connection)
+    };
+    Ok(ReadConnections {
+        look_ups: (0..connections::READERS).map(|_| encryption::open(path, key)).collect::<Result<_, _>>()?,
+        scans: for_scans()?,
+        maintenance: for_scans()?,
+    })
 }
 
 pub(super) fn export(from: &Connection, to: &Path, key: &DatabaseKey) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::guard::{self, Change};
 use super::sessions::revoke_selected;
@@ -41,24 +41,26 @@ impl Store {
     /// Compares all sessions with the digests, in batches. Fails if any data is older than it was. The write-ahead
     /// log grows while it runs.
     pub async fn verify_sessions(&self) -> Result<(), StoreError> {
-        let store = self.clone();
-        let verifying = move || {
-            store.guard.check()?;
-            let (replaced, known, key) = (store.guard.replaced(), store.guard.counter(), store.guard.key());
-            let (counter, found) = store
-                .connections
-                .read_in_background(|reader| guard::verify(reader, &key, || std::thread::sleep(PAUSE)))?;
-            match found {
+        let (connections, guard) = (self.connections.clone(), self.guard.clone());
+        guard.check()?;
+        // Read first, because a rotation replaces the connection before the key.
+        let (replaced, known, key) = (guard.replaced(), guard.counter(), guard.key());
+        let verify = move |reader: &Connection| {
+            let (counter, found) = guard::verify(reader, &key, || std::thread::sleep(PAUSE))?;
+            let what = match found {
+                Some(what) => what,
+                None if counter < known => "the rollback guard was set back",
+                None => return Ok(()),
+            };
+            // A rotation holds the writer until both are replaced.
+            drop(connections.writer.lock());
+            if guard.replaced() != replaced {
                 // The key or the state was replaced meanwhile: the next run decides.
-                _ if store.guard.replaced() != replaced => Ok(()),
-                Some(what) => Err(store.guard.report(what.to_owned())),
-                None if counter < known => {
-                    Err(store.guard.report("the rollback guard was set back".to_owned()))
-                }
-                None => Ok(()),
+                return Ok(());
             }
+            Err(guard.report(what.to_owned()))
         };
-        blocking(verifying).await
+        self.connections.scan_in_background(verify).await
     }
 
     /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.

@@ -147,7 +147,7 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
-    let live = store.live_sessions(at(3), |_| true).expect("rows");
+    let live = store.live_sessions(at(3), |_| true).await.expect("rows");
     let live: Vec<_> = live.into_iter().map(|stored| stored.id).collect();
     assert_eq!(live.len(), 3);
     let of_user = store.sessions_of("https://okta.test", &third.user.subject, at(3)).expect("rows");
@@ -398,6 +398,38 @@ async fn cached_session_ends_at_once_here_and_with_entry_elsewhere() {
     revoke(&here, &new.id, 8, EndReason::Logout).await;
     for store in [&here, &elsewhere] {
         assert!(found(store).ended.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_scans_delay_no_look_up_write_or_copy() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let new = session("00u1", 0);
+    store.open_session(new.clone(), 48).await.expect("stored");
+    let (open_gate, gate) = std::sync::mpsc::channel::<()>();
+    let (starting, mut started) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    // More scans than there are readers. Each waits at the gate in the middle of its scan.
+    let scans: Vec<_> = (0..2 * connections::READERS)
+        .map(|_| {
+            let (store, gate, starting) = (store.clone(), gate.clone(), starting.clone());
+            let is_wanted = move |_: &StoredSession| {
+                starting.send(()).expect("the test waits");
+                gate.lock().expect("no panic").recv().is_err()
+            };
+            tokio::spawn(async move { store.live_sessions(at(1), is_wanted).await })
+        })
+        .collect();
+    started.recv().await.expect("a scan");
+    store.touch_session(&new.id, &new.token_hash, at(7)).await.expect("a write");
+    store.verify_sessions().await.expect("a verification");
+    let copy = fixture.directory.path().join("copy.db");
+    store.copy_to(copy, fixture.keys.backup_keys().database_key()).await.expect("a copy");
+    assert!(store.find_session(&new.id).expect("a look-up").is_some());
+    drop(open_gate);
+    for scan in scans {
+        assert_eq!(scan.await.expect("no panic").expect("sessions").len(), 1);
     }
 }
 

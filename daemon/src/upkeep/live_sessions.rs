@@ -14,10 +14,9 @@ impl LiveSessions {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Counts the sessions on a blocking thread. On failure, the number stays as it was.
-    pub(super) async fn count(&self, sessions: Arc<Sessions>) {
-        let counted = tokio::task::spawn_blocking(move || sessions.count_live()).await;
-        if let Ok(Ok(count)) = counted {
+    /// Counts the sessions. On failure, the number stays as it was.
+    pub(super) async fn count(&self, sessions: &Sessions) {
+        if let Ok(count) = sessions.count_live().await {
             self.0.store(count, Ordering::Relaxed);
         }
     }

@@ -1,18 +1,19 @@
 //! Lists and counts live sessions.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{COLUMNS, Store, StoreError, StoredSession, stored, time};
 
 impl Store {
-    /// Returns the live sessions at `now` that `is_wanted` accepts.
-    pub fn live_sessions(
+    /// Returns the live sessions at `now` that `is_wanted` accepts. Reads all of them.
+    pub async fn live_sessions(
         &self,
         now: Timestamp,
-        mut is_wanted: impl FnMut(&StoredSession) -> bool,
+        mut is_wanted: impl FnMut(&StoredSession) -> bool + Send + 'static,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        let found = self.connections.read(|reader| {
+        let store = self.clone();
+        let scan = move |reader: &Connection| {
             let mut select = reader.prepare(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
             ))?;
@@ -23,9 +24,9 @@ impl Store {
                     wanted.push(session);
                 }
             }
-            Ok(wanted)
-        })?;
-        self.as_they_are(found)
+            store.as_they_are(wanted)
+        };
+        self.connections.scan(scan).await
     }
 
     /// Returns the newest `at_most` live sessions of users with this email, verified or not, or this subject.
@@ -107,15 +108,20 @@ impl Store {
     }
 
     /// Counts the live sessions at `now` that were used at `used_since` or later.
-    pub fn count_live_sessions(&self, now: Timestamp, used_since: Timestamp) -> Result<u64, StoreError> {
-        self.connections.read(|reader| {
+    pub async fn count_live_sessions(
+        &self,
+        now: Timestamp,
+        used_since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let count = move |reader: &Connection| {
             let count: i64 = reader.query_row(
                 "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > ?1 AND last_used_at >= ?2",
                 [time::to_database(now), time::to_database(used_since)],
                 |row| row.get(0),
             )?;
             u64::try_from(count).map_err(|_| StoreError::UnexpectedRow("a count"))
-        })
+        };
+        self.connections.scan(count).await
     }
 }
 
