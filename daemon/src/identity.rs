@@ -173,6 +173,8 @@ impl Provider {
 
     /// Waits for a permit to exchange a code. The exchange timeout starts here.
     pub async fn acquire_permit(&self, client: IpAddr) -> Result<ExchangePermit, IdentityError> {
+        // Before the queue as well, so that a client over its limit neither waits nor takes a place.
+        self.refused_codes.check(client).map_err(IdentityError::TooManyRejectedCodes)?;
         let permit = self.queue.acquire(client).await.map_err(|error| match error {
             QueueError::QueueFull => IdentityError::QueueFull,
             QueueError::TimedOut => unavailable("too many exchanges were under way"),

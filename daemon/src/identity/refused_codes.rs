@@ -57,14 +57,14 @@ impl RefusedCodes {
         self.admit_at(client, Instant::now())
     }
 
+    /// Like [`Self::admit`], without starting an attempt.
+    pub(super) fn check(&self, client: IpAddr) -> Result<(), Duration> {
+        self.lock().check(client, Instant::now())
+    }
+
     fn admit_at(&self, client: IpAddr, now: Instant) -> Result<Attempt, Duration> {
         let mut window = self.lock();
-        let left = window.renew(now);
-        if window.refused >= BUDGET {
-            for (network, share) in networks(client) {
-                window.check_share(network, share, left)?;
-            }
-        }
+        window.check(client, now)?;
         for (network, _) in networks(client) {
             window.networks.entry(network).or_default().in_flight += 1;
         }
@@ -77,6 +77,16 @@ impl RefusedCodes {
 }
 
 impl Window {
+    fn check(&mut self, client: IpAddr, now: Instant) -> Result<(), Duration> {
+        let left = self.renew(now);
+        if self.refused >= BUDGET {
+            for (network, share) in networks(client) {
+                self.check_share(network, share, left)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a new window if this one has expired; returns the time left in the window.
     fn renew(&mut self, now: Instant) -> Duration {
         let left = self.begun.map(|begun| WINDOW.saturating_sub(now.saturating_duration_since(begun)));

@@ -209,6 +209,18 @@ async fn stalled_key_fetch_builds_no_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn client_over_code_limit_is_rejected_before_queue() {
+    let [client, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+    let fixture = Fixture::with_limits(&ExchangeLimits { concurrent: 1, ..ExchangeLimits::default() });
+    for _ in 0..30 {
+        fixture.provider.refused_codes.admit(client).expect("within the budget").refused();
+    }
+    let _only_permit = fixture.provider.acquire_permit(other).await.expect("a permit");
+    let refused = fixture.provider.acquire_permit(client).await.err();
+    assert!(matches!(refused, Some(IdentityError::TooManyRejectedCodes(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_rejected_unless_json_200_and_256_kib() {
     let padded = |size: usize| {
         Misbehaviour::default().json(Endpoint::Keys, move |set| set["padding"] = "x".repeat(size).into())
