@@ -107,7 +107,7 @@ impl DaemonClient {
         self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Attempts::Once)
     }
 
-    /// Sent once and never retried.
+    /// One attempt, because a second one would find the ticket used. Only a 429 leaves it unused.
     pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
         self.read(|client| client.post(url.clone()).timeout(FINISH_TIMEOUT).json(request), Attempts::Once)

@@ -15,6 +15,8 @@ mod service_credential;
 mod session;
 mod sessions;
 mod tokens;
+#[cfg(test)]
+mod tests;
 mod verification;
 
 use std::ops::Deref;
@@ -34,7 +36,7 @@ pub use problem::refusals;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
-/// An endpoint: its route, its handler and, for the busiest, its answer from the cache.
+/// An endpoint: its route, its handler and, for some, its answer from the cache.
 struct Endpoint {
     route: Route,
     handler: fn() -> MethodRouter<Api>,
@@ -46,42 +48,50 @@ type CachedHandler = fn(&Api, &Uri, &HeaderMap) -> Option<FastAnswer>;
 
 /// All endpoints.
 const ENDPOINTS: &[Endpoint] = &[
-    endpoint("GET", "/v1/session", || get(session::show)).cached(session::show_cached),
-    endpoint("*", "/v1/verify/{service}", || any(verification::verify)).cached(verification::verify_cached),
+    protected("GET", "/v1/session", || get(session::show)).cached(session::show_cached),
+    protected("*", "/v1/verify/{service}", || any(verification::verify)).cached(verification::verify_cached),
     // A proxy that appends the path of its root. `{*rest}` matches at least one character.
-    endpoint("*", "/v1/verify/{service}/", || any(verification::verify)).cached(verification::verify_cached),
-    endpoint("*", "/v1/verify/{service}/{*rest}", || any(verification::verify_below))
+    protected("*", "/v1/verify/{service}/", || any(verification::verify)).cached(verification::verify_cached),
+    protected("*", "/v1/verify/{service}/{*rest}", || any(verification::verify_below))
         .cached(verification::verify_cached),
-    endpoint("POST", "/v1/introspect", || post(introspection::introspect))
+    protected("POST", "/v1/introspect", || post(introspection::introspect))
         .cached(introspection::introspect_cached),
-    endpoint("POST", "/v1/kubernetes/{cluster}/tokenreview", || post(kubernetes::review)).busy(),
-    endpoint("DELETE", "/v1/session", || delete(session::revoke)),
-    endpoint("GET", "/v1/sessions", || get(sessions::list)),
-    endpoint("DELETE", "/v1/sessions", || delete(sessions::revoke_others)),
-    endpoint("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
-    endpoint("GET", "/v1/server", || get(server::describe)),
-    endpoint("POST", "/v1/logins", || post(logins::start)),
-    endpoint("POST", "/v1/logins/finish", || post(logins::finish)),
-    endpoint("POST", "/v1/logouts", || post(logouts::revoke)),
-    endpoint("POST", "/v1/tokens", || post(tokens::issue)),
-    endpoint("GET", "/healthz", || get(health::alive)),
-    endpoint("GET", "/readyz", || get(health::ready)),
+    protected("POST", "/v1/kubernetes/{cluster}/tokenreview", || post(kubernetes::review)).high_volume(),
+    protected("DELETE", "/v1/session", || delete(session::revoke)),
+    protected("GET", "/v1/sessions", || get(sessions::list)),
+    protected("DELETE", "/v1/sessions", || delete(sessions::revoke_others)),
+    protected("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
+    protected("POST", "/v1/tokens", || post(tokens::issue)),
+    public("GET", "/v1/server", || get(server::describe)),
+    public("POST", "/v1/logins", || post(logins::start)),
+    public("POST", "/v1/logins/finish", || post(logins::finish)),
+    public("POST", "/v1/logouts", || post(logouts::revoke)),
+    public("GET", "/healthz", || get(health::alive)),
+    public("GET", "/readyz", || get(health::ready)),
 ];
 
-const fn endpoint(method: &'static str, path: &'static str, handler: fn() -> MethodRouter<Api>) -> Endpoint {
-    Endpoint { route: Route { method, path, is_busy: false }, handler, cached: None }
+/// An endpoint that answers with success only if the request carries a valid token or service credential.
+const fn protected(method: &'static str, path: &'static str, handler: fn() -> MethodRouter<Api>) -> Endpoint {
+    let route = Route { method, path, requires_credentials: true, is_high_volume: false };
+    Endpoint { route, handler, cached: None }
+}
+
+/// An endpoint for everyone.
+const fn public(method: &'static str, path: &'static str, handler: fn() -> MethodRouter<Api>) -> Endpoint {
+    let route = Route { method, path, requires_credentials: false, is_high_volume: false };
+    Endpoint { route, handler, cached: None }
 }
 
 impl Endpoint {
-    const fn busy(mut self) -> Self {
-        self.route.is_busy = true;
+    const fn high_volume(mut self) -> Self {
+        self.route.is_high_volume = true;
         self
     }
 
-    /// A busy endpoint that the fast path answers if it can.
+    /// An endpoint that the fast path answers if it can.
     const fn cached(mut self, handler: CachedHandler) -> Self {
         self.cached = Some(handler);
-        self.busy()
+        self.high_volume()
     }
 }
 

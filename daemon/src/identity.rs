@@ -33,7 +33,6 @@ use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::audit::Audit;
@@ -44,7 +43,7 @@ use crate::store::Store;
 use claims::ClaimSets;
 use discovery::{Discovery, Metadata};
 use endpoints::Endpoints;
-use id_token::{Expectations, Flow, IDToken};
+use id_token::{Expectations, Flow};
 use refused_codes::{Attempt, RefusedCodes};
 use signing_keys::SigningKeys;
 
@@ -221,7 +220,13 @@ impl Provider {
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
-        let id_token = self.verify(&id_token, &expected, &metadata.jwks_uri).await?;
+        let verified = self
+            .signing_keys
+            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
+                id_token::verify(&id_token, &expected, keys)
+            })
+            .await?;
+        let id_token = verified.map_err(|error| error::from_id_token(error, &id_token, expected.now))?;
         let identity =
             self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
         let refresh_grant = tokens.refresh_token.map(|refresh_token| RefreshGrant {
@@ -250,29 +255,6 @@ impl Provider {
         };
         let claim_sets = ClaimSets { id_token: Some(claims), user_info: user_info.as_ref() };
         claims::identity(subject, claim_sets, &self.settings)
-    }
-
-    /// Verifies with the cached keys, and once more with fresh ones if the provider may have changed its keys.
-    async fn verify(
-        &self,
-        token: &SecretString,
-        expected: &Expectations<'_>,
-        jwks_uri: &Url,
-    ) -> Result<IDToken, IdentityError> {
-        let begun_at = Instant::now();
-        let keys = self.signing_keys.keys(&self.outbound, jwks_uri, expected.now).await?;
-        let verified = match id_token::verify(token, expected, &keys) {
-            // A provider without key ids, or one that reuses an id, can change its key without notice.
-            Err(error) if error.depends_on_keys() => {
-                let keys = self
-                    .signing_keys
-                    .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
-                    .await?;
-                id_token::verify(token, expected, &keys)
-            }
-            verified => verified,
-        };
-        verified.map_err(|error| error::from_id_token(error, token, expected.now))
     }
 }
 

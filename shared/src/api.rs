@@ -64,7 +64,8 @@ pub struct StartedLogin {
     pub expires_at: Timestamp,
 }
 
-/// Body of `POST /v1/logins/finish`. The client sends it once and never retries.
+/// Body of `POST /v1/logins/finish`. The client repeats it only if the daemon rejected it before it used the ticket
+/// (429).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FinishLogin {
@@ -233,6 +234,7 @@ pub struct Logout {
     pub proof: SecretString,
 }
 
-fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a secret, into the body of a request or into what is encrypted.
+pub fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
 }

@@ -9,7 +9,6 @@ use oauth2::basic::BasicErrorResponseType;
 use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 use url::Url;
 
 use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};
@@ -155,23 +154,11 @@ impl Provider {
             access_token: &response.access_token,
             now: self.clock.now(),
         };
-        let (begun_at, jwks_uri) = (Instant::now(), &metadata.jwks_uri);
-        let keys = self
+        let verified = self
             .signing_keys
-            .keys(&self.outbound, jwks_uri, expected.now)
+            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| verify(id_token, &expected, keys))
             .await
             .map_err(|error| unverified(&error))?;
-        let verified = match verify(id_token, &expected, &keys) {
-            Err(error) if error.depends_on_keys() => {
-                let refetched = self
-                    .signing_keys
-                    .refetch(&self.outbound, jwks_uri, expected.now, (&keys, begun_at))
-                    .await
-                    .map_err(|error| unverified(&error))?;
-                verify(id_token, &expected, &refetched)
-            }
-            verified => verified,
-        };
         verified.map(|verified| verified.claims).map_err(|error| {
             let belongs_to_other = error.belongs_to_other();
             let reason = format!("refreshed token {}", error::from_id_token(error, id_token, expected.now));

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::discovery::is_within;
+use super::id_token::{IDToken, IDTokenError};
 use super::{IdentityError, SigningAlgorithm, ed25519, freshness, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
@@ -65,6 +66,25 @@ impl SigningKeys {
         Self { cache: Mutex::default(), fetch_timeout }
     }
 
+    /// Calls `verify` with the cached keys, and once more with fresh ones if the provider may have changed its keys.
+    pub(super) async fn verify(
+        &self,
+        outbound: &Outbound,
+        jwks_uri: &Url,
+        now: Timestamp,
+        verify: impl Fn(&[SigningKey]) -> Result<IDToken, IDTokenError>,
+    ) -> Result<Result<IDToken, IDTokenError>, IdentityError> {
+        let begun_at = Instant::now();
+        let keys = self.keys(outbound, jwks_uri, now).await?;
+        Ok(match verify(&keys) {
+            // A provider without key ids, or one that reuses an id, can change its key without notice.
+            Err(error) if error.depends_on_keys() => {
+                verify(&*self.refetch(outbound, jwks_uri, now, (&keys, begun_at)).await?)
+            }
+            verified => verified,
+        })
+    }
+
     pub(super) async fn keys(
         &self,
         outbound: &Outbound,
@@ -94,7 +114,7 @@ impl SigningKeys {
 
     /// Replaces `unfit` keys with fresh ones. Returns the cached keys if they were fetched recently: since
     /// `begun_at`, or after other keys that did not fit.
-    pub(super) async fn refetch(
+    async fn refetch(
         &self,
         outbound: &Outbound,
         jwks_uri: &Url,

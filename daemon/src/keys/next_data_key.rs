@@ -10,8 +10,8 @@ use super::header::{self, Bytes, Header, PreviousTicketKey};
 use super::sealed::{FieldSealer, Place, Sealed};
 use super::{DataKey, DatabaseKey, KeyError, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root};
 
-/// As long as a ticket is valid.
-const TICKET_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
+/// How long a login may take from start to finish. The key of its ticket is kept as long.
+pub const TICKET_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
 const PREVIOUS_TICKET_KEY: Place<'static> =
     Place { table: "keys.json", row: "previousTicketKey", column: "sealed", version: 1 };
 

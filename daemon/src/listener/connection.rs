@@ -227,7 +227,7 @@ impl RequestHandler {
                 }
                 Step::Work(request, charge) => self.answer_by_router(request, charge, peer, route).await,
             };
-            if self.requests.is_busy(route) && response.status().is_success() {
+            if self.requests.requires_credentials(route) && response.status().is_success() {
                 slot.authenticated();
             }
             if answer_guard.is_last && is_serial {
@@ -315,12 +315,12 @@ impl RequestHandler {
     }
 
     async fn route_request(&self, mut request: Request<Body>, peer: PeerAddress, route: usize) -> Response {
-        let is_busy = self.requests.is_busy(route);
+        let is_high_volume = self.requests.is_high_volume(route);
         let peer = PeerAddress(self.proxies.client_address(peer.0, request.headers()));
         request.extensions_mut().insert(peer);
         let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
         let answer = with_request_id(async {
-            if is_busy {
+            if is_high_volume {
                 return answering.await;
             }
             let span = super::request_span(&request_id());

@@ -23,8 +23,10 @@ const BOUNDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
-    /// Called thousands of times a second with credentials, so only rejections are logged.
-    pub is_busy: bool,
+    /// Whether success proves valid credentials.
+    pub requires_credentials: bool,
+    /// Whether services call it thousands of times a second, so that only rejections are logged.
+    pub is_high_volume: bool,
 }
 
 /// Counts requests by known route, so that clients cannot create new counters.
@@ -87,9 +89,12 @@ impl Requests {
         found.unwrap_or(self.routes.len())
     }
 
-    /// Whether services call `route` thousands of times a second. Success on such a route proves valid credentials.
-    pub(super) fn is_busy(&self, route: usize) -> bool {
-        self.routes.get(route).is_some_and(|route| route.is_busy)
+    pub(super) fn requires_credentials(&self, route: usize) -> bool {
+        self.routes.get(route).is_some_and(|route| route.requires_credentials)
+    }
+
+    pub(super) fn is_high_volume(&self, route: usize) -> bool {
+        self.routes.get(route).is_some_and(|route| route.is_high_volume)
     }
 
     /// Records that `route` was answered with `status` after `time`.
@@ -159,10 +164,11 @@ fn mint() -> String {
 mod tests {
     use super::*;
 
-    const ROUTES: [Route; 2] = [
-        Route { method: "GET", path: "/v1/session", is_busy: true },
-        Route { method: "DELETE", path: "/v1/sessions/{id}", is_busy: false },
-    ];
+    const ROUTES: [Route; 2] = [route("GET", "/v1/session"), route("DELETE", "/v1/sessions/{id}")];
+
+    const fn route(method: &'static str, path: &'static str) -> Route {
+        Route { method, path, requires_credentials: true, is_high_volume: false }
+    }
 
     #[test]
     fn request_counts_under_its_route_only() {

@@ -158,7 +158,7 @@ impl Sessions {
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
         let mut found = self.store.find_token(text)?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.time()?;
-        // The cached row may be outdated if another member saw a use of the session.
+        // The cached row may be outdated: a use with another token of the session updates only that token's entry.
         if self.has_expired(&found.session, now) {
             let stored = self.store.find_session(&found.session.id)?.ok_or(NotAuthenticated::Unknown)?;
             if stored.ended.is_none() && self.has_expired(&stored, now) {
@@ -199,7 +199,7 @@ impl Sessions {
     }
 
     /// Whether a session has reached its lifetime or its inactivity timeout.
-    fn has_expired(&self, session: &StoredSession, now: Timestamp) -> bool {
+    pub(super) fn has_expired(&self, session: &StoredSession, now: Timestamp) -> bool {
         now >= self.idle_expires_at(session.last_used_at, session.expires_at)
     }
 
@@ -236,12 +236,16 @@ impl Sessions {
     }
 
     fn authorized(&self, FoundToken { session: stored, grant, .. }: FoundToken) -> AuthorizedCaller {
-        let session = Session {
+        AuthorizedCaller { caller: Caller { session: self.describe(&stored), stored }, grant }
+    }
+
+    /// The session as clients see it.
+    pub(super) fn describe(&self, stored: &StoredSession) -> Session {
+        Session {
             id: stored.id.clone(),
             created_at: whole_second(stored.created_at),
             expires_at: stored.expires_at,
             idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
-        };
-        AuthorizedCaller { caller: Caller { session, stored }, grant }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Lists live sessions for users, administrators and operators.
 
-use infra_shared::api::{ListedSession, NewerSessions, Session};
+use infra_shared::api::{ListedSession, NewerSessions};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Sessions, add, whole_second};
@@ -94,9 +94,9 @@ impl Sessions {
         now: Timestamp,
         viewer: Option<&Caller>,
     ) -> Vec<ListedSession> {
-        let live = stored.into_iter().filter(|stored| self.is_live(stored, now));
-        live.map(|stored| ListedSession {
-            current: viewer.is_some_and(|caller| caller.session().id == stored.id),
+        let live = stored.into_iter().filter(|it| it.ended.is_none() && !self.has_expired(it, now));
+        live.map(|stored| (self.describe(&stored), stored)).map(|(session, stored)| ListedSession {
+            current: viewer.is_some_and(|caller| caller.session().id == session.id),
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
             login_method: stored.opening.login_method,
@@ -106,18 +106,9 @@ impl Sessions {
                 .address
                 .and_then(|address| self.recorded(address))
                 .map(|it| it.to_string()),
-            session: Session {
-                idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
-                created_at: whole_second(stored.created_at),
-                expires_at: stored.expires_at,
-                id: stored.id,
-            },
+            session,
             user: stored.user.into(),
         })
         .collect()
-    }
-
-    fn is_live(&self, stored: &StoredSession, now: Timestamp) -> bool {
-        stored.ended.is_none() && now < self.idle_expires_at(stored.last_used_at, stored.expires_at)
     }
 }

@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_shared::api::User;
+use infra_shared::api::{User, expose};
 use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -45,21 +45,13 @@ const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_secs().cast
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Serialized form of a grant before it is encrypted.
-#[derive(Serialize)]
-struct Contents<'a> {
-    refresh_token: &'a str,
-    nonce: &'a str,
-    auth_time: Option<i64>,
-    subject: &'a str,
-    sources: Sources,
-}
-
-/// The same, for reading.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OwnedContents {
+/// Serialized form of a grant before it is encrypted. Apart from the grant itself, which nothing else may serialize.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RefreshGrant", deny_unknown_fields)]
+struct Contents {
+    #[serde(serialize_with = "expose")]
     refresh_token: SecretString,
+    #[serde(serialize_with = "expose")]
     nonce: SecretString,
     auth_time: Option<i64>,
     subject: String,
@@ -135,7 +127,7 @@ impl Sessions {
             return Ok(AttemptOutcome::NotSent);
         };
         // An idle session expires without a request to the provider.
-        if self.now() >= self.idle_expires_at(stored.last_used_at, stored.expires_at) {
+        if self.has_expired(&stored, self.now()) {
             self.revoke_one(id, EndReason::Expired).await?;
             return Ok(AttemptOutcome::NotSent);
         }
@@ -327,30 +319,23 @@ fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
 }
 
 fn serialize_grant(grant: &RefreshGrant) -> Zeroizing<Vec<u8>> {
-    let contents = Contents {
-        refresh_token: grant.refresh_token.expose_secret(),
-        nonce: grant.nonce.expose_secret(),
-        auth_time: grant.auth_time,
-        subject: &grant.subject,
-        sources: grant.sources,
-    };
-    Zeroizing::new(serde_json::to_vec(&contents).expect("a grant is plain JSON"))
+    let mut contents = Zeroizing::new(Vec::new());
+    let mut serializer = serde_json::Serializer::new(&mut *contents);
+    Contents::serialize(grant, &mut serializer).expect("a grant is plain JSON");
+    contents
 }
 
 /// Parses the output of [`serialize_grant`].
 pub(super) fn parse_grant(contents: &[u8]) -> Option<RefreshGrant> {
-    let contents: OwnedContents = serde_json::from_slice(contents).ok()?;
-    Some(RefreshGrant {
-        refresh_token: contents.refresh_token,
-        nonce: contents.nonce,
-        auth_time: contents.auth_time,
-        subject: contents.subject,
-        sources: contents.sources,
-    })
+    let mut contents = serde_json::Deserializer::from_slice(contents);
+    let grant = Contents::deserialize(&mut contents).ok()?;
+    contents.end().ok().map(|()| grant)
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::identity::Source;
 

@@ -1,0 +1,98 @@
+//! Tests all endpoints without the listener.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use infra_shared::clock::SystemClock;
+use infra_shared::pin::Pin;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::*;
+use crate::audit::Audit;
+use crate::keys::{Keys, RootKeySettings};
+use crate::secrets::Backends;
+use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
+use crate::sessions::{Admins, Bindings, SessionLimits, SessionSetup};
+use crate::store::Store;
+use crate::tls::Proofs;
+
+/// The API of a daemon with a service and a cluster, but no user.
+async fn api() -> (Router, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data_dir = directory.path().join("data");
+    crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
+    let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
+    let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
+    let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+    let origin = "infra.test".parse().expect("an origin");
+    let sessions = Arc::new(Sessions::new(SessionSetup {
+        store,
+        ticket_key: keys.ticket_key(),
+        sealer: keys.field_sealer(),
+        providers: Vec::new(),
+        bindings: Bindings::new(vec![origin], Arc::new(Proofs::new(Pin::of_public_key(b"its authority")))),
+        limits: SessionLimits {
+            lifetime: jiff::SignedDuration::from_hours(12),
+            inactivity_timeout: jiff::SignedDuration::from_hours(4),
+            max_per_user: 48,
+            record_addresses: false,
+            revalidate_every: None,
+        },
+        admins: Admins::default(),
+        clock: Arc::new(SystemClock),
+        audit: Audit::none(),
+    }));
+    let cluster = Cluster {
+        prefix: Cluster::DEFAULT_PREFIX.to_owned(),
+        username_is_email: true,
+        api_audiences: Vec::new(),
+    };
+    let services = [("wiki", ServiceKind::Http), ("prod", ServiceKind::Kubernetes(cluster))]
+        .map(|(name, kind)| ServiceSettings {
+            name: name.to_owned(),
+            audience: name.to_owned(),
+            kind,
+            credentials: Vec::new(),
+            allow: AllowedUsers::Everyone,
+            accept_session_token: true,
+            addresses: Vec::new(),
+        })
+        .into();
+    let services = Services::new(sessions.clone(), services, Backends::built_in());
+    (interface(sessions, services, &ApiLimits::default()).0, directory)
+}
+
+/// The listener trusts connections on which such an endpoint succeeds.
+#[tokio::test]
+async fn protected_endpoint_rejects_missing_credentials() {
+    let (router, _directory) = api().await;
+    for Endpoint { route, .. } in ENDPOINTS.iter().filter(|it| it.route.requires_credentials) {
+        let path = route.path.replace("{service}", "wiki").replace("{cluster}", "prod");
+        let path = path.replace("{*rest}", "a/b").replace("{id}", "0123456789");
+        let (kind, body) = match route.path {
+            "/v1/introspect" => ("application/x-www-form-urlencoded", "token=infra_unknown"),
+            "/v1/tokens" => ("application/json", r#"{"audience": "wiki"}"#),
+            path if path.ends_with("/tokenreview") => (
+                "application/json",
+                r#"{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "a"}}"#,
+            ),
+            _ => ("", ""),
+        };
+        let method = if route.method == "*" { "GET" } else { route.method };
+        let query = if route.method == "DELETE" && route.path == "/v1/sessions" { "?which=others" } else { "" };
+        let mut request = Request::builder().method(method).uri(format!("{path}{query}"));
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        let request = request.body(Body::from(body)).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{} {path}", route.method);
+    }
+}
+
+#[test]
+fn cached_endpoint_requires_credentials() {
+    let cached = || ENDPOINTS.iter().filter(|it| it.cached.is_some());
+    assert!(cached().count() > 0);
+    assert!(cached().all(|it| it.route.requires_credentials && it.route.is_high_volume));
+}
