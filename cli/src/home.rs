@@ -98,8 +98,8 @@ impl Home {
         }
     }
 
-    /// Changes the stored data and returns the result of `change`. Other processes see all of the change or none, and
-    /// cannot overwrite it.
+    /// Changes the stored data and returns the result of `change`. Other processes cannot overwrite the change, and see
+    /// each file as it was before or after.
     pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<(State, T), HomeError> {
         directory::ensure(&self.path, self.terminal)?;
         let _lock = Lock::acquire(&self.path.join("lock"))?;

@@ -1,4 +1,4 @@
-//! The encrypted store. Every operation is one transaction, safe to run from several members.
+//! The encrypted store. Every operation is one transaction.
 
 mod acme;
 mod audience_tokens;

@@ -1,8 +1,8 @@
 //! Rate limits per address for login starts and for failed login finishes.
 //!
-//! A request counts only once it costs something: a start when it returns a ticket, a finish when it uses a ticket of
-//! this daemon and fails. Earlier rejections do not count, so a web page or a neighbour behind the same address
-//! cannot use up the limits.
+//! A request counts only once it costs something: a start when it returns a ticket, a finish when it fails after its
+//! ticket was accepted, and the client caused that. Earlier rejections do not count, so a web page or a neighbour behind
+//! the same address cannot use up the limits.
 //!
 //! One connection may use a quarter of its address's failures. When an address has used up its starts, each
 //! connection still has a few, because a new connection costs the client more than a start costs the daemon.

@@ -95,8 +95,9 @@ impl Sessions {
         viewer: Option<&Caller>,
     ) -> Vec<ListedSession> {
         let live = stored.into_iter().filter(|it| it.ended.is_none() && !self.has_expired(it, now));
-        live.map(|stored| (self.describe(&stored), stored)).map(|(session, stored)| ListedSession {
-            current: viewer.is_some_and(|caller| caller.session().id == session.id),
+        live.map(|stored| ListedSession {
+            session: self.describe(&stored),
+            current: viewer.is_some_and(|caller| caller.session().id == stored.id),
             last_used_at: whole_second(stored.last_used_at),
             device: stored.opening.device,
             login_method: stored.opening.login_method,
@@ -106,7 +107,6 @@ impl Sessions {
                 .address
                 .and_then(|address| self.recorded(address))
                 .map(|it| it.to_string()),
-            session,
             user: stored.user.into(),
         })
         .collect()

@@ -92,9 +92,8 @@ impl fmt::Display for NotAdmitted {
 }
 
 impl LoginRefusal {
-    /// Whether the attempt used up a ticket of this daemon, and with it a write or a call to the provider. Only such
-    /// failures count towards the rate limit. Failures of the provider or the store do not, because the client did not
-    /// cause them.
+    /// Whether the failure counts towards the rate limit: the client caused it, after its ticket cost a write or a call
+    /// to the provider. Failures of the provider, the store or a clock do not count, even if they used up a ticket.
     pub fn used_a_ticket(&self) -> bool {
         matches!(self, Self::TicketUsed | Self::NotAdmitted(_) | Self::Identity(IdentityError::Refused(_)))
     }
@@ -163,8 +162,7 @@ impl Sessions {
         // Before the ticket is consumed, so that a client sent away here can retry with it.
         let permit = provider.acquire_permit(client_key(from)).await?;
 
-        // Stored durably before the code exchange, so that neither a restart nor another member accepts the ticket
-        // again.
+        // Stored durably before the code exchange, so that the ticket is not accepted again, even after a restart.
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == Consumed::Before {
             return Err(LoginRefusal::TicketUsed);
         }

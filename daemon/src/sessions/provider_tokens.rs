@@ -60,11 +60,14 @@ impl Sessions {
 
     async fn revoke_provider_token(&self, row: &RefreshTokenRow) -> Result<AttemptOutcome, StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        let revoked = match (self.find_provider(name), parse_grant(&row.grant)) {
-            (Some(provider), Some(grant)) => provider.revoke(&grant.refresh_token).await,
-            _ => Ok(false),
+        // Tokens are leased for configured providers only.
+        let Some(provider) = self.find_provider(name) else { return Ok(AttemptOutcome::NotSent) };
+        let Some(grant) = parse_grant(&row.grant) else {
+            tracing::error!(session = %id, provider = name, "cannot revoke the provider's tokens: the stored grant is malformed");
+            self.store.forget_refresh_token(id, row.version).await?;
+            return Ok(AttemptOutcome::NotSent);
         };
-        match revoked {
+        match provider.revoke(&grant.refresh_token).await {
             Ok(true) => tracing::debug!(session = %id, provider = name, "revoked the provider's tokens"),
             Ok(false) => {
                 tracing::debug!(session = %id, provider = name, "the provider has no revocation endpoint: its tokens expire");

@@ -150,7 +150,7 @@ impl Sessions {
         Ok(AttemptOutcome::Answered)
     }
 
-    /// Stores the new grant, with retries, because losing it would end the session. Returns `false` if another worker
+    /// Stores the new grant, with retries, because losing it would end the session. Returns `false` if another attempt
     /// has changed it.
     async fn save_grant(&self, row: &RefreshTokenRow, grant: &RefreshGrant) -> Result<bool, StoreError> {
         let mut attempts = 1;

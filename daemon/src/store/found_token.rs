@@ -23,7 +23,7 @@ enum Token {
 }
 
 impl Store {
-    /// Looks up a token; the result may be one second old. Sessions that this daemon ends are seen at once.
+    /// Looks up a token. The result may be one second old, but a revocation is seen at once.
     pub fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
         self.guard.check()?;
         let hash = TokenHash::of_text(text);

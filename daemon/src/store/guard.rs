@@ -111,7 +111,7 @@ impl Guard {
         self.check()?;
         let stored = GuardRow::read(transaction)?;
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
-        // Changes of this process are serialised. Another process on the same file would be ahead, never behind.
+        // Changes are serialized, so an earlier row than the one in memory was put back.
         if stored.counter < row.counter || (stored.counter == row.counter && stored != *row) {
             return Err(self.report("the rollback guard was set back".to_owned()));
         }

@@ -1,4 +1,4 @@
-//! Refresh tokens: leased to one worker, updated by compare-and-set.
+//! Refresh tokens: leased to one attempt at a time, updated by compare-and-set.
 //!
 //! Values are sealed and opened inside transactions, so a concurrent key rotation is safe.
 
@@ -25,7 +25,7 @@ pub struct NewRefreshToken {
     pub due_at: Timestamp,
 }
 
-/// A refresh token leased to one worker, for revalidation or for revocation at the provider.
+/// A refresh token leased to one attempt, for revalidation or for revocation at the provider.
 pub struct RefreshTokenRow {
     pub session_id: SessionID,
     pub provider: String,
@@ -50,7 +50,7 @@ pub struct LeaseRequest {
     pub provider: String,
     pub sealer: FieldSealer,
     pub now: Timestamp,
-    /// How long other workers cannot lease the tokens.
+    /// How long the tokens cannot be leased again.
     pub lease: SignedDuration,
     /// The longest pause between attempts. A due time further away was set before the clock stepped back.
     pub longest: SignedDuration,
@@ -157,7 +157,7 @@ impl Store {
             .await
     }
 
-    /// Replaces the token if it is still at `version`; durable when it returns. Returns `false` if another worker has
+    /// Replaces the token if it is still at `version`; durable when it returns. Returns `false` if another attempt has
     /// changed it.
     pub async fn swap_refresh_token(
         &self,

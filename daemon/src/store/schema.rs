@@ -27,8 +27,7 @@ pub(super) fn migrate(
         tracing::info!(copy = %kept.display(), "a copy of the database is kept in the form that it had");
     }
     for (number, migration) in (1..).zip(migrations) {
-        // Lock for writing before reading the version, so that two daemons starting together migrate one after the
-        // other.
+        // Lock for writing before reading the version, so that it stays true until it is raised.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > known {

@@ -176,7 +176,7 @@ async fn expired_session_does_not_count_towards_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ticket_is_consumed_once_under_race() {
     let fixture = Fixture::new().await;
-    // Two stores on one file act as two members.
+    // Two stores on one file, so that the database decides and not the memory of one.
     let stores = [fixture.open().expect("a store"), fixture.open().expect("the same store")];
     let tasks: Vec<_> = (0..16)
         .map(|number| {
@@ -384,7 +384,7 @@ fn session_with_token(subject: &str, second: i64) -> (SessionToken, NewSession) 
 #[tokio::test]
 async fn cached_session_ends_at_once_here_and_with_entry_elsewhere() {
     let fixture = Fixture::new().await;
-    // Two stores on one file act as two members. The entries of the second expire at once.
+    // The entries of the second store expire at once.
     let here = fixture.open().expect("a store").with_cache_life(Duration::MAX);
     let elsewhere = fixture.open().expect("the same store").with_cache_life(Duration::ZERO);
     let (token, new) = session_with_token("00u1", 0);

@@ -1,6 +1,6 @@
 //! Caches the tokens of live sessions, so that a busy token is not read from the database on every request.
 //!
-//! Changes by another member take effect within one second, changes by this one immediately.
+//! An entry is used for one second at most. If its session is revoked, it is removed at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

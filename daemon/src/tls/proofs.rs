@@ -11,7 +11,7 @@ use super::chain::covers;
 /// Shared by the certificate source and the login checks.
 pub struct Proofs {
     proofs: RwLock<Inner>,
-    /// The announcement's sequence number; 0 if there is none. Atomic, because every response reads it.
+    /// The announcement's sequence number; 0 if there is none. Atomic, because every validation of a session reads it.
     sequence: AtomicU64,
 }
 
