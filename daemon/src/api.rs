@@ -14,9 +14,9 @@ mod server;
 mod service_credential;
 mod session;
 mod sessions;
-mod tokens;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod verification;
 
 use std::ops::Deref;

@@ -79,7 +79,8 @@ async fn protected_endpoint_rejects_missing_credentials() {
             _ => ("", ""),
         };
         let method = if route.method == "*" { "GET" } else { route.method };
-        let query = if route.method == "DELETE" && route.path == "/v1/sessions" { "?which=others" } else { "" };
+        let query =
+            if route.method == "DELETE" && route.path == "/v1/sessions" { "?which=others" } else { "" };
         let mut request = Request::builder().method(method).uri(format!("{path}{query}"));
         if !kind.is_empty() {
             request = request.header("content-type", kind);

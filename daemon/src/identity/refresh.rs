@@ -156,7 +156,9 @@ impl Provider {
         };
         let verified = self
             .signing_keys
-            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| verify(id_token, &expected, keys))
+            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
+                verify(id_token, &expected, keys)
+            })
             .await
             .map_err(|error| unverified(&error))?;
         verified.map(|verified| verified.claims).map_err(|error| {

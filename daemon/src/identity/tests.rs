@@ -167,8 +167,7 @@ async fn hanging_provider_leaves_time_for_exchange() {
     fixture.log_in().await.expect("an honest login");
     fixture.clock.advance(SignedDuration::from_hours(2));
     let hang = |answer: &mut Answer| answer.delivery = Delivery::Never;
-    fixture
-        .misbehave(Misbehaviour::default().answer(Endpoint::Discovery, hang).answer(Endpoint::Keys, hang));
+    fixture.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, hang).answer(Endpoint::Keys, hang));
     fixture.log_in().await.expect("cached metadata and keys are used");
 }
 

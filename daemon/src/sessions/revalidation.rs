@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 use super::provider_slots::{AttemptOutcome, ProviderSlots};
 use super::{Sessions, add};
 use crate::identity::{
-    BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant, RefreshedClaims, Sources,
-    UnverifiedTokens,
+    BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant,
+    RefreshedClaims, Sources, UnverifiedTokens,
 };
 use crate::store::{
     EndReason, LeaseRequest, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession,
@@ -36,8 +36,9 @@ const QUICK_RETRY: SignedDuration = SignedDuration::from_secs(2);
 const MAX_ATTEMPTS: u32 = 5;
 const PAUSE_BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 /// All waits of one revalidation: for the refresh and for the claims, and between the attempts of two writes.
-const WAITS: Duration =
-    BACKGROUND_TIMEOUT.saturating_mul(2).saturating_add(PAUSE_BETWEEN_ATTEMPTS.saturating_mul(2 * (MAX_ATTEMPTS - 1)));
+const WAITS: Duration = BACKGROUND_TIMEOUT
+    .saturating_mul(2)
+    .saturating_add(PAUSE_BETWEEN_ATTEMPTS.saturating_mul(2 * (MAX_ATTEMPTS - 1)));
 /// Longer than any revalidation takes: all waits, and as much time again for the writes. The next start ends the leases
 /// of a daemon that was killed.
 const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_secs().cast_signed());

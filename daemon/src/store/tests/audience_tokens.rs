@@ -96,7 +96,11 @@ async fn purge_deletes_expired_tokens_but_not_dummy_row() {
     assert!(store.find_token(late.expose()).expect("an answer").is_none());
     let unknown = SessionToken::mint();
     assert!(store.find_token(unknown.expose()).expect("an answer").is_none());
-    assert_eq!(store.live_sessions(at(0), |_| true).await.expect("an answer").len(), 0, "nobody is not signed in");
+    assert_eq!(
+        store.live_sessions(at(0), |_| true).await.expect("an answer").len(),
+        0,
+        "nobody is not signed in"
+    );
 }
 
 #[tokio::test]
