@@ -249,7 +249,7 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
         provider: "okta".to_owned(),
         sealer,
         now: setup.clock.now(),
-        lease: MINUTE,
+        lease: SignedDuration::from_secs(25),
         longest: MINUTE * 60,
         limit: 10,
     };
