@@ -79,7 +79,7 @@ impl SigningKeys {
         Ok(match verify(&keys) {
             // A provider without key ids, or one that reuses an id, can change its key without notice.
             Err(error) if error.depends_on_keys() => {
-                verify(&*self.refetch(outbound, jwks_uri, now, (&keys, begun_at)).await?)
+                verify(&self.refetch(outbound, jwks_uri, now, (&keys, begun_at)).await?)
             }
             verified => verified,
         })
