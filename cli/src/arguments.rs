@@ -334,7 +334,7 @@ pub struct Proof {
 
 /// An id has a form, so that a typing error is not taken for a session that ended.
 fn session_id(text: &str) -> Result<SessionID, String> {
-    SessionID::parse(text).ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+    SessionID::parse(text).ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }
 
 /// A name that shells can ask for. One of ours would be taken for more than it is.
@@ -343,10 +343,10 @@ fn variable(text: &str) -> Result<String, String> {
     let is_name = text.bytes().all(plain)
         && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
     if !is_name {
-        return Err("a variable has letters, digits and underscores, such as `TOKEN`".to_owned());
+        return Err("a variable consists of letters, digits and underscores, such as `TOKEN`".to_owned());
     }
     if text == "INFRA_TOKEN" {
-        return Err("INFRA_TOKEN holds a session token, which this is not".to_owned());
+        return Err("INFRA_TOKEN is for session tokens only: choose another name".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -354,7 +354,7 @@ fn variable(text: &str) -> Result<String, String> {
 fn login_timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     if timeout.is_zero() || timeout > MAX_LOGIN {
-        return Err("a login waits for more than 0s and at most 5m".to_owned());
+        return Err("a sign-in waits for more than 0s and at most 5m".to_owned());
     }
     Ok(timeout)
 }

@@ -95,8 +95,8 @@ impl Context {
         let named = self.named_server(argument)?;
         // A token must never be sent to another server, so the user must say which server issued it.
         if self.settings.token.is_some() && named.is_none() {
-            return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set, and not for which server")
-                .hint("set INFRA_SERVER as well, or unset INFRA_TOKEN"));
+            return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set but INFRA_SERVER is not")
+                .hint("set INFRA_SERVER to the server that issued the token, or unset INFRA_TOKEN"));
         }
         Ok(named.or_else(|| default_server(state)))
     }
@@ -118,7 +118,7 @@ impl Context {
         if let Err(error) =
             trust::record_announcement(&self.home, origin, connection, self.now(), self.terminal)
         {
-            self.terminal.warn(&format!("what {origin} announced is not remembered here: {error}"));
+            self.terminal.warn(&format!("cannot store the CA rollover that {origin} announced: {error}"));
         }
     }
 
@@ -203,8 +203,8 @@ fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Result<(), Dae
 /// The warning that an entry in the keyring was changed by another program and is kept.
 fn changed_entry_warning(origin: &Origin) -> String {
     format!(
-        "the entry of {origin} in the keyring was changed by somebody else since, and stays; if nothing needs it, \
-         remove it in the desktop's password manager (service `infra`)"
+        "the keyring entry of {origin} is kept, because another program has changed it; if nothing needs it, remove it in \
+         your desktop's password manager (service `infra`)"
     )
 }
 
@@ -225,9 +225,9 @@ fn named_server(named: [(&str, Option<&Origin>); 3]) -> Result<Option<Origin>, F
             Some((first_source, first)) => {
                 return Err(Failure::new(
                     Exit::Usage,
-                    format!("{first_source} says {first}, and {source} says {origin}"),
+                    format!("{first_source} names {first}, but {source} names {origin}"),
                 )
-                .hint("name one server only"));
+                .hint("name only one server"));
             }
         }
     }

@@ -50,7 +50,7 @@ pub enum DaemonError {
     /// The daemon returned a problem.
     #[error("{}", describe(.problem))]
     Problem { problem: Box<Problem>, retry_after: Option<Duration> },
-    #[error("what answers there is not infrad, or of a version that this `infra` does not understand")]
+    #[error("the response is not from infrad, or from a version that this `infra` does not support")]
     NotADaemon,
     #[error(transparent)]
     NoClient(#[from] NoClient),
@@ -229,7 +229,7 @@ pub fn failure(error: &reqwest::Error) -> DaemonError {
         return DaemonError::Proxy(proxy.explain(error));
     }
     if error.is_timeout() {
-        return DaemonError::Unreachable("no answer in time".to_owned());
+        return DaemonError::Unreachable("no response in time".to_owned());
     }
     if closed_in_handshake(error) {
         return DaemonError::HandshakeClosed;
@@ -248,12 +248,12 @@ fn interrupted(error: &std::io::Error) -> DaemonError {
 }
 
 /// The hint if a server does not answer.
-const UNREACHABLE_HINT: &str =
-    "again in a while; if it stays so, the address and the network, or the server's operator";
+pub const UNREACHABLE_HINT: &str =
+    "again; if it keeps failing, check the address and your network, or ask the server's operator";
 
 /// Old middleboxes reset a connection whose `ClientHello` exceeds one packet.
-const HANDSHAKE_HINT: &str = "again; if it stays so, a middlebox may not accept the large first message of the handshake: \
-    `INFRA_KEY_EXCHANGE=classical` makes it small, without protection against quantum computers";
+const HANDSHAKE_HINT: &str = "again; if it keeps failing, a middlebox may reject the large first message of the handshake: \
+    `INFRA_KEY_EXCHANGE=classical` makes it small, but gives up protection against quantum computers";
 
 /// Returns a successful response, or the problem in its body.
 fn check(response: Response) -> Result<Response, DaemonError> {
@@ -274,7 +274,7 @@ fn check(response: Response) -> Result<Response, DaemonError> {
         Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
         // Probably the response of a gateway.
         Err(_) if is_outage => {
-            Err(DaemonError::Unreachable("a gateway in between reports an outage".to_owned()))
+            Err(DaemonError::Unreachable("a gateway in front of the server reports an outage".to_owned()))
         }
         Err(_) => Err(DaemonError::NotADaemon),
     }
@@ -335,20 +335,18 @@ impl DaemonError {
         let failure = match (self, exit) {
             (Self::Untrusted(reason), _) => return untrusted_failure(origin, reason),
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::ProviderUnavailable => {
-                Failure::new(exit, "the daemon cannot use the identity provider")
+                Failure::new(exit, format!("{origin} cannot use the identity provider"))
             }
-            (Self::Problem { problem, .. }, Exit::Unreachable)
-                if [ProblemCode::Unavailable, ProblemCode::TooManyRequests].contains(&problem.code) =>
-            {
+            (Self::Problem { .. }, Exit::Unreachable) => {
                 Failure::new(exit, format!("the request to {origin} failed"))
             }
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::Forbidden => {
-                Failure::new(exit, format!("{origin} does not allow it"))
+                Failure::new(exit, format!("{origin} does not allow this"))
             }
             (_, Exit::Unreachable) => Failure::new(exit, format!("{origin} cannot be reached")),
-            (_, Exit::Refused) => Failure::new(exit, "the login was refused"),
-            (_, Exit::LoginNeeded) => Failure::new(exit, format!("{origin} asks for a login")),
-            _ => Failure::new(exit, format!("{origin} did not do it")),
+            (_, Exit::Refused) => Failure::new(exit, "the sign-in was rejected"),
+            (_, Exit::LoginNeeded) => Failure::new(exit, format!("you need to sign in to {origin}")),
+            _ => Failure::new(exit, format!("the request to {origin} failed")),
         };
         let failure = failure.because(self);
         match self {
@@ -362,8 +360,10 @@ impl DaemonError {
                     ProblemCode::LoginRejected | ProblemCode::ProviderUnavailable | ProblemCode::Unavailable
                 ) =>
             {
-                failure.hint(format!("ask the operator of {origin}, with the request ID"))
+                failure.hint(format!("ask the operator of {origin}, and give the request ID"))
             }
+            Self::NotADaemon => failure
+                .hint("check the address; if it is right, ask the server's operator which `infra` to use"),
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => {
                 failure.hint(self.unreachable_hint())
             }
@@ -374,22 +374,25 @@ impl DaemonError {
 
 /// The server's identity is not the expected one. Nothing was sent to it.
 fn untrusted_failure(origin: &Origin, reason: &Untrusted) -> Failure {
-    let failure = Failure::new(
-        Exit::Untrusted,
-        format!("{origin} did not prove its identity, and nothing was sent to it"),
-    )
-    .because(reason);
+    let failure =
+        Failure::new(Exit::Untrusted, format!("{origin} did not prove its identity; nothing was sent to it"));
+    let failure = match reason {
+        Untrusted::OtherPin { expected, received } => {
+            failure.because_text(format!("expected {expected}")).because_text(format!("received {received}"))
+        }
+        _ => failure.because(reason),
+    };
     match reason {
         Untrusted::OtherPin { .. } | Untrusted::UnknownAuthority | Untrusted::NoAuthoritySent => failure.hint(format!(
-            "ask the server's operator, by another way than this one, whether its fingerprint changed; if so, \
-             `infra trust {origin} --fingerprint sha256:…`, or `infra trust {origin} --system` where it has a public \
-             certificate now; if not, somebody may stand between you and the server"
+            "ask the server's operator through another channel if its identity has changed; if so, `infra trust {origin} \
+             --fingerprint sha256:…`, or `infra trust {origin} --system` if it has a public certificate now; if not, an \
+             attacker may be intercepting your connection"
         )),
-        Untrusted::WrongName => failure.hint("the address as the server's operator wrote it"),
+        Untrusted::WrongName => failure.hint("check the address: it must be the one that the server's operator gave you"),
         Untrusted::Expired | Untrusted::NotYetValid => {
-            failure.hint("the clock of this machine (`date`); if that is right, the server's operator")
+            failure.hint("check the clock of this machine (`date`); if it is right, tell the server's operator")
         }
-        Untrusted::NoTLS => failure.hint("the address and the port as the server's operator wrote them"),
-        Untrusted::Unacceptable => failure,
+        Untrusted::NoTLS => failure.hint("check the address and the port"),
+        Untrusted::Unacceptable => failure.hint("report this to the server's operator"),
     }
 }

@@ -37,22 +37,26 @@ pub use records::{
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     #[error(
-        "{path} is a link, and what it points to may not be yours: replace it by a directory or file of your own"
+        "{path} is a symbolic link, and its target may belong to another user: replace it by a directory or file of your own"
     )]
     Link { path: String },
     #[error("{path} belongs to another user (uid {owner})")]
     OtherOwner { path: String, owner: u32 },
-    #[error("{path} would lie in {parent}, which belongs to another user (uid {owner})")]
+    #[error("cannot create {path}: {parent} belongs to another user (uid {owner})")]
     OtherParentOwner { path: String, parent: String, owner: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
-    #[error("{path} was written by a newer `infra` (version {version}): use that one, or move the file away")]
+    #[error(
+        "{path} was written by a newer `infra` (version {version}): use that `infra`, or move the file away"
+    )]
     Newer { path: String, version: u32 },
-    #[error("{path} is larger than anything `infra` writes: move it away")]
+    #[error("{path} is larger than 4 MiB, more than `infra` ever writes: move it away")]
     TooLarge { path: String },
-    #[error("{path} was locked by another `infra` for {seconds} s: is one of them hanging?")]
+    #[error("another `infra` has held the lock {path} for {seconds} s: end that process if it hangs")]
     Locked { path: String, seconds: u64 },
-    #[error("{path} was there for {seconds} s: another `infra` is at work, or died while it was")]
+    #[error(
+        "{path} has existed for {seconds} s: another `infra` is running, or was killed while it held this lock"
+    )]
     Held { path: String, seconds: u64 },
     #[error("{path}: {source}")]
     Io { path: String, source: std::io::Error },
@@ -217,18 +221,18 @@ impl State {
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
-        let failure = Self::new(Exit::Failed, "what is stored here cannot be used").because(&error);
+        let failure = Self::new(Exit::Failed, "cannot use the stored servers and sessions").because(&error);
         match error {
             // For example, a container volume that is writable by its group.
             HomeError::OtherOwner { path, owner: 0 } if is_writable_directory(&path) => failure.hint(format!(
-                "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` makes it"
+                "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it"
             )),
-            HomeError::Held { path, .. } => failure.hint(format!("once no `infra` runs, remove {path}")),
+            HomeError::Held { path, .. } => failure.hint(format!("make sure that no other `infra` is running, then remove {path}")),
             HomeError::Io { source, .. } if is_not_allowed(&source) => {
-                failure.hint("set `INFRA_HOME` to a directory of your own that can be written")
+                failure.hint("set `INFRA_HOME` to a directory of your own that you can write to")
             }
             HomeError::OtherOwner { .. } | HomeError::OtherParentOwner { .. } => failure.hint(
-                "`infra` as that user (without `sudo`), or `HOME` or `INFRA_HOME` set to a directory of your own",
+                "run `infra` as that user (without `sudo`), or set `HOME` or `INFRA_HOME` to a directory of your own",
             ),
             _ => failure,
         }

@@ -28,22 +28,22 @@ const MAX_REASON: usize = 200;
 /// Why a keyring call failed. It contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    #[error("there is no keyring here: {0}")]
+    #[error("no keyring is available: {0}")]
     Unavailable(String),
     #[error("the keyring is locked")]
     Locked,
-    #[error("the keyring has no default collection to put it into")]
+    #[error("the keyring has no default collection")]
     NoCollection,
-    #[error("the keyring holds several entries for this server")]
+    #[error("the keyring contains several entries for this server")]
     Ambiguous,
     #[error("the keyring did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
     /// The write was sent, so it may still happen.
     #[error("the keyring did not confirm the write")]
     Unconfirmed,
-    #[error("the keyring went away in the midst of it")]
+    #[error("the connection to the keyring was lost")]
     Disconnected,
-    #[error("the keyring refused: {0}")]
+    #[error("the keyring returned an error: {0}")]
     Failed(String),
 }
 
@@ -142,20 +142,20 @@ impl KeyringError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => {
-                "start one (GNOME Keyring, KWallet, KeePassXC) in this session, or do without: `infra login --force --no-keyring`"
+                "start one (GNOME Keyring, KWallet, KeePassXC) in this session, or use none: `infra login --force --no-keyring`"
             }
             Self::Locked => {
-                "unlock it (signing in to the desktop does, or its password manager), then `infra login --force --keyring`"
+                "unlock it in your desktop's password manager, then `infra login --force --keyring`"
             }
             Self::NoCollection => {
-                "create a default keyring in the desktop's password manager, then `infra login --force --keyring`"
+                "create a default keyring in your desktop's password manager, then `infra login --force --keyring`"
             }
             Self::Ambiguous => {
-                "remove those that are not needed in the desktop's password manager (service `infra`), then \
+                "remove those that you do not need in your desktop's password manager (service `infra`), then \
                  `infra login --force --keyring`"
             }
             Self::TimedOut | Self::Unconfirmed | Self::Disconnected | Self::Failed(_) => {
-                "start it anew (sign out of the desktop and in again), or do without: `infra login --force --no-keyring`"
+                "restart it (sign out of your desktop and in again), or use none: `infra login --force --no-keyring`"
             }
         }
     }
@@ -204,7 +204,7 @@ impl<T: Send + 'static> Pending<T> {
             Err(match error {
                 RecvTimeoutError::Timeout => KeyringError::TimedOut,
                 // The thread panicked.
-                RecvTimeoutError::Disconnected => KeyringError::Failed("no answer came".to_owned()),
+                RecvTimeoutError::Disconnected => KeyringError::Failed("no response".to_owned()),
             })
         })
     }
@@ -243,7 +243,7 @@ fn failure(error: &Error) -> KeyringError {
         Error::Ambiguous(_) => KeyringError::Ambiguous,
         // It would contain the stored value, which may be another program's secret.
         Error::BadEncoding(_) | Error::BadDataFormat(..) => {
-            KeyringError::Failed("what it holds is no text".to_owned())
+            KeyringError::Failed("the entry is not text".to_owned())
         }
         Error::PlatformFailure(reason) => KeyringError::Failed(printable(&reason.to_string(), MAX_REASON)),
         other => KeyringError::Failed(printable(&other.to_string(), MAX_REASON)),

@@ -14,16 +14,16 @@ pub fn route(url: &Url) -> Route {
 pub fn hint(error: &ProxyError) -> &'static str {
     match error {
         ProxyError::Malformed { .. } => {
-            "`http://HOST:PORT`, with `USER:PASSWORD@` before the host where it asks for them"
+            "`http://HOST:PORT`, or `http://USER:PASSWORD@HOST:PORT` if the proxy requires credentials"
         }
         ProxyError::Scheme { .. } => {
-            "`http://HOST:PORT`: what goes through it is encrypted to the server all the same"
+            "`http://HOST:PORT`: the connection to the server is encrypted in any case"
         }
         ProxyError::AsksForCredentials { .. } | ProxyError::WrongCredentials { .. } => {
-            "`HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT` with what whoever runs the proxy gave you"
+            "`HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT` with your credentials for the proxy"
         }
         ProxyError::Refused { .. } | ProxyError::TimedOut { .. } | ProxyError::Failed { .. } => {
-            "put a server that is reached without the proxy into `NO_PROXY`; for any other, ask whoever runs the proxy"
+            "if the server can be reached without the proxy, add it to `NO_PROXY`; otherwise ask the proxy's operator"
         }
     }
 }

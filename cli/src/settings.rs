@@ -57,7 +57,9 @@ impl Settings {
         let text = |name: &str| {
             find(name)
                 .map(|value| {
-                    value.into_string().map_err(|_| Failure::new(Exit::Usage, format!("{name} is not text")))
+                    value
+                        .into_string()
+                        .map_err(|_| Failure::new(Exit::Usage, format!("{name} is not valid UTF-8")))
                 })
                 .transpose()
         };
@@ -110,7 +112,7 @@ fn parse_key_exchange(value: Option<&OsStr>) -> Result<KeyExchange, Failure> {
     match value.map(OsStr::to_str) {
         None | Some(Some("hybrid")) => Ok(KeyExchange::Hybrid),
         Some(Some("classical")) => Ok(KeyExchange::Classical),
-        _ => Err(Failure::new(Exit::Usage, format!("{KEY_EXCHANGE} is neither `hybrid` nor `classical`"))),
+        _ => Err(Failure::new(Exit::Usage, format!("{KEY_EXCHANGE} must be `hybrid` or `classical`"))),
     }
 }
 
@@ -170,7 +172,7 @@ fn absolute(name: &str, value: OsString) -> Result<PathBuf, Failure> {
 }
 
 fn parse<T: std::str::FromStr<Err: std::error::Error>>(name: &str, text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error| Failure::new(Exit::Usage, format!("{name} cannot be used")).because(&error))
+    text.parse().map_err(|error| Failure::new(Exit::Usage, format!("cannot use {name}")).because(&error))
 }
 
 /// Parses a token. The error does not contain the value, which may be another secret.
@@ -178,7 +180,7 @@ fn token(text: &str) -> Result<SessionToken, Failure> {
     let text = text.trim();
     SessionToken::parse(text).ok_or_else(|| {
         let what = if text.starts_with("infra_aud_") {
-            "INFRA_TOKEN holds a token for one service (`infra_aud_…`), which opens nothing else"
+            "INFRA_TOKEN is an audience token (`infra_aud_…`), not a session token (`infra_…`)"
         } else {
             "INFRA_TOKEN is not a session token (`infra_…`)"
         };

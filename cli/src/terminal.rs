@@ -210,7 +210,7 @@ impl Terminal {
             let chosen = answer.parse().ok().filter(|number| (1..=choices.len()).contains(number));
             return chosen
                 .map(|number| number - 1)
-                .ok_or_else(|| Failure::new(Exit::Usage, "that is none of these numbers"));
+                .ok_or_else(|| Failure::new(Exit::Usage, "that is not one of these numbers"));
         }
         dialoguer::Select::new()
             .with_prompt(question)

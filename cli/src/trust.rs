@@ -8,6 +8,7 @@ use infra_shared::api;
 use infra_shared::http::{Untrusted, authorities_from_pem, others_in_pem};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use infra_shared::printable::counted;
 
 use crate::arguments::Proof;
 use crate::daemon_client::{DaemonClient, DaemonError};
@@ -98,13 +99,12 @@ impl TrustOffer {
     /// Reports certificates of a CA file that are ignored.
     fn report_ignored(&self, terminal: Terminal) {
         let Some(TrustRecord::CaFile { certificates, .. }) = &self.record else { return };
-        match others_in_pem(certificates.as_bytes()) {
-            0 => {}
-            1 => terminal
-                .info("the CA file holds 1 certificate that is not a certification authority's: ignored"),
-            others => terminal.info(&format!(
-                "the CA file holds {others} certificates that are not certification authorities': ignored"
-            )),
+        let others = others_in_pem(certificates.as_bytes());
+        if others > 0 {
+            terminal.info(&format!(
+                "ignored {} in the CA file: only those of certification authorities count",
+                counted(others, "certificate")
+            ));
         }
     }
 
@@ -120,7 +120,7 @@ impl TrustOffer {
 fn read_authorities(file: &Path) -> Result<String, Failure> {
     use std::io::Read;
 
-    let failure = || Failure::new(Exit::Usage, format!("{} cannot be used as a CA file", file.display()));
+    let failure = || Failure::new(Exit::Usage, format!("cannot use {} as a CA file", file.display()));
     let mut text = String::new();
     std::fs::File::open(file)
         .and_then(|opened| opened.take(MAX_PEM_BYTES + 1).read_to_string(&mut text))
@@ -192,13 +192,13 @@ pub fn check_offer(
         (Some(known), Some(given)) if !known.agrees_with(given) && !previous_trust.contains(given) => {
             Err(Failure::new(
                 Exit::Untrusted,
-                format!("{origin} is known, and trusted for another reason than the one that was given"),
+                format!("the identity of {origin} that was given is not the stored one"),
             )
             .because_text(format!("given by {}: {}", offer.sources.join(" and "), given.description()))
-            .because_text(format!("stored by an earlier login or `infra trust`: {}", known.description()))
+            .because_text(format!("stored by an earlier sign-in or `infra trust`: {}", known.description()))
             .hint(format!(
-                "if the stored one is right, correct or leave out {}; if the server has changed and its operator confirmed \
-                 it, `infra trust {origin}` with the new one",
+                "if the stored one is right, correct or omit {}; if the server's operator confirms the given one, run `infra \
+                 trust {origin}` with it",
                 offer.sources.join(" and ")
             )))
         }
@@ -219,37 +219,40 @@ fn contact(
 /// Asks for the expected fingerprint before showing the received one, because users confirm what they are shown.
 fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedServer, Failure> {
     terminal.print(&format!(
-        "{origin} is not known here, and no public authority vouches for it.\n\
-         Its operator has its fingerprint: `infrad serve` and `infrad fingerprint` print it."
+        "{origin} is not known here, and no public certification authority vouches for it.\n\
+         Ask its operator for the fingerprint, which `infrad serve` and `infrad fingerprint` print."
     ));
     let answer = terminal.ask("Paste the fingerprint, or the whole line")?;
     let pin = find_pin(&answer).ok_or_else(|| {
-        Failure::new(Exit::Untrusted, "that holds no fingerprint (`sha256:` and 64 hexadecimal digits)")
+        Failure::new(Exit::Untrusted, "that contains no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    let offer = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["you"] };
-    contact(origin, Vec::new(), offer).map_err(|error| mismatch_failure(origin, Some((pin, "you")), &error))
+    let offer = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["your input"] };
+    contact(origin, Vec::new(), offer)
+        .map_err(|error| mismatch_failure(origin, Some((pin, "your input")), &error))
 }
 
 /// The failure of contacting a server. If its fingerprint differs from the given one, both are shown.
 fn mismatch_failure(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonError) -> Failure {
     match (error, given) {
-        (DaemonError::Untrusted(Untrusted::OtherPin { received }), Some((given, source))) => Failure::new(
+        (DaemonError::Untrusted(Untrusted::OtherPin { received, .. }), Some((given, source))) => Failure::new(
             Exit::Untrusted,
-            format!("{origin} has another fingerprint than the one given, and nothing was sent to it"),
+            format!("{origin} has another fingerprint than the one given; nothing was sent to it"),
         )
+        .because_text(format!("expected {given} ({source})"))
+        .because_text(format!("received {received}"))
         .hint(format!(
-            "compare both with its operator, by another way than this one; if the given one is right, somebody may \
-             stand between you and the server\n  given:    {given} (by {source})\n  received: {received}"
+            "compare both with the operator of {origin} through another channel; if the expected one is right, an \
+             attacker may be intercepting your connection"
         )),
         // It was never known here, so its identity cannot have changed.
         (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some((given, _))) => Failure::new(
             Exit::Untrusted,
-            format!("{origin} does not prove itself by the fingerprint that was given, and nothing was sent to it"),
+            format!("{origin} cannot prove the fingerprint that was given; nothing was sent to it"),
         )
-        .because_text(format!("it sent a certificate alone, without an authority that could have {given}"))
+        .because_text(format!("it sent no certification authority that could have the fingerprint {given}"))
         .hint(
-            "ask its operator what proves it: without `--fingerprint` where it has a public certificate, or with \
-             `--ca-file FILE` where an authority of your organisation issued it",
+            "omit `--fingerprint` if the server has a public certificate, or use `--ca-file FILE` if an authority of your \
+             organisation issued it; the server's operator knows which",
         ),
         _ => error.to_failure(origin),
     }
@@ -257,11 +260,11 @@ fn mismatch_failure(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonE
 
 /// Without a user to ask, an unknown server stays unknown.
 fn first_contact_failure(origin: &Origin, reason: &dyn std::error::Error) -> Failure {
-    Failure::new(Exit::Untrusted, format!("{origin} is not known here, and nothing was sent to it"))
+    Failure::new(Exit::Untrusted, format!("{origin} is not known here and did not prove its identity; nothing was sent to it"))
         .because(reason)
         .hint(format!(
-            "`infra login {origin} --fingerprint sha256:…` with the fingerprint that its operator gave you \
-             (`infrad fingerprint` prints it), or `--ca-file FILE`"
+            "`infra login {origin} --fingerprint sha256:…` with the fingerprint from its operator (`infrad fingerprint` \
+             prints it), or `--ca-file FILE`"
         ))
 }
 
@@ -281,11 +284,11 @@ pub fn binding_pin(origin: &Origin, record: &TrustRecord, announced: &[Pin]) -> 
     if pin.is_none() && !announced.is_empty() {
         return Err(Failure::new(
             Exit::Untrusted,
-            format!("{origin} has a certification authority of its own, and the login has to be bound to it"),
+            format!("{origin} has its own certification authority, but its fingerprint is not stored here"),
         )
         .hint(format!(
-            "`infra trust {origin} --fingerprint sha256:…` where it is known, else `infra login` with it; its operator \
-             has the fingerprint (`infrad fingerprint` prints it)"
+            "`infra trust {origin} --fingerprint sha256:…`, or for a new server `infra login` with it; its operator has the \
+             fingerprint (`infrad fingerprint` prints it)"
         )));
     }
     Ok(pin)
@@ -300,7 +303,7 @@ pub fn check_address(origin: &Origin, server: &api::Server) -> Result<(), Failur
     let shown: Vec<String> = known.iter().take(MAX_ADDRESSES_SHOWN).map(ToString::to_string).collect();
     Err(Failure::new(
         Exit::Refused,
-        format!("the server accepts no login at {origin}, only at {}", shown.join(", ")),
+        format!("the server does not accept sign-ins at {origin}, only at {}", shown.join(", ")),
     )
     .hint(format!(
         "sign in at one of these; through a tunnel, forward the same port (`ssh -L {port}:127.0.0.1:{port}`, `kubectl \

@@ -59,15 +59,15 @@ pub struct CARollover {
 pub enum StatementError {
     #[error("it cannot be read")]
     Malformed,
-    #[error("it was not made by the certification authority that is trusted here")]
+    #[error("it does not come from the certification authority that is trusted here")]
     OtherAuthority,
     #[error("it is not signed by the certification authority that it names")]
     Signature,
-    #[error("it is about another server")]
+    #[error("it is for another server")]
     OtherServer,
-    #[error("it is out of date, or the clock of this machine is")]
+    #[error("it is out of date, or the clock of this machine is wrong")]
     OutOfDate,
-    #[error("a newer one was seen before")]
+    #[error("a newer one was accepted before")]
     Superseded,
 }
 

@@ -72,8 +72,8 @@ pub enum KeyExchange {
 /// Why a server's certificate was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
-    #[error("its certification authority has the fingerprint {received}")]
-    OtherPin { received: Pin },
+    #[error("its certification authority has the fingerprint {received}, expected {expected}")]
+    OtherPin { expected: Pin, received: Pin },
     #[error("it sent no certification authority")]
     NoAuthoritySent,
     #[error("its certificate is for another name")]
@@ -85,19 +85,19 @@ pub enum Untrusted {
     #[error("its certificate was issued by an authority that is not trusted here")]
     UnknownAuthority,
     #[error(
-        "its certificate cannot be accepted as a server's: one that signed itself is not, nor one that is for something else"
+        "its certificate is not acceptable for a server: it is self-signed, or issued for another purpose"
     )]
     Unacceptable,
-    #[error("it does not speak TLS, so it cannot prove who it is")]
+    #[error("it does not use TLS, so it cannot prove its identity")]
     NoTLS,
 }
 
 /// Why a client cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoClient {
-    #[error("the operating system's certification authorities cannot be used: {0}")]
+    #[error("cannot use the operating system's certification authorities: {0}")]
     SystemAuthorities(String),
-    #[error("a certification authority cannot be used: {0}")]
+    #[error("cannot use a certification authority: {0}")]
     Authority(String),
 }
 

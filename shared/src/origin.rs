@@ -18,7 +18,7 @@ pub struct Origin {
 pub enum MalformedOrigin {
     #[error("a server's address is `host`, `host:port` or `https://host[:port]`")]
     NotAnAddress,
-    #[error("a server is only ever spoken to over HTTPS: write `https://…`, or the host alone")]
+    #[error("a server uses HTTPS only: write `https://…`, or only the host")]
     NotHttps,
     #[error(
         "a server's address has no path, query or user: write `host`, `host:port` or `https://host[:port]`"

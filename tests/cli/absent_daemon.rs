@@ -133,7 +133,7 @@ fn forgetting_an_unreachable_server_leaves_no_files() {
     login::succeed(&alice, &daemon, &provider);
 
     daemon.stop();
-    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["the session ends by itself"]);
+    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["the session expires"]);
     for file in ["config.json", "sessions.json"] {
         let left = alice.file(file).unwrap_or_default();
         assert!(!left.contains(&daemon.port().to_string()), "{file} still knows the server\n{left}");
@@ -271,6 +271,6 @@ fn all_servers_are_asked_at_once_and_told_in_order() {
 
     let logout = alice.infra(["logout", "--all"]).run().expect(0);
     let told: Vec<&str> =
-        logout.stderr.lines().filter_map(|line| line.strip_prefix("logged out of ")).collect();
+        logout.stderr.lines().filter_map(|line| line.strip_prefix("signed out of ")).collect();
     assert_eq!(told, sorted, "{logout}");
 }

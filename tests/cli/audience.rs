@@ -87,7 +87,7 @@ fn each_audience_failure_has_its_exit_code() {
     assert!(run("nobody", 1).contains("no service with that audience"));
     assert!(run("payroll", 1).contains("does not admit you"));
     let too_long = alice.infra(["token", "--audience", WIKI, "--min-left", "11m"]).run().expect(2);
-    assert!(too_long.stderr.contains("ten minutes"), "{too_long:?}");
+    assert!(too_long.stderr.contains("10 minutes"), "{too_long:?}");
     daemon.stop();
     assert!(run(WIKI, 4).contains("cannot be reached"));
     daemon.start_again();
@@ -203,7 +203,7 @@ fn token_of_the_environment_that_is_rejected_is_to_be_replaced() {
     for words in commands.iter().chain(&[&["logout"][..], &["login"]]) {
         let call = alice.infra(*words).env("INFRA_TOKEN", &audience_token);
         let ran = call.env("INFRA_SERVER", daemon.origin()).run().expect(2).stdout_is_empty();
-        let ran = ran.stderr_contains(&["a token for one service (`infra_aud_…`)", "unset"]);
+        let ran = ran.stderr_contains(&["an audience token (`infra_aud_…`)", "unset"]);
         assert!(!ran.to_string().contains(&audience_token), "{ran}");
     }
 }
@@ -218,9 +218,9 @@ fn time_that_no_session_lasts_for_is_told_with_the_longest() {
     exec("599s").expect(0);
     exec("10m")
         .expect(2)
-        .stderr_contains(&["a token for one audience lasts ten minutes at most", "--min-left 9m"]);
+        .stderr_contains(&["an audience token is valid for at most 10 minutes", "--min-left 9m"]);
     let ran = alice.infra(["token", "--min-left", "12h"]).run().expect(2).stdout_is_empty();
-    let ran = ran.stderr_contains(&["no session at", "lasts for 12 h", "each ends 12 h after its login"]);
+    let ran = ran.stderr_contains(&["no session at", "lasts 12 h", "each expires 12 h after the sign-in"]);
     assert!(!ran.stderr.contains("infra login"), "{ran}");
     // One that the daemon has to be asked about.
     let token = login::token(&alice);
@@ -228,13 +228,13 @@ fn time_that_no_session_lasts_for_is_told_with_the_longest() {
     call.env("INFRA_SERVER", daemon.origin())
         .run()
         .expect(2)
-        .stderr_contains(&["each ends 12 h after its login"]);
+        .stderr_contains(&["each expires 12 h after the sign-in"]);
 
     daemon
         .change(|configuration| configuration.sessions = "{lifetime: 5m, inactivityTimeout: 5m}".to_owned());
     daemon.restart();
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     alice.infra(["login", "--force", "--no-keyring"]).browser(&browser).run().expect(0);
-    exec("9m").expect(2).stderr_contains(&["lasts for 9 min", "each ends 5 min after its login"]);
+    exec("9m").expect(2).stderr_contains(&["lasts 9 min", "each expires 5 min after the sign-in"]);
     exec("2m").expect(0);
 }

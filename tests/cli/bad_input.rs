@@ -287,6 +287,6 @@ fn server_with_invalid_provider_names_is_rejected() {
         let ran =
             alice.infra(["login", &origin, "--fingerprint", &fingerprint, "--provider", "x"]).run().expect(1);
         assert!(!ran.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{ran:?}");
-        ran.stderr_contains(&["not infrad"]);
+        ran.stderr_contains(&["not from infrad"]);
     }
 }

@@ -147,7 +147,7 @@ fn stolen_leaf_key_cannot_announce_an_identity() {
             .infra(["status"])
             .run()
             .expect(0)
-            .stderr_contains(&["announces another identity", "not believed"]);
+            .stderr_contains(&["rejected the new identity that", "report this"]);
         let config = alice.file("config.json").expect("a configuration");
         assert!(!config.contains("caRollover"), "{config}");
         assert!(!config.contains(&thief.pin().to_string()), "{config}");

@@ -35,7 +35,7 @@ fn signs_in(paths: Paths, client_authentication: &str) {
         .browser(&browser)
         .run()
         .expect(0)
-        .stderr_contains(&["logged in"])
+        .stderr_contains(&["signed in"])
         .stdout_is_empty();
     let json = alice.infra(["status", "--json"]).run().expect(0).json();
     let member = |pointer: &str| json.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);

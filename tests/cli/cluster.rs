@@ -106,7 +106,7 @@ fn user_without_admission_gets_no_cluster_token() {
     cluster
         .run(&bob, &LIST)
         .expect(1)
-        .stderr_contains(&["gives you no token for `prod`", "getting credentials"]);
+        .stderr_contains(&["does not issue you a token for `prod`", "getting credentials"]);
     assert_eq!(cluster.api.take_requests(), []);
 }
 
@@ -154,7 +154,7 @@ fn unverified_email_is_never_a_user_name() {
     for vouched in [json!(false), Value::Null, json!("false"), json!(0)] {
         let claims = [("email", json!("alice@example.test")), ("email_verified", vouched)];
         let refused = cluster.run(&cluster.sign_in("mallory", &claims), &LIST).expect(1).stdout_is_empty();
-        refused.stderr_contains(&["gives you no token for `prod`", "does not vouch for your e-mail"]);
+        refused.stderr_contains(&["does not issue you a token for `prod`", "does not vouch for your e-mail"]);
     }
     assert_eq!(cluster.api.take_requests(), []);
 }
@@ -198,7 +198,7 @@ fn session_revoked_elsewhere_opens_no_cluster() {
     assert_eq!(cluster.daemon.api().delete_as("/v1/session", &session).status, 204);
     cluster.api.advance_clock(ACCEPTED);
     cluster.run(&alice, &LIST).expect(1).stderr_contains(&[
-        "was ended",
+        "was revoked",
         "infra login",
         "failed with exit code 3",
     ]);

@@ -128,7 +128,7 @@ fn open_damaged_and_linked_files_are_reported_unchanged() {
     let before = snapshot(scene.alice.home());
     scene.only_wrong(
         "files",
-        &["open to others (0755 instead of 0700)", "open to others (0644 instead of 0600)"],
+        &["other users (mode 0755 instead of 0700)", "other users (mode 0644 instead of 0600)"],
         |call| call,
     );
     assert_eq!(snapshot(scene.alice.home()), before, "something was changed");
@@ -137,7 +137,7 @@ fn open_damaged_and_linked_files_are_reported_unchanged() {
     scene.only_wrong("files", &["sessions.json is damaged"], |call| call);
     std::fs::remove_file(&sessions).expect("the user's own file");
     std::os::unix::fs::symlink("/etc/hosts", &sessions).expect("a link");
-    scene.only_wrong("files", &["sessions.json is a link"], |call| call);
+    scene.only_wrong("files", &["sessions.json is a symbolic link"], |call| call);
     assert!(sessions.is_symlink());
     std::fs::remove_file(&sessions).expect("the user's own file");
     std::fs::write(&config, r#"{"version":99,"servers":{}}"#).expect("the user's own file");
@@ -156,7 +156,10 @@ fn ports_are_wrong_only_if_none_is_free() {
     let one = occupy(&ports[0]);
     let checks = scene.checks(0, |call| call);
     let what = checks["ports"]["message"].as_str().expect("a text").to_owned();
-    assert!(what.contains(&format!("{} in use", ports[0])) && what.contains(&ports[1].to_string()), "{what}");
+    assert!(
+        what.contains(&format!("in use: {} ", ports[0])) && what.contains(&ports[1].to_string()),
+        "{what}"
+    );
     let _others: Vec<TcpListener> = ports[1..].iter().map(occupy).collect();
     let list = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     scene.only_wrong("ports", &[&list, "Address already in use", "ss -ltnp"], |call| call);
@@ -184,7 +187,7 @@ fn impostor_is_reported_as_another_server() {
             scene.alice.file(file).expect("a file").replace(&scene.daemon.origin(), &impostor.origin());
         std::fs::write(scene.alice.infra_home().join(file), text).expect("the user's own file");
     }
-    scene.only_wrong("trust", &["not the server that is known here", "infra trust"], |call| call);
+    scene.only_wrong("trust", &["its identity is not the one stored here", "infra trust"], |call| call);
     assert_eq!(impostor.received(), 0);
     // An unknown server.
     let daemon = Daemon::start(&scene.provider);
@@ -224,11 +227,11 @@ fn each_provider_fault_is_identified() {
     scene.provider.misbehave(Misbehaviour::default().answer(Endpoint::Discovery, |answer| {
         *answer = Answer::text(200, "<h1>Welcome to the hotel</h1>");
     }));
-    scene.only_wrong("provider", &["not the identity provider", "no metadata"], |call| call);
+    scene.only_wrong("provider", &["not from this identity provider", "no metadata"], |call| call);
     scene.provider.misbehave(Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
         metadata["issuer"] = "https://other.test".into();
     }));
-    scene.only_wrong("provider", &["not the identity provider"], |call| call);
+    scene.only_wrong("provider", &["not from this identity provider", "https://other.test"], |call| call);
     scene.provider.behave();
     let Scene { provider, daemon, alice } = scene;
     let issuer = provider.issuer().to_owned();
@@ -294,15 +297,15 @@ fn keyring_is_wrong_only_if_a_copy_is_requested() {
         "{checks:#?}"
     );
     service.remove(&scene.daemon.origin());
-    scene.only_wrong("keyring", &["is gone", "infra login --force"], |call| service.in_session(call));
+    scene.only_wrong("keyring", &["is missing", "infra login --force"], |call| service.in_session(call));
     service.add(&scene.daemon.origin(), "somebody else's");
-    scene.only_wrong("keyring", &["somebody changed it"], |call| service.in_session(call));
+    scene.only_wrong("keyring", &["another program has replaced"], |call| service.in_session(call));
     scene.only_wrong("keyring", &["no D-Bus session"], |call| call);
     service.suspend();
     scene.only_wrong("keyring", &["did not answer within 3 s"], |call| service.in_session(call));
     service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     // The next login would need the keyring and hit the same problem.
-    scene.only_wrong("keyring", &["the next login", "did not answer"], |call| service.in_session(call));
+    scene.only_wrong("keyring", &["the next sign-in", "did not answer"], |call| service.in_session(call));
 }
 
 #[test]

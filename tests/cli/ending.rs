@@ -20,7 +20,8 @@ fn terminal_shows_last_minutes_of_a_session() {
     set_expiry(&alice, SignedDuration::from_mins(9), 0);
 
     let at_terminal = |words: &[&str]| alice.infra(words).start_in_terminal().wait();
-    let ran = at_terminal(&["token"]).expect(0).stderr_contains(&[&server, "ends at", "8 min left", "UTC"]);
+    let ran =
+        at_terminal(&["token"]).expect(0).stderr_contains(&[&server, "expires at", "8 min left", "UTC"]);
     assert_eq!(ran.stdout.trim_end(), token, "standard output is the token alone\n{ran}");
     assert_eq!(mentions(&ran), 1, "{ran}");
     for words in [&["use", &server][..], &["-v", "use", &server], &["logout", "other.example"]] {

@@ -48,7 +48,7 @@ fn logout_revokes_the_session_even_if_disk_is_full() {
     let token = alice.infra(["token"]).inside(&disk).run().expect(0).stdout;
 
     disk.fill();
-    alice.infra(["logout"]).inside(&disk).run().expect(1).stderr_contains(&["was ended", "No space left"]);
+    alice.infra(["logout"]).inside(&disk).run().expect(1).stderr_contains(&["was revoked", "No space left"]);
     assert_eq!(
         daemon.api().get_as("/v1/session", token.trim_end()).problem().code,
         ProblemCode::SessionRevoked

@@ -96,7 +96,7 @@ const MATRIX: [Row; 52] = [
     Row(&[("SSL_CERT_FILE", Some(b"ca.pem")), ("SSL_CERT_DIR", Some(b"."))], FINE, ""),
     Row(&[("SSLKEYLOGFILE", Some(b"keys.log"))], FINE, ""),
     Row(&[("BROWSER", Some(b"./firefox"))], FINE, ""),
-    Row(&[("BROWSER", Some(b"\xff"))], 2, "BROWSER is not text"),
+    Row(&[("BROWSER", Some(b"\xff"))], 2, "BROWSER is not valid UTF-8"),
     Row(&[("INFRA_SERVER", Some(b""))], FINE, ""),
     Row(&[("INFRA_SERVER", Some(b"http://x"))], 2, "INFRA_SERVER"),
     Row(&[("INFRA_FINGERPRINT", Some(b"junk"))], 2, "INFRA_FINGERPRINT"),
@@ -295,8 +295,8 @@ fn quiet_status_explains_failures_in_one_line() {
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
     }
     daemon.stop();
-    line(&alice, &[], 4, "cannot be asked about the session");
-    line(&alice, &["--all"], 4, "cannot be asked about the session");
+    line(&alice, &[], 4, "cannot check the session at");
+    line(&alice, &["--all"], 4, "cannot check the session at");
     alice.infra(["logout"]).run().expect(7);
     line(&alice, &[], 3, "you are not signed in");
 }
@@ -345,13 +345,12 @@ fn home_without_modes_is_reported_once() {
             fs::set_permissions(path, Permissions::from_mode(mode)).expect("the user's own file");
         }
         let ran = odd.without(what, scene.alice.infra(["status"])).run().expect(0);
-        let notices =
-            (ran.stderr.matches("cannot be made private").count(), ran.stderr.contains("yours alone"));
+        let notices = (ran.stderr.matches("cannot be made private").count(), ran.stderr.contains("only you"));
         assert_eq!(notices, (1, false), "{what}\n{ran}");
         assert!(ran.stderr.contains("INFRA_HOME"), "{ran}");
     }
     let ran = scene.alice.infra(["status"]).run().expect(0);
-    assert_eq!(ran.stderr.matches("yours alone now").count(), 3, "{ran}");
+    assert_eq!(ran.stderr.matches("now only you have access").count(), 3, "{ran}");
 }
 
 #[test]
@@ -414,7 +413,7 @@ fn failed_home_creation_suggests_infra_home() {
     };
     let (code, said) = attempt(&place);
     assert!(
-        code == Some(1) && said.contains(&format!("{}/infra: `infra` makes it", place.display())),
+        code == Some(1) && said.contains(&format!("{}/infra: `infra` creates it", place.display())),
         "{said}"
     );
     let (code, said) = attempt(&place.join("infra"));

@@ -40,9 +40,9 @@ fn server_texts_are_plain_in_terminal_json_and_page() {
 /// The terminal and the page show the signed-in user.
 fn sign_in(alice: &User, daemon: &HostileDaemon, words: Words, tags: &[String]) {
     daemon.say(words, Answers::Sessions);
-    assert_inert_ran(&log_in(alice, daemon).expect(0).stderr_contains(&["logged in to https://127.0.0.1:"]));
+    assert_inert_ran(&log_in(alice, daemon).expect(0).stderr_contains(&["signed in to https://127.0.0.1:"]));
     let page = daemon.take_page();
-    assert!(page.contains("<h1>Logged in</h1>"), "{page}");
+    assert!(page.contains("<h1>Signed in</h1>"), "{page}");
     assert_inert(&page);
     assert_eq!(self::tags(&page), tags, "a text became a part of the page\n{page}");
 }
@@ -72,7 +72,7 @@ fn check_errors(alice: &User, daemon: &HostileDaemon, words: &Words, number: usi
     assert_inert_ran(&alice.infra(["status", "-v"]).run().expect(exit));
     daemon.say(words.clone(), Answers::Problems { code: "login_rejected", status: 403 });
     let refused = log_in(alice, daemon).expect(6);
-    assert_inert_ran(&refused.stderr_contains(&["the login was refused"]));
+    assert_inert_ran(&refused.stderr_contains(&["the sign-in was rejected"]));
     assert_inert(&daemon.take_page());
 }
 
@@ -155,7 +155,7 @@ fn endless_rate_limit_ends_with_the_login() {
     let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
     let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser", "--timeout", "3s"];
     let ran = alice.infra(arguments).run().expect(4).stdout_is_empty();
-    assert_inert_ran(&ran.stderr_contains(&["limits logins from your address: trying again in 1 s"]));
+    assert_inert_ran(&ran.stderr_contains(&["limits sign-ins from your address: trying again in 1 s"]));
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn locked_keyring_is_reported_and_login_succeeds() {
     service.lock();
     let scene = Scene::new();
     let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
-    one_line(&ran.expect(0), &["kept in the file alone", "is locked", "unlock it"]);
+    one_line(&ran.expect(0), &["stored only in the file", "is locked", "unlock it"]);
     assert!(took < REST, "a locked keyring took {took:?}");
     assert_eq!(scene.storage(&service).0, "file");
 }
@@ -136,9 +136,9 @@ fn keyring_locked_later_is_not_reported_as_empty() {
     service.lock();
     let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file+keyring");
-    one_line(&ran, &["is not known", "is locked"]);
+    one_line(&ran, &["cannot check", "is locked"]);
     let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
-    assert!(ran.stderr.contains("stays: the keyring is locked"), "{ran}");
+    assert!(ran.stderr.contains("from the keyring: the keyring is locked"), "{ran}");
     login_is_needed(&scene.alice);
 }
 
@@ -147,7 +147,7 @@ fn keyring_without_collection_is_reported_and_login_succeeds() {
     let Some(service) = SecretService::without_collection() else { return };
     let scene = Scene::new();
     let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
-    one_line(&ran.expect(0), &["kept in the file alone", "no default collection", "create"]);
+    one_line(&ran.expect(0), &["stored only in the file", "no default collection", "create"]);
     assert!(took < REST, "it took {took:?}");
 }
 
@@ -158,7 +158,7 @@ fn missing_keyring_or_bus_is_reported_and_login_succeeds() {
     let (ran, took) = scene.login(&["--keyring"], |call| service.in_session(call));
     one_line(
         &ran.expect(0),
-        &["kept in the file alone", "no keyring here", "none answers on the D-Bus session"],
+        &["stored only in the file", "no keyring is available", "no service answers on the D-Bus session"],
     );
     assert!(took < REST, "it took {took:?}");
 
@@ -167,7 +167,7 @@ fn missing_keyring_or_bus_is_reported_and_login_succeeds() {
         let (ran, took) = scene.login(&["--force"], |call| {
             call.env("DBUS_SESSION_BUS_ADDRESS", &address).env("XDG_RUNTIME_DIR", &nowhere)
         });
-        one_line(&ran.expect(0), &["kept in the file alone", "no keyring here", "D-Bus session"]);
+        one_line(&ran.expect(0), &["stored only in the file", "no keyring is available", "D-Bus session"]);
         assert!(took < REST, "{address:?} took {took:?}");
     }
 }
@@ -195,7 +195,7 @@ fn logout_and_status_finish_with_a_hanging_keyring() {
     scene.log_in_mirrored(&service);
     service.suspend();
     let (ran, took) = timed(service.in_session(scene.alice.infra(["status", "--json"])));
-    one_line(&ran.clone().expect(0), &["is not known", "did not answer within 3 s"]);
+    one_line(&ran.clone().expect(0), &["cannot check", "did not answer within 3 s"]);
     assert_eq!(ran.json()["storage"], "file+keyring");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a status took {took:?}");
     // `--quiet` only needs the exit code, so it does not wait.
@@ -204,7 +204,7 @@ fn logout_and_status_finish_with_a_hanging_keyring() {
     assert!(took < REST, "a quiet status took {took:?}");
 
     let (ran, took) = timed(service.in_session(scene.alice.infra(["logout"])));
-    assert!(ran.clone().expect(0).stderr.contains("stays: the keyring did not answer"), "{ran}");
+    assert!(ran.clone().expect(0).stderr.contains("from the keyring: the keyring did not answer"), "{ran}");
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "a logout took {took:?}");
     login_is_needed(&scene.alice);
 }
@@ -216,7 +216,7 @@ fn silent_bus_socket_does_not_block_a_login() {
     let _mute = UnixListener::bind(&path).expect("a socket");
     let address = format!("unix:path={}", path.display());
     let (ran, took) = scene.login(&["--keyring"], |call| call.env("DBUS_SESSION_BUS_ADDRESS", &address));
-    one_line(&ran.expect(0), &["kept in the file alone", "did not answer within 3 s"]);
+    one_line(&ran.expect(0), &["stored only in the file", "did not answer within 3 s"]);
     assert!((PATIENCE..PATIENCE + REST).contains(&took), "it took {took:?}");
 }
 
@@ -234,7 +234,7 @@ fn keyring_killed_during_status_is_reported_immediately() {
     service.kill();
     let ran = running.wait().expect(0);
     let took = begin.elapsed();
-    one_line(&ran, &["is not known", "went away"]);
+    one_line(&ran, &["cannot check", "was lost"]);
     assert!(took < PATIENCE, "it waited for a keyring that is gone: {took:?}");
 }
 
@@ -246,7 +246,7 @@ fn removed_entry_is_not_reported_as_present() {
     service.remove(&scene.daemon.origin());
     let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file");
-    one_line(&ran, &["gone from the keyring", "infra login --force"]);
+    one_line(&ran, &["missing from the keyring", "infra login --force"]);
     let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
     assert!(!ran.stderr.contains("warning"), "{ran}");
 }
@@ -261,10 +261,10 @@ fn changed_entry_is_reported_and_kept() {
     service.add(&origin, "somebody else's");
     let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file");
-    one_line(&ran, &["is not the token of this session", "infra login --force"]);
+    one_line(&ran, &["another program has replaced", "infra login --force"]);
     assert_eq!(login::token(&scene.alice), token, "the file is the truth");
     let ran = service.in_session(scene.alice.infra(["logout"])).run().expect(0);
-    one_line(&ran, &["changed by somebody else", "stays"]);
+    one_line(&ran, &["another program has changed it", "is kept"]);
     assert_eq!(service.entry(&origin).as_deref(), Some("somebody else's"));
 
     // On request, a login replaces the entry.
@@ -280,7 +280,7 @@ fn duplicate_entries_are_reported_and_kept() {
     service.add(&scene.daemon.origin(), "somebody else's");
     let (storage, ran) = scene.storage(&service);
     assert_eq!(storage, "file+keyring");
-    one_line(&ran, &["is not known", "several entries"]);
+    one_line(&ran, &["cannot check", "several entries"]);
     let (ran, _) = scene.login(&["--force"], |call| service.in_session(call));
     assert!(ran.clone().expect(0).stderr.contains("several entries"), "{ran}");
     let held = service.entry(&scene.daemon.origin()).expect("an entry");

@@ -39,7 +39,11 @@ fn plugin_answers_client_go_with_a_token_for_one_cluster() {
     let beta = V1.replace("/v1", "/v1beta1");
     let refused =
         alice.infra(["kubernetes", "token", "--cluster", "prod"]).env(EXEC_INFO, &beta).run().expect(1);
-    assert!(refused.stdout.is_empty() && refused.stderr.contains("v1beta1 is asked for"), "{refused}");
+    assert!(
+        refused.stdout.is_empty()
+            && refused.stderr.contains("requests client.authentication.k8s.io/v1beta1,"),
+        "{refused}"
+    );
     alice.infra(["logout"]).run().expect(0);
     assert!(!is_let_in("prod"), "the token outlives its session");
     let refused =

@@ -21,7 +21,7 @@ fn user_signs_in_checks_status_uses_token_and_signs_out() {
     transcript.replace(daemon.origin(), "SERVER");
 
     let logged_in =
-        login::succeed(&alice, &daemon, &provider).stderr_contains(&["logged in", "alice"]).stdout_is_empty();
+        login::succeed(&alice, &daemon, &provider).stderr_contains(&["signed in", "alice"]).stdout_is_empty();
     transcript.add(&logged_in);
     assert_eq!(
         alice.files(),
@@ -133,7 +133,7 @@ fn browser_argument_contains_no_login_parameter() {
     );
     assert!(opened.iter().all(|url| !url.contains('?')), "{opened:?}");
     let page = browser.last_page(Duration::from_secs(10)).expect("a last page");
-    assert!(page.to_lowercase().contains("logged in"), "{page}");
+    assert!(page.to_lowercase().contains("signed in"), "{page}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn single_use_url_fetched_twice_works_in_each_browser() {
     assert_eq!(second.headers()["location"], pending.authorization_url.as_str());
     assert!(pending.is_waiting(), "{}", pending.running.output());
     assert_eq!(pending.respond(&pending.sign_in(&provider)).0, 200);
-    pending.wait().expect(0).stderr_contains(&["logged in"]);
+    pending.wait().expect(0).stderr_contains(&["signed in"]);
 }
 
 #[test]
@@ -164,10 +164,10 @@ fn reloaded_callback_gets_the_result() {
         let pages = [(); 2].map(|()| scope.spawn(|| pending.respond(&response)));
         for page in pages {
             let (status, page) = page.join().expect("the listener answers");
-            assert!(status == 200 && page.contains("Logged in"), "{status} {page}");
+            assert!(status == 200 && page.contains("Signed in"), "{status} {page}");
         }
     });
-    pending.wait().expect(0).stderr_contains(&["logged in"]);
+    pending.wait().expect(0).stderr_contains(&["signed in"]);
     assert_eq!(provider.calls(Endpoint::Token), 1);
 }
 

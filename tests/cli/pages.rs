@@ -637,7 +637,7 @@ fn sources(folder: &str) -> Vec<String> {
 
 /// A message of a page, with a star for each placeholder in capitals.
 fn without_values(message: &str) -> String {
-    const VALUES: [&str; 9] =
-        ["SERVER", "PROVIDER", "SERVICE", "ADDRESS", "FILE", "FOLDER", "KEY", "NAME", "WHAT"];
-    VALUES.iter().fold(message.to_owned(), |message, value| message.replace(value, "*"))
+    // Whole words, so that `INFRA_SERVER` stays.
+    let value = r"\b(SERVER|PROVIDER|SERVICE|ADDRESS|FILE|FOLDER|KEY|NAME|WHAT)\b";
+    regex_lite::Regex::new(value).expect("a sound pattern").replace_all(message, "*").into_owned()
 }

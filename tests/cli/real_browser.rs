@@ -17,20 +17,20 @@ use url::Url;
 fn last_page_shows_the_signed_in_user() {
     let Some((provider, browser)) = scene() else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
-    let browser = pictured(browser, "logged-in");
+    let browser = pictured(browser, "signed-in");
     let alice = User::new();
     browser
         .as_browser_of(login::call(&alice, &daemon))
         .run()
         .expect(0)
-        .stderr_contains(&["logged in", "alice"])
+        .stderr_contains(&["signed in", "alice"])
         .stdout_is_empty();
 
     let report = browser.report();
     assert_sound(&report, &provider);
-    assert_eq!(report["title"], "Logged in - infra", "{report:#}");
+    assert_eq!(report["title"], "Signed in - infra", "{report:#}");
     let text = report["text"].as_str().expect("a text");
-    for shown in ["Logged in", "Alice (alice@example.test)", &daemon.origin(), "infra login --force"] {
+    for shown in ["Signed in", "Alice (alice@example.test)", &daemon.origin(), "infra login --force"] {
         assert!(text.contains(shown), "{shown} is not shown: {report:#}");
     }
     assert_eq!(alice.infra(["status", "--json"]).run().expect(0).json()["user"]["name"], "Alice");
@@ -40,7 +40,7 @@ fn last_page_shows_the_signed_in_user() {
 fn last_page_after_cancel_does_not_claim_success() {
     let Some((provider, browser)) = scene() else { return };
     let daemon = Daemon::start_for(vec![provider.entry("client_secret_basic")], |_| {});
-    let browser = pictured(browser.cancelling(), "not-logged-in");
+    let browser = pictured(browser.cancelling(), "not-signed-in");
     let alice = User::new();
     browser
         .as_browser_of(login::call(&alice, &daemon))
@@ -51,8 +51,8 @@ fn last_page_after_cancel_does_not_claim_success() {
 
     let report = browser.report();
     assert_sound(&report, &provider);
-    assert_eq!(report["title"], "Not logged in - infra", "{report:#}");
-    assert!(report["text"].as_str().is_some_and(|text| text.contains("terminal says why")), "{report:#}");
+    assert_eq!(report["title"], "Not signed in - infra", "{report:#}");
+    assert!(report["text"].as_str().is_some_and(|text| text.contains("terminal shows why")), "{report:#}");
     alice.infra(["status", "--quiet"]).run().expect(3);
 }
 
@@ -72,11 +72,11 @@ fn reloaded_callback_with_large_cookies_shows_the_result() {
         .as_browser_of(login::call(&alice, &daemon))
         .run()
         .expect(0)
-        .stderr_contains(&["logged in", "alice"])
+        .stderr_contains(&["signed in", "alice"])
         .stdout_is_empty();
     let report = browser.report();
     assert!(report["error"].is_null(), "the browser got stuck: {report:#}");
-    assert_eq!(report["title"], "Logged in - infra", "{report:#}");
+    assert_eq!(report["title"], "Signed in - infra", "{report:#}");
     assert_eq!(provider.calls(Endpoint::Token), 1);
 }
 
@@ -145,7 +145,7 @@ fn host(provider: &CertifiedProvider) -> String {
 #[test]
 fn documentation_pictures_exist_and_are_small() {
     let folder = folder_of_pictures();
-    for name in ["logged-in", "not-logged-in"] {
+    for name in ["signed-in", "not-signed-in"] {
         for layout in ["", "-dark", "-narrow", "-narrow-dark"] {
             let file = folder.join(format!("{name}{layout}.png"));
             let size =

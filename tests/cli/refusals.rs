@@ -98,8 +98,8 @@ fn another_user_following_the_url_first_gets_nothing() {
     let browser =
         Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
     let followed = browser::follow(&opened, &browser).expect("a last page");
-    assert!(followed.page.contains("Logged in"), "{}", followed.page);
-    running.wait().expect(0).stderr_contains(&["logged in", "alice"]);
+    assert!(followed.page.contains("Signed in"), "{}", followed.page);
+    running.wait().expect(0).stderr_contains(&["signed in", "alice"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn url_is_in_a_private_file_if_socket_owners_are_unknown() {
     let address = rest.split('"').next().expect("an end").to_owned();
     let browser =
         Browser { user: "alice".to_owned(), cancel: false, authorities: vec![provider.authority_file()] };
-    assert!(browser::follow(&address, &browser).expect("a last page").page.contains("Logged in"));
+    assert!(browser::follow(&address, &browser).expect("a last page").page.contains("Signed in"));
     assert!(
         running.wait_for_end(LIMIT).is_some() && !alice.files().contains("browser-"),
         "{}",

@@ -143,7 +143,7 @@ fn half_closed_callback_completes_a_login() {
     stream.shutdown(Shutdown::Write).expect("a connection");
     let answer = read_all(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
-    pending.wait().expect(0).stderr_contains(&["logged in"]);
+    pending.wait().expect(0).stderr_contains(&["signed in"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn callback_with_foreign_cookies_completes_a_login() {
     let answered = callback(60_000);
     assert!(answered.starts_with("HTTP/1.1 303"), "{answered}");
     assert!(pending.running.wait_for_end(Duration::from_secs(30)).is_some(), "it waits for more");
-    pending.wait().expect(0).stderr_contains(&["64 kB of headers", "logged in"]);
+    pending.wait().expect(0).stderr_contains(&["64 kB of headers", "signed in"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn browser_insisting_on_tls_is_reported_and_login_waits() {
         assert_eq!(alert.first(), Some(&0x15), "no alert came: {alert:?}");
     }
     pending.running.wait_for("that the browser came with TLS", |_, stderr| {
-        (stderr.matches("came with https://").count() == 1).then_some(())
+        (stderr.matches("a browser used https://").count() == 1).then_some(())
     });
     completes(pending, &provider, &alice);
 }
@@ -203,7 +203,7 @@ fn completes(pending: PendingLogin, provider: &Provider, alice: &User) {
     let response = pending.sign_in(provider);
     let (status, page) = pending.respond(&response);
     assert_eq!(status, 200, "{page}");
-    pending.wait().expect(0).stderr_contains(&["logged in"]).stdout_is_empty();
+    pending.wait().expect(0).stderr_contains(&["signed in"]).stdout_is_empty();
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 

@@ -53,7 +53,7 @@ fn waiting_logins_show_address_and_one_replaces_a_killed_one() {
     assert_eq!(browser.opened().len(), 1, "{:?}", browser.opened());
     assert_eq!(provider.calls(Endpoint::Token), 1, "more than one session was opened");
     let count = |what: &str| ended.iter().filter(|ran| ran.stderr.contains(what)).count();
-    assert_eq!((count("\nlogged in to"), count("already signed in to")), (1, measure() - 1), "{ended:?}");
+    assert_eq!((count("\nsigned in to"), count("already signed in to")), (1, measure() - 1), "{ended:?}");
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 

@@ -28,7 +28,7 @@ fn login_explains_how_the_browser_reaches_each_environment() {
         (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], format!(" {port}:{port}\r\n")),
         // The desktop of another user.
         (&[ssh, ("DISPLAY", ":0")], format!("ssh -L {port}:127.0.0.1:{port} -N -p 2222 192.0.2.7\r\n")),
-        (&[("container", "podman")], format!("cannot be reached (http://127.0.0.1:{port}/…)")),
+        (&[("container", "podman")], format!("does not load (http://127.0.0.1:{port}/…)")),
     ] {
         let call =
             variables.iter().fold(login::call(&alice, &daemon), |call, (name, value)| call.env(name, value));
@@ -73,7 +73,7 @@ fn broken_browsers_are_skipped_until_one_opens() {
         last.display()
     );
     let call = login::call(&alice, &daemon).browser(&browser).env("BROWSER", odd);
-    call.run().expect(0).stderr_contains(&["logged in"]).stdout_is_empty();
+    call.run().expect(0).stderr_contains(&["signed in"]).stdout_is_empty();
     assert_eq!(browser.opened().len(), 1, "{:?}", browser.opened());
 }
 
@@ -83,7 +83,7 @@ fn login_that_nobody_can_complete_ends_at_once() {
     let daemon = Daemon::start(&provider);
     for useless in ["/nonexistent", "no-such-browser", "w3m", "false"] {
         let ran = login::call(&alice, &daemon).env("BROWSER", useless).run().expect(2).stdout_is_empty();
-        let ran = ran.stderr_contains(&["no program that BROWSER names has opened one", "--no-browser"]);
+        let ran = ran.stderr_contains(&["no program in BROWSER opened one", "--no-browser"]);
         assert!(!ran.stderr.contains(provider.issuer()), "an address for nobody\n{ran}");
     }
     // Somebody at a terminal is shown the address, and so is who asks for it.
@@ -123,7 +123,7 @@ fn hanging_browser_is_killed_with_the_login() {
     let begun: Vec<_> = begun.collect();
     for ((mut running, hanging), signal) in begun.into_iter().zip([Signal::INT, Signal::TERM, Signal::HUP]) {
         running.wait_for("that no browser came", |_, stderr| {
-            stderr.contains("no browser has come").then_some(())
+            stderr.contains("no browser has opened").then_some(())
         });
         running.wait_for("the address", |_, stderr| stderr.contains(provider.issuer()).then_some(()));
         assert!(hanging.is_running(), "the browser did not even start");

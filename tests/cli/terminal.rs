@@ -39,7 +39,7 @@ fn pasted_address_completes_login_without_a_free_port() {
     assert_eq!(provider.calls(Endpoint::Token), 0);
 
     running.enter(&response.url());
-    running.wait().expect(0).stderr_contains(&["logged in", "alice"]).stdout_is_empty();
+    running.wait().expect(0).stderr_contains(&["signed in", "alice"]).stdout_is_empty();
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 
@@ -50,7 +50,7 @@ fn pasted_address_is_accepted_while_listening() {
     let mut running = login::call(&alice, &daemon).start_in_terminal();
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter(&response.url());
-    running.wait().expect(0).stderr_contains(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["signed in"]);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn pasted_address_with_quotes_or_other_scheme_is_accepted() {
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     let address = response.url().replace("http://", "https://");
     running.enter(&format!("\u{1b}[200~\"<{address}>\"\u{1b}[201~ "));
-    running.wait().expect(0).stderr_contains(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["signed in"]);
 }
 
 #[test]
@@ -70,14 +70,16 @@ fn enter_shows_url_and_pasted_address_is_accepted() {
     let daemon = Daemon::start(&provider);
     let browser = RecordingBrowser::recording();
     let mut running = login::call(&alice, &daemon).browser(&browser).start_in_terminal();
-    running.wait_for("that it waits", |_, stderr| stderr.contains("Enter shows its address").then_some(()));
+    running.wait_for("that it waits", |_, stderr| {
+        stderr.contains("press Enter to show its address").then_some(())
+    });
     assert!(!running.output().contains(provider.issuer()), "{}", running.output());
     running.enter("");
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter("what?");
     running.wait_for("that this is not it", |_, stderr| stderr.contains("try again").then_some(()));
     running.enter(&response.url());
-    running.wait().expect(0).stderr_contains(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["signed in"]);
     assert_eq!(browser.opened().len(), 1);
 }
 
@@ -98,7 +100,7 @@ fn only_a_pasted_address_is_read_without_a_prompt() {
     // `infra` reads and rejects the lines before the address, and reads nothing after it.
     running.wait_for_end(LIMIT).expect("the address is taken");
     assert_eq!(running.left_for_the_shell(), "after the address\n");
-    running.wait().expect(0).stderr_contains(&["try again", "logged in"]);
+    running.wait().expect(0).stderr_contains(&["try again", "signed in"]);
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn input_typed_during_the_wait_is_left_for_the_shell() {
     infra_harness::browser::follow(&opened, &follow).expect("a last page");
     running.wait_for_end(LIMIT).expect("the login is complete");
     assert_eq!(running.left_for_the_shell(), "infra status\ngit push\n");
-    running.wait().expect(0).stderr_contains(&["logged in"]);
+    running.wait().expect(0).stderr_contains(&["signed in"]);
 }
 
 #[test]

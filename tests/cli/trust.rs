@@ -46,6 +46,7 @@ fn changed_identity_stops_every_command_until_trusted() {
     let mut daemon = Daemon::start(&provider);
     let alice = User::new();
     login::succeed(&alice, &daemon, &provider);
+    let stored = daemon.fingerprint();
 
     daemon.stop();
     let directory = daemon.directory().to_owned();
@@ -55,7 +56,11 @@ fn changed_identity_stops_every_command_until_trusted() {
     });
     daemon.start_again();
 
-    alice.infra(["status"]).run().expect(5).stderr_contains(&["infra trust"]);
+    alice.infra(["status"]).run().expect(5).stderr_contains(&[
+        &format!("expected {stored}"),
+        &format!("received {}", daemon.fingerprint()),
+        "infra trust",
+    ]);
     let json = alice.infra(["status", "--json"]).run().expect(5).json();
     assert_eq!(json["state"], "untrusted");
     alice.infra(["login", "--force"]).run().expect(5).stderr_contains(&["infra trust"]).stdout_is_empty();
@@ -86,7 +91,7 @@ fn logout_at_changed_identity_sends_nothing_and_shows_expiry() {
         .infra(["logout"])
         .run()
         .expect(7)
-        .stderr_contains(&["infra trust", "the session ends by itself"])
+        .stderr_contains(&["infra trust", "the session expires"])
         .stdout_is_empty();
     assert!(impostor.connections() > 0);
     assert_eq!(impostor.received(), 0, "{:?}", impostor.in_the_clear());
@@ -100,12 +105,12 @@ fn different_fingerprint_stops_a_signed_in_user() {
     let alice = User::new();
     login::succeed(&alice, &daemon, &provider);
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let stored = format!("stored by an earlier login or `infra trust`: {}", daemon.fingerprint());
+    let stored = format!("stored by an earlier sign-in or `infra trust`: {}", daemon.fingerprint());
     let given = |source: &str| format!("given by {source}: {wrong}");
     // Somebody who is signed in is stopped, too.
     let login = || alice.infra(["login", &daemon.origin()]);
     let by_variable = login().env("INFRA_FINGERPRINT", &wrong).run().expect(5).stdout_is_empty();
-    by_variable.stderr_contains(&[&given("INFRA_FINGERPRINT"), &stored, "leave out INFRA_FINGERPRINT"]);
+    by_variable.stderr_contains(&[&given("INFRA_FINGERPRINT"), &stored, "omit INFRA_FINGERPRINT"]);
     let by_option =
         alice.infra(["login", &daemon.origin(), "--fingerprint", &wrong]).run().expect(5).stdout_is_empty();
     by_option.stderr_contains(&[&given("--fingerprint"), &stored]);
@@ -113,7 +118,10 @@ fn different_fingerprint_stops_a_signed_in_user() {
     // At the first contact, too.
     let first = User::new();
     let first = first.infra(["login", &daemon.origin()]).env("INFRA_FINGERPRINT", &wrong).run().expect(5);
-    first.stderr_contains(&[&format!("{wrong} (by INFRA_FINGERPRINT)"), &daemon.fingerprint()]);
+    first.stderr_contains(&[
+        &format!("expected {wrong} (INFRA_FINGERPRINT)"),
+        &format!("received {}", daemon.fingerprint()),
+    ]);
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn contradicting_variable_stops_every_command() {
         ran.stderr_contains(&[&format!("by INFRA_FINGERPRINT: {wrong}")]);
     }
     let doctor = call(&["doctor"]).run().expect(1);
-    assert!(doctor.stdout.contains("leave out INFRA_FINGERPRINT"), "{doctor}");
+    assert!(doctor.stdout.contains("omit INFRA_FINGERPRINT"), "{doctor}");
     // The session is still stored and live. The fingerprint of another server does not matter.
     call(&["status", "--all", "--quiet"]).env("INFRA_SERVER", "other.test").run().expect(0);
 }
@@ -214,7 +222,7 @@ fn leaf_without_ca_gets_a_hint_about_ca_files() {
         .run()
         .expect(5)
         .stdout_is_empty();
-    let message = "does not prove itself by the fingerprint that was given, and nothing was sent to it";
+    let message = "cannot prove the fingerprint that was given; nothing was sent to it";
     assert!(ran.stderr.contains(message) && ran.stderr.contains(&given), "{ran}");
     assert!(ran.stderr.contains("--ca-file") && !ran.stderr.contains("infra trust"), "{ran}");
 }

@@ -619,7 +619,7 @@ fn error_names_failing_proxy() {
     assert_eq!(refuses.targets().first().map(String::as_str), Some("vault.test:8200"));
     let asks = Proxy::start(ProxyMode::RequireCredentials("alice:canary"));
     let wrong = report(&asks.address().replace("//", "//alice:canary-of-mine@"));
-    assert!(wrong.contains(&format!("the proxy {} did not accept", asks.address())), "{wrong}");
+    assert!(wrong.contains(&format!("the proxy {} rejected the credentials", asks.address())), "{wrong}");
     assert!(!wrong.contains("canary"), "{wrong}");
     let hangs = Proxy::start(ProxyMode::Hang);
     let slow = report(&hangs.address());
@@ -627,7 +627,7 @@ fn error_names_failing_proxy() {
         slow.contains(&format!("vault.test (through the proxy {}) did not answer", hangs.address())),
         "{slow}"
     );
-    assert!(report("https://127.0.0.1:1").contains("needs TLS of its own"));
+    assert!(report("https://127.0.0.1:1").contains("uses TLS, which is not supported"));
     let address = refuses.address();
     let list = [("HTTPS_PROXY", address.as_str()), ("NO_PROXY", "*.test,localhost")];
     let warned = check_live(vault, "vault:infra-okta", &list);

@@ -16,30 +16,29 @@ const SSH: u16 = 22;
 pub(super) fn return_instructions(environment: &Environment, port: u16, may_paste: bool) -> Option<String> {
     match environment {
         Environment::Remote(destination) => Some(format!(
-            "The browser of the machine that you came from gets back here through SSH. Type in another terminal \
-             there:\n\n  {}\n",
+            "The browser on your own machine returns here through SSH. Run this in another terminal there:\n\n  {}\n",
             ssh(port, destination.as_ref())
         )),
         Environment::Pod { namespace } => {
             let namespace =
                 namespace.as_ref().map(|name| format!("--namespace {name} ")).unwrap_or_default();
             Some(format!(
-                "This is a pod. A browser gets back here through a forwarded port. Type where the browser runs:\
+                "This is a pod. A browser returns here through a forwarded port. Run this where the browser runs:\
                  \n\n  kubectl port-forward {namespace}pod/{} {port}:{port}\n",
                 host_name()
             ))
         }
         Environment::Container if may_paste => {
-            Some("This is a container: a browser outside does not get back here by itself.".to_owned())
+            Some("This is a container: a browser outside cannot return here directly.".to_owned())
         }
         Environment::Container => Some(
-            "This is a container: a browser outside does not get back here. Run `infra login` where an address can be \
-             pasted (`docker run -it`, `docker exec -it`), or in the network of the host (`--network host`)."
+            "This is a container: a browser outside cannot return here. Run `infra login` where you can paste an address \
+             (`docker run -it`, `docker exec -it`), or in the host's network (`--network host`)."
                 .to_owned(),
         ),
         Environment::WSL => None,
         Environment::Machine => Some(format!(
-            "If the browser runs on another machine than this one, forward the port from there first:\n\n  {}\n",
+            "If your browser runs on another machine, forward the port from there first:\n\n  {}\n",
             ssh(port, None)
         )),
     }
@@ -48,7 +47,7 @@ pub(super) fn return_instructions(environment: &Environment, port: u16, may_past
 /// Asks for the address that a browser could not reach, and shows the time left.
 pub(super) fn paste(environment: &Environment, port: u16, listens: bool, left: Duration) -> String {
     let before = match environment {
-        _ if !listens => "No port is free here: sign in",
+        _ if !listens => "No port is free here. Sign in",
         Environment::Container => "Sign in",
         _ => "Or sign in",
     };
@@ -58,7 +57,7 @@ pub(super) fn paste(environment: &Environment, port: u16, listens: bool, left: D
         seconds => format!("{} min", (seconds + 30) / 60),
     };
     format!(
-        "{before}, and paste the address of the page that cannot be reached (http://127.0.0.1:{port}/…) here, within \
+        "{before}, and paste the address of the page that does not load (http://127.0.0.1:{port}/…) here, within \
          {within}:"
     )
 }
@@ -66,24 +65,24 @@ pub(super) fn paste(environment: &Environment, port: u16, listens: bool, left: D
 /// The message for a notice of the listener.
 pub(super) fn notice_message(notice: Notice, may_paste: bool) -> &'static str {
     match (notice, may_paste) {
-        (Notice::OtherLogin, _) => "ignored the response of another login: still waiting",
+        (Notice::OtherLogin, _) => "ignored the response to another sign-in: still waiting",
         (Notice::AnotherUser, _) => {
-            "refused another user of this machine, who opened the address of this login: still waiting"
+            "rejected another user of this machine, who opened the address of this sign-in: still waiting"
         }
         (Notice::TLS, true) => {
-            "a browser came with https://, and this port speaks http:// only: if its page stays empty, change https:// to \
+            "a browser used https://, but this port accepts only http://: if its page stays empty, change https:// to \
              http:// in its address, or paste that address here"
         }
         (Notice::TLS, false) => {
-            "a browser came with https://, and this port speaks http:// only: if its page stays empty, change https:// to \
+            "a browser used https://, but this port accepts only http://: if its page stays empty, change https:// to \
              http:// in its address"
         }
         (Notice::TooLarge, true) => {
-            "a browser came with more than 64 kB of headers: paste the address of its page here, or delete its cookies of \
+            "a browser sent more than 64 kB of headers: paste the address of its page here, or delete its cookies of \
              127.0.0.1"
         }
         (Notice::TooLarge, false) => {
-            "a browser came with more than 64 kB of headers: delete its cookies of 127.0.0.1, and reload its page"
+            "a browser sent more than 64 kB of headers: delete its cookies of 127.0.0.1, then reload its page"
         }
     }
 }

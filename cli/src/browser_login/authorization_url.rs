@@ -28,15 +28,15 @@ impl AuthorizationURL {
 /// Why a URL is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAuthorizationURL {
-    #[error("it is no URL")]
+    #[error("it is not a URL")]
     NoURL,
     #[error("it is longer than 8 kB")]
     TooLong,
-    #[error("it is not https")]
+    #[error("it does not use https")]
     NotHTTPS,
-    #[error("it holds a user name, a password or a fragment")]
+    #[error("it contains a user name, a password or a fragment")]
     Ambiguous,
-    #[error("its parameter `{0}` is not that of this login")]
+    #[error("its parameter `{0}` does not match this sign-in")]
     Parameter(&'static str),
 }
 

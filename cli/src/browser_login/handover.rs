@@ -73,7 +73,7 @@ fn page(address: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
          <meta http-equiv=\"refresh\" content=\"0;url={address}\"><title>infra login</title></head>\
-         <body><p><a href=\"{address}\">Continue to the login</a></p></body></html>\n"
+         <body><p><a href=\"{address}\">Continue to the sign-in</a></p></body></html>\n"
     )
 }
 

@@ -58,13 +58,13 @@ impl Page<'_> {
 
     fn title(self) -> &'static str {
         match self {
-            Self::LoggedIn(_) => "Logged in",
-            Self::NotLoggedIn => "Not logged in",
-            Self::UnexpectedResponse => "Not the login that is awaited",
-            Self::NotFound => "Nothing here",
-            Self::BadRequest | Self::MethodNotAllowed => "Not a request for this page",
+            Self::LoggedIn(_) => "Signed in",
+            Self::NotLoggedIn => "Not signed in",
+            Self::UnexpectedResponse => "Another sign-in",
+            Self::NotFound => "Page not found",
+            Self::BadRequest | Self::MethodNotAllowed => "Request not accepted",
             Self::TooLarge => "Too many cookies",
-            Self::AnotherUser => "Login of another user",
+            Self::AnotherUser => "Sign-in of another user",
         }
     }
 
@@ -73,28 +73,28 @@ impl Page<'_> {
         let fixed = match self {
             Self::LoggedIn(signed_in) => return html::logged_in(signed_in),
             Self::NotLoggedIn => {
-                "<p>Nothing has changed. Your terminal says why, and what to try.</p>\
+                "<p>Nothing has changed. Your terminal shows why, and what to try.</p>\
                  <p class=\"aside\">You can close this page.</p>"
             }
             Self::UnexpectedResponse => {
-                "<p>This page belongs to another login, or to one that is over. The terminal still waits for its \
-                 own.</p>"
+                "<p>This response belongs to another sign-in, or to one that has ended. Your terminal is still waiting for \
+                 its own.</p>"
             }
-            Self::NotFound => "<p>A terminal on this machine waits for a login, and not for this page.</p>",
+            Self::NotFound => {
+                "<p>A terminal on this machine is waiting for a sign-in, but on another page.</p>"
+            }
             Self::BadRequest | Self::MethodNotAllowed => {
-                "<p>A terminal on this machine waits for a login, and not for this.</p>"
+                "<p>A terminal on this machine is waiting for a sign-in, but for another request.</p>"
             }
             Self::TooLarge => {
-                "<p>This browser sent more than 64 kB of headers with the login, mostly cookies that other programs on \
-                 127.0.0.1 have set.</p>\
-                 <p>Copy the address of this page and paste it into the terminal that waits for the login.</p>\
-                 <p class=\"aside\">Delete the cookies of 127.0.0.1 in this browser, and the next login works \
-                 again.</p>"
+                "<p>This browser sent more than 64 kB of headers, mostly cookies from other programs on 127.0.0.1.</p>\
+                 <p>To finish this sign-in, copy the address of this page and paste it into your terminal.</p>\
+                 <p class=\"aside\">For the next sign-in, delete the cookies of 127.0.0.1 in this browser.</p>"
             }
             Self::AnotherUser => {
-                "<p>Another user of this machine started this login, and it continues only in that user's browser.</p>\
-                 <p class=\"aside\">Is it your own login? Press Enter in the terminal that waits for it: it shows the \
-                 address to open here.</p>"
+                "<p>Another user of this machine started this sign-in. It continues only in that user's browser.</p>\
+                 <p class=\"aside\">Is it your own? Press Enter in the terminal that is waiting: it shows the address to \
+                 open here.</p>"
             }
         };
         fixed.to_owned()

@@ -99,7 +99,7 @@ impl<'a> PendingLogin<'a> {
             Ok(handover) => handover,
             Err(error) if !terminal.interactive => return Err(LoginError::Handover(error)),
             Err(error) => {
-                self.report_missing_browser(&format!("cannot hand the address to a browser: {error}"));
+                self.report_missing_browser(&format!("cannot pass the address to a browser: {error}"));
                 return Ok(());
             }
         };
@@ -108,7 +108,7 @@ impl<'a> PendingLogin<'a> {
         self.handover = Some(handover);
         self.browser_due = Some(Instant::now() + BROWSER_TIMEOUT);
         self.progress.show(if terminal.interactive {
-            "sign in on the page in your browser; Enter shows its address"
+            "sign in on the page in your browser; press Enter to show its address"
         } else {
             "sign in on the page in your browser"
         });
@@ -124,20 +124,22 @@ impl<'a> PendingLogin<'a> {
                 Ok(Event::Response(response)) => break (response, LoginMethod::Browser),
                 Ok(Event::Pasted(line)) => match pasted::response(&line, self.port, &self.expected) {
                     Some(response) => break (response, LoginMethod::Paste),
-                    None => terminal.print("that is not the address that this login waits for: try again"),
+                    None => {
+                        terminal.print("that is not the address that this sign-in is waiting for: try again")
+                    }
                 },
                 Ok(Event::EmptyLine) => self.request_other_browser(),
                 Ok(Event::Notice(notice)) => {
                     terminal.info(advice::notice_message(notice, self.keyboard.is_some()));
                 }
                 Ok(Event::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
-                Ok(Event::NotOpened) => self.report_missing_browser("no browser could be opened"),
+                Ok(Event::NotOpened) => self.report_missing_browser("cannot open a browser"),
                 Ok(Event::Interrupted) => return Err(self.interrupted()),
                 // The listener holds a sender, so the channel is never disconnected.
                 Err(_) if until < self.deadline => {
                     self.browser_due = None;
                     if !self.was_fetched.load(Ordering::SeqCst) {
-                        self.report_missing_browser("no browser has come for this login yet");
+                        self.report_missing_browser("no browser has opened the sign-in page yet");
                     }
                 }
                 Err(_) => return Err(LoginError::TimedOut(self.setup.timeout)),
@@ -148,7 +150,7 @@ impl<'a> PendingLogin<'a> {
             Response::Refused(refusal) => return Err(LoginError::Refused(refusal)),
             Response::OtherIssuer => return Err(LoginError::OtherIssuer),
         };
-        self.progress.show("asking for a session");
+        self.progress.show("finishing the sign-in");
         Ok(FinishLogin {
             ticket: self.ticket.clone(),
             code,
@@ -175,7 +177,7 @@ impl<'a> PendingLogin<'a> {
     pub fn succeed(mut self, account: String) {
         self.stop();
         let Setup { origin, provider, terminal, .. } = self.setup;
-        terminal.info(&format!("logged in to {origin} as {account}"));
+        terminal.info(&format!("signed in to {origin} as {account}"));
         let (server, provider) = (origin.to_string(), provider.name.clone());
         self.listener.conclude(Outcome::LoggedIn(SignedIn { account, server, provider }));
     }

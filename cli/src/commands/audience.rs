@@ -46,7 +46,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     // A token never has its full lifetime left, because the response takes time.
     if request.min_left >= MAX_LIFETIME {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
-            .because_text("a token for one audience lasts ten minutes at most".to_owned())
+            .because_text("an audience token is valid for at most 10 minutes".to_owned())
             .hint("`--min-left 9m`"));
     }
     let (origin, state, session_token) =
@@ -77,7 +77,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     let left = issued.expires_at.duration_since(issued.now);
     if left < request.min_left {
         let session = stored.map(|stored| &stored.session);
-        return Err(session_token::too_short(context, &state, &origin, session, request.min_left));
+        return Err(session_token::too_short(context, &state, &origin, session, (left, request.min_left)));
     }
     let issued = StoredAudienceToken { token: issued.token, expires_at: issued.expires_at };
     if stored.is_some() {
@@ -110,15 +110,16 @@ fn request_failure(
 ) -> Failure {
     let service = printable(audience, MAX_CHARACTERS);
     match error.problem() {
-        Some(ProblemCode::NotFound) => {
-            Failure::new(error.exit(), format!("{origin} has no service `{service}`"))
-                .because(error)
-                .hint("the audience, or the name, as the service's operator wrote it")
-        }
+        Some(ProblemCode::NotFound) => Failure::new(
+            error.exit(),
+            format!("{origin} has no service `{service}`"),
+        )
+        .because(error)
+        .hint("check the spelling: it must be the audience or the name that the service's operator gave you"),
         Some(ProblemCode::Forbidden) => {
-            Failure::new(error.exit(), format!("{origin} gives you no token for `{service}`"))
+            Failure::new(error.exit(), format!("{origin} does not issue you a token for `{service}`"))
                 .because(error)
-                .hint("an operator, who can admit you or a group of yours")
+                .hint(format!("ask the operator of {origin} to admit you or one of your groups"))
         }
         _ => suggestions::failed_call(context, state, origin, error),
     }
@@ -141,7 +142,7 @@ fn cache(
         insert(&mut session.audience_tokens, audience, issued, session.clock_offset.daemon_time(now));
     });
     if let Err(error) = cached {
-        context.terminal.warn(&format!("the token is not kept for the next time: {error}"));
+        context.terminal.warn(&format!("cannot cache the token: {error}"));
     }
 }
 

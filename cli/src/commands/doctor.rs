@@ -13,6 +13,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use infra_shared::origin::Origin;
+use infra_shared::printable::counted;
 use serde::Serialize;
 
 use super::Context;
@@ -33,7 +34,7 @@ struct Json<'a> {
 
 pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure> {
     let progress = context.terminal.progress(Instant::now() + 2 * TIMEOUT);
-    progress.show("looking at this machine");
+    progress.show("checking this machine");
     let inspection = context.home.inspect();
     let named = context.named_server(arguments.server.as_ref())?;
     let servers: Vec<Origin> = match named {
@@ -44,16 +45,16 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
     let keyring = keyring::begin(&servers, &inspection.state);
     let mut checks = vec![files::check(&context.home, &inspection), browser::check(context)];
 
-    progress.show("asking the servers");
+    progress.show("contacting the servers");
     let server_checks = server::contact_all(context, &servers, &inspection.state);
-    progress.show("asking the identity providers");
+    progress.show("contacting the identity providers");
     let providers =
         server_checks.iter().flat_map(|server_checks| server_checks.providers.clone()).collect::<Vec<_>>();
     let reached = provider::fetch_all(&providers);
     progress.show("waiting for the keyring");
     checks.extend(keyring.finish());
     if servers.is_empty() {
-        checks.push(Check::skipped("server", None, "no server is known here yet: `infra login SERVER`"));
+        checks.push(Check::skipped("server", None, "no server is known here yet: run `infra login SERVER`"));
     }
     checks.extend(server::exemptions());
     checks.extend(server_checks.into_iter().flat_map(|server_checks| server_checks.checks));
@@ -72,8 +73,8 @@ fn print_report(context: &Context, arguments: &Doctor, checks: &[Check]) -> Resu
     } else if !context.terminal.quiet {
         context.terminal.data(&checks.iter().map(Check::text).collect::<String>())?;
         context.terminal.info(&match wrong {
-            0 => "nothing is wrong".to_owned(),
-            wrong => format!("{wrong} of {} checks found something wrong", checks.len()),
+            0 => "no problem found".to_owned(),
+            wrong => format!("{wrong} of {} failed", counted(checks.len(), "check")),
         });
     }
     // One exit code for all problems: only the report can name several.

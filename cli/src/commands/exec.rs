@@ -22,9 +22,9 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     command.args(rest).env_remove(SESSION_TOKEN).env(&arguments.variable, token.expose());
     let shown = program.to_string_lossy().into_owned();
     replace(command).map_err(|error| {
-        Failure::new(Exit::Failed, format!("`{shown}` cannot be run"))
+        Failure::new(Exit::Failed, format!("cannot run `{shown}`"))
             .because(&error)
-            .hint("its name, and PATH")
+            .hint("check the command's name and PATH")
     })
 }
 

@@ -61,7 +61,7 @@ fn print_notice(context: &Context, state: &State, origin: &Origin, left: SignedD
     let server =
         if state.config.current.as_ref() == Some(origin) { String::new() } else { format!(" {origin}") };
     context.terminal.warn(&format!(
-        "the session at {origin} ends {end} ({} left): `infra login --force{server}` starts a new one",
+        "your session at {origin} expires {end} ({} left); `infra login --force{server}` starts a new one",
         times::left(left)
     ));
 }

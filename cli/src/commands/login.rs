@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
     if context.settings.token.is_some() {
         return Err(Failure::new(
             Exit::Usage,
-            "INFRA_TOKEN stands in for the stored session, and a login would not replace it",
+            "cannot sign in while INFRA_TOKEN is set, because it overrides the stored session",
         )
         .hint("unset INFRA_TOKEN"));
     }
@@ -60,7 +60,7 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
     let known: Vec<Origin> = state.config.servers.keys().cloned().collect();
     if !context.terminal.interactive {
         let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-        let failure = Failure::new(Exit::Usage, "which server?");
+        let failure = Failure::new(Exit::Usage, "no server was named");
         return Err(if names.is_empty() {
             failure.hint("`infra login SERVER`")
         } else {
@@ -71,7 +71,7 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
         let answer = context.terminal.ask("Server (host or host:port)")?;
         return answer
             .parse()
-            .map_err(|error| Failure::new(Exit::Usage, "that is not a server").because(&error));
+            .map_err(|error| Failure::new(Exit::Usage, "that is not a server's address").because(&error));
     }
     let names: Vec<String> = known.iter().map(ToString::to_string).collect();
     let chosen = context.terminal.choose("Server", &names)?;
@@ -241,7 +241,10 @@ fn choose_provider(
             Failure::new(Exit::Usage, format!("the server has no identity provider `{name}`")).hint(
                 match nearest(name, names.iter().map(String::as_str)) {
                     Some(similar) => {
-                        format!("`--provider {similar}`, if that is meant; it has: {}", names.join(", "))
+                        format!(
+                            "`--provider {similar}` if you mean that one; the server has: {}",
+                            names.join(", ")
+                        )
                     }
                     None => format!("`--provider NAME`, one of: {}", names.join(", ")),
                 },
@@ -253,13 +256,15 @@ fn choose_provider(
         (Some(last), _) => Ok(last),
         (None, [only]) => Ok(only.clone()),
         (None, []) => Err(Failure::new(Exit::Failed, "the server has no identity provider")
-            .hint("its operator configures one")),
+            .hint("ask its operator to configure one")),
         (None, several) if context.terminal.interactive => {
             let chosen = context.terminal.choose("Identity provider", &names)?;
             Ok(several.get(chosen).expect("one of those that were offered").clone())
         }
-        (None, _) => Err(Failure::new(Exit::Usage, "which identity provider?")
-            .hint(format!("`--provider NAME`, one of: {}", names.join(", ")))),
+        (None, _) => {
+            Err(Failure::new(Exit::Usage, "the server has several identity providers, and none was named")
+                .hint(format!("`--provider NAME`, one of: {}", names.join(", "))))
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
     if context.settings.token.is_some() && (arguments.all || arguments.forget) {
         return Err(Failure::new(
             Exit::Usage,
-            "INFRA_TOKEN stands in for the stored sessions, which `--all` and `--forget` mean",
+            "cannot use `--all` or `--forget` while INFRA_TOKEN is set, because it overrides the stored sessions",
         )
         .hint("unset INFRA_TOKEN"));
     }
@@ -79,13 +79,13 @@ pub(super) fn log_out(
                     .retry_logouts(origin, &connection.client, state)
                     .and_then(|_| delete_local(context, origin, Some(stored), forget, None));
                 if let Err(failure) = forgotten {
-                    context
-                        .terminal
-                        .warn(&format!("the session at {origin} was ended, but its token stays here"));
+                    context.terminal.warn(&format!(
+                        "the session at {origin} was revoked, but its token is still stored here"
+                    ));
                     return Err(failure);
                 }
                 context.record_announcement(origin, &connection);
-                context.terminal.info(&format!("logged out of {origin}"));
+                context.terminal.info(&format!("signed out of {origin}"));
                 return Ok(Exit::Done);
             }
             Err(error) => error,
@@ -102,13 +102,13 @@ pub(super) fn log_out(
     context.terminal.fail(&error.to_failure(origin));
     context.terminal.warn(&if is_kept {
         format!(
-            "logged out here, but {origin} could not be told; the next `infra status`, `login` or `logout` tells it, \
-             else the session ends by itself {ends}"
+            "signed out here, but the sign-out could not be delivered to {origin}; the next `infra status`, `login` or \
+             `logout` delivers it, otherwise the session expires {ends}"
         )
     } else {
         format!(
-            "logged out here, but {origin} was not told; the session ends by itself {ends}, unless a service \
-             still uses its token"
+            "signed out here, but the sign-out was not delivered to {origin}; the session expires {ends}, or later if a \
+             service still uses its token"
         )
     });
     Ok(Exit::NotRevoked)
@@ -135,7 +135,7 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
             } else {
                 match suggestions::similar_server(state, origin) {
                     Some(similar) => format!(
-                        "not signed in to {origin}, which is not known here: `{similar}`, if that is meant"
+                        "not signed in to {origin}, which is not known here; did you mean `{similar}`?"
                     ),
                     None => format!("not signed in to {origin}"),
                 }
@@ -212,8 +212,8 @@ fn delete_local(
             Ok(StoredEntry::Token | StoredEntry::Missing) => {}
             Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
             Err(error) => context.terminal.warn(&format!(
-                "the copy of the token in the keyring stays: {error}; remove the entry `infra` of {origin} in the \
-                 desktop's password manager"
+                "cannot remove the copy of the token from the keyring: {error}; remove the entry `infra` of {origin} in \
+                 your desktop's password manager"
             )),
         }
     }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::{Context, status, suggestions, times};
 use crate::failure::{Exit, Failure};
-use crate::home::State;
+use crate::home::{SessionEnd, State};
 
 /// Returns the token of the session at `server`, which stays valid for at least `min_left`, the server and the stored
 /// state.
@@ -24,17 +24,18 @@ pub(super) fn obtain(
         // The user set it, and only the daemon knows how long it is valid.
         (Some(token), _) if min_left.is_zero() => token.clone(),
         (Some(_), _) => ask(context, &origin, &state, min_left)?,
-        (None, Some(stored)) if stored.ended.is_some() => {
-            return Err(login_needed(context, &state, &origin, "the session is over"));
+        (None, Some(stored)) if let Some(end) = stored.ended => {
+            return Err(ended(context, &state, &origin, end));
         }
         (None, Some(stored)) => {
             let now = stored.clock_offset.daemon_time(context.now());
             let left = |until: jiff::Timestamp| until.duration_since(now);
             if left(stored.session.expires_at) <= SignedDuration::ZERO {
-                return Err(login_needed(context, &state, &origin, "the session has expired"));
+                return Err(ended(context, &state, &origin, SessionEnd::Expired));
             }
             if left(stored.session.expires_at) < min_left {
-                return Err(too_short(context, &state, &origin, Some(&stored.session), min_left));
+                let times = (left(stored.session.expires_at), min_left);
+                return Err(too_short(context, &state, &origin, Some(&stored.session), times));
             }
             let idle_left = left(stored.session.idle_expires_at);
             if idle_left > SignedDuration::ZERO && idle_left >= min_left {
@@ -44,7 +45,7 @@ pub(super) fn obtain(
                 ask(context, &origin, &state, min_left)?
             }
         }
-        (None, None) => return Err(login_needed(context, &state, &origin, "you are not signed in")),
+        (None, None) => return Err(not_signed_in(context, &state, &origin)),
     };
     Ok((origin, state, token))
 }
@@ -65,41 +66,55 @@ fn ask(
     );
     let live = report.live_for().ok_or_else(|| report.failure())?;
     if live < min_left {
-        return Err(too_short(context, state, origin, report.session.as_ref(), min_left));
+        return Err(too_short(context, state, origin, report.session.as_ref(), (live, min_left)));
     }
-    report.token.ok_or_else(|| login_needed(context, state, origin, "you are not signed in"))
+    report.token.ok_or_else(|| not_signed_in(context, state, origin))
 }
 
-fn login_needed(context: &Context, state: &State, origin: &Origin, why: &str) -> Failure {
-    let hint = suggestions::sign_in(context, state, origin);
-    Failure::new(Exit::LoginNeeded, format!("{why} ({origin})")).hint(hint)
+fn not_signed_in(context: &Context, state: &State, origin: &Origin) -> Failure {
+    Failure::new(Exit::LoginNeeded, format!("you are not signed in to {origin}"))
+        .hint(suggestions::sign_in(context, state, origin))
 }
 
-/// The session expires before `min_left`. If no session lasts that long, a sign-in does not help.
+fn ended(context: &Context, state: &State, origin: &Origin, end: SessionEnd) -> Failure {
+    let how = match end {
+        SessionEnd::Expired => "has expired",
+        SessionEnd::Revoked => "was revoked",
+    };
+    Failure::new(Exit::LoginNeeded, format!("the session at {origin} {how}"))
+        .hint(suggestions::sign_in(context, state, origin))
+}
+
+/// The session is valid for `left`, less than `min_left`. If no session lasts that long, a sign-in does not help.
 pub(super) fn too_short(
     context: &Context,
     state: &State,
     origin: &Origin,
     session: Option<&Session>,
-    min_left: SignedDuration,
+    (left, min_left): (SignedDuration, SignedDuration),
 ) -> Failure {
     let lifetime = session.map(|session| session.expires_at.duration_since(session.created_at));
     if let Some(lifetime) = lifetime.filter(|lifetime| min_left >= *lifetime) {
         let (lifetime, wanted) = (times::left(lifetime), times::left(min_left));
         return Failure::new(
             Exit::Usage,
-            format!("no session at {origin} lasts for {wanted}: each ends {lifetime} after its login"),
+            format!("no session at {origin} lasts {wanted}: each expires {lifetime} after the sign-in"),
         )
         .hint(format!(
-            "a `--min-left` below {lifetime}, and `infra token` again meanwhile; or ask the server's operator for longer \
+            "a `--min-left` below {lifetime}, with another `infra token` later; or ask the server's operator for longer \
              sessions (`sessions.lifetime`)"
         ));
     }
-    let failure = Failure::new(Exit::LoginNeeded, format!("the session at {origin} does not last that long"));
+    let what = format!(
+        "the session at {origin} is valid for {}, less than the {} of --min-left",
+        times::left(left),
+        times::left(min_left)
+    );
+    let failure = Failure::new(Exit::LoginNeeded, what);
     failure.hint(match (context.settings.token.is_some(), session) {
         (true, _) => suggestions::sign_in(context, state, origin),
         (false, Some(session)) if session.idle_expires_at < session.expires_at => {
-            "`infra login --force`; unless it is used, no session lasts longer than the server's `sessions.inactivityTimeout`"
+            "`infra login --force`; an unused session expires after the server's `sessions.inactivityTimeout`"
                 .to_owned()
         }
         (false, _) => "`infra login --force`".to_owned(),

@@ -8,7 +8,7 @@ use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use serde::Serialize;
 
-use super::status::from;
+use super::status::machine;
 use super::{Context, suggestions, times};
 use crate::arguments::{Sessions, SessionsCommand};
 use crate::daemon_client::DaemonError;
@@ -30,7 +30,7 @@ struct Json<'a> {
 
 pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failure> {
     if arguments.command.is_some() && (arguments.user.is_some() || arguments.json) {
-        return Err(Failure::new(Exit::Usage, "`--user` and `--json` before `revoke` have no meaning")
+        return Err(Failure::new(Exit::Usage, "`--user` and `--json` cannot be used before `revoke`")
             .hint("`infra sessions revoke --all --user USER`"));
     }
     let access = SessionAccess::begin(context)?;
@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
         context.terminal.json(&Json { schema: 1, server: &access.origin, listed: &listed })?;
     } else if let (true, Some(user)) = (listed.sessions.is_empty(), &arguments.user) {
         context.terminal.info(&format!(
-            "there is no live session of {} at {}",
+            "{} has no session at {}",
             printable(user, MAX_CHARACTERS),
             access.origin
         ));
@@ -65,7 +65,8 @@ struct SessionAccess<'a> {
 impl<'a> SessionAccess<'a> {
     fn begin(context: &'a Context) -> Result<Self, Failure> {
         let state = context.home.read()?;
-        let not_signed_in = |hint: String| Failure::new(Exit::LoginNeeded, "not signed in").hint(hint);
+        let not_signed_in =
+            |hint: String| Failure::new(Exit::LoginNeeded, "you are not signed in").hint(hint);
         let origin =
             context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
@@ -87,7 +88,7 @@ impl<'a> SessionAccess<'a> {
 
 /// One line for each session, with the user if `with_user` is set.
 fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String {
-    let mut head = vec!["ID", "OPENED", "LAST USED", "LEFT", "HOW"];
+    let mut head = vec!["ID", "OPENED", "LAST USED", "LEFT", "FROM"];
     if with_user {
         head.insert(1, "USER");
     }
@@ -126,12 +127,12 @@ fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -
         times::local(now.checked_sub(ago).unwrap_or(moment), now)
     };
     let left = listed.session.expires_at.min(listed.session.idle_expires_at).duration_since(daemon_now);
-    let this = if listed.current { "; this one" } else { "" };
+    let this = if listed.current { "; this session" } else { "" };
     vec![
         listed.session.id.to_string(),
         here(listed.session.created_at),
         here(listed.last_used_at),
         times::left(left),
-        format!("{}{this}", from(listed)),
+        format!("{}{this}", machine(listed)),
     ]
 }

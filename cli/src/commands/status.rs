@@ -15,7 +15,7 @@ use crate::arguments::Status;
 use crate::failure::{Exit, Failure};
 use keyring_copy::CopyCheck;
 
-pub(super) use newer_sessions::{from, warn_of_newer};
+pub(super) use newer_sessions::{machine, warn_of_newer};
 pub(super) use report::{CheckMode, Report, State, check_session};
 pub(super) use text::account;
 

@@ -19,7 +19,7 @@ pub(super) fn similar_server(state: &State, origin: &Origin) -> Option<String> {
 
 /// A sign-in would not help, because the variable replaces the stored session.
 const OTHER_TOKEN: &str =
-    "set INFRA_TOKEN to a token that `infra token` prints for a live session, or unset it and `infra login`";
+    "set INFRA_TOKEN to what `infra token` prints for a live session, or unset it and run `infra login`";
 
 /// The failure of a call with the session token.
 pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
@@ -33,7 +33,7 @@ pub(super) fn sign_in(context: &Context, state: &State, origin: &Origin) -> Stri
         return OTHER_TOKEN.to_owned();
     }
     match similar_server(state, origin) {
-        Some(meant) => format!("`{meant}`, if that is meant; else `infra login {origin}`"),
+        Some(meant) => format!("`{meant}` if you mean that server, otherwise `infra login {origin}`"),
         None if default_server(state).as_ref() == Some(origin) => "`infra login`".to_owned(),
         None => format!("`infra login {origin}`"),
     }
@@ -42,7 +42,7 @@ pub(super) fn sign_in(context: &Context, state: &State, origin: &Origin) -> Stri
 /// Adds a similar known server to a failure at an unknown one.
 pub(super) fn add_similar(failure: Failure, state: &State, origin: &Origin) -> Failure {
     match similar_server(state, origin) {
-        Some(meant) => failure.hint_first(&format!("`infra login {meant}`, if that is meant")),
+        Some(meant) => failure.hint_first(&format!("`infra login {meant}` if you mean that server")),
         None => failure,
     }
 }

@@ -12,6 +12,8 @@ use crate::terminal::Terminal;
 /// Clock offset in seconds from which a warning is shown.
 pub(super) const MIN_SKEW_SHOWN: i64 = 60;
 
+const DATED: &str = "%Y-%m-%d at %H:%M %Z";
+
 /// A duration, such as `3 days`, `3 h 59 min`, `4 min` or `30 s`.
 pub(super) fn left(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
@@ -34,6 +36,11 @@ pub(super) fn at(moment: Timestamp, now: Timestamp) -> String {
     in_a_sentence(&local(moment, now))
 }
 
+/// A moment with its date, even if it is today.
+pub(super) fn dated(moment: Timestamp) -> String {
+    ZonedDateTime::new(moment, ZONE.clone()).strftime(DATED).to_string()
+}
+
 fn in_a_sentence(local: &str) -> String {
     match local.split_once(" at ") {
         None => format!("at {local}"),
@@ -48,7 +55,7 @@ fn local_in(zone: &TimeZone, moment: Timestamp, now: Timestamp) -> String {
         date if date == now.date() => "%H:%M %Z",
         date if now.date().yesterday().is_ok_and(|yesterday| date == yesterday) => "yesterday at %H:%M %Z",
         date if now.date().tomorrow().is_ok_and(|tomorrow| date == tomorrow) => "tomorrow at %H:%M %Z",
-        _ => "%Y-%m-%d at %H:%M %Z",
+        _ => DATED,
     };
     moment.strftime(format).to_string()
 }

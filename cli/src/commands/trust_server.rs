@@ -15,9 +15,11 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
         return Err(Failure::new(Exit::Usage, format!("{origin} is not known here")).hint(
             match suggestions::similar_server(&state, origin) {
                 Some(similar) => {
-                    format!("`infra trust {similar}`, if that is meant; else `infra login {origin}`")
+                    format!(
+                        "`infra trust {similar}` if you mean that server, otherwise `infra login {origin}`"
+                    )
                 }
-                None => format!("`infra login {origin}`: the first login asks for what proves it"),
+                None => format!("`infra login {origin}`: the first sign-in asks for its fingerprint"),
             },
         ));
     }
@@ -27,9 +29,9 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
         TrustOffer::gather(&arguments.proof, &context.settings)?
     };
     if offer.is_empty() {
-        return Err(Failure::new(Exit::Usage, "what is to be trusted has to be said")
-            .hint("`--fingerprint sha256:…` or `--ca-file FILE`, from the server's operator; `--system` where it has a public \
-             certificate now"));
+        return Err(Failure::new(Exit::Usage, "no new identity was given")
+            .hint("`--fingerprint sha256:…` or `--ca-file FILE` from the server's operator, or `--system` if the server has a \
+             public certificate now"));
     }
     // Earlier trust records are ignored.
     let verified = establish_trust(origin, Vec::new(), &[], offer, context.terminal)?;
@@ -40,6 +42,6 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             server.previous_trust.clear();
         }
     })?;
-    context.terminal.info(&format!("{origin} proved its new identity, and is trusted by it from now on"));
+    context.terminal.info(&format!("{origin} has proved its new identity, which is trusted from now on"));
     Ok(Exit::Done)
 }

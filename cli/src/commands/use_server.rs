@@ -15,16 +15,17 @@ pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
         is_known
     })?;
     if is_known {
-        context.terminal.info(&format!("{server} is the current server"));
+        context.terminal.info(&format!("{server} is now the current server"));
         return Ok(Exit::Done);
     }
     let known: Vec<String> = state.config.servers.keys().map(ToString::to_string).collect();
     let failure = Failure::new(Exit::Usage, format!("{server} is not known here"));
     Err(if let Some(similar) = suggestions::similar_server(&state, server) {
-        failure.hint(format!("`infra use {similar}`, if that is meant; else `infra login {server}`"))
+        failure
+            .hint(format!("`infra use {similar}` if you mean that server, otherwise `infra login {server}`"))
     } else if known.is_empty() {
         failure.hint(format!("`infra login {server}`"))
     } else {
-        failure.hint(format!("`infra login {server}`, or one of those that are known: {}", known.join(", ")))
+        failure.hint(format!("`infra login {server}`, or use a known server: {}", known.join(", ")))
     })
 }

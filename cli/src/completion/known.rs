@@ -99,8 +99,9 @@ fn is_plain(name: &str) -> bool {
 fn sessions_in(state: &State, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let known = state.sessions.sessions.iter().flat_map(|(origin, session)| {
-        let own = (session.token.id(), format!("this machine's at {origin}"));
-        let shown_id = session.last_notified.as_ref().map(|id| (id, format!("another one at {origin}")));
+        let own = (session.token.id(), format!("this machine, at {origin}"));
+        let shown_id =
+            session.last_notified.as_ref().map(|id| (id, format!("opened elsewhere, at {origin}")));
         shown_id.into_iter().chain([own])
     });
     known

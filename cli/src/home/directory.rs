@@ -23,7 +23,7 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
     if metadata.mode() & OTHERS != 0 {
         let tightened = fs::set_permissions(path, Permissions::from_mode(0o700));
         let now = tightened.and_then(|()| path.symlink_metadata());
-        warn_tightened(path, "could be entered by others: it is yours alone now (0700)", now, terminal);
+        warn_tightened(path, "was accessible to other users: now only you have access (0700)", now, terminal);
     }
     Ok(true)
 }
@@ -38,8 +38,8 @@ pub(super) fn warn_tightened(path: &Path, what: &str, now: io::Result<Metadata>,
         terminal.warn(&format!("{} {what}", path.display()));
     } else if !WARNED.swap(true, Ordering::Relaxed) {
         terminal.warn(&format!(
-            "{} cannot be made private: its file system keeps no modes, so other users of this machine may read your \
-             sessions; set INFRA_HOME to a directory on one that does",
+            "{} cannot be made private: its file system does not support modes, so other users of this machine may be able to \
+             read your sessions; set INFRA_HOME to a directory on another file system",
             path.display()
         ));
     }

@@ -92,7 +92,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
             let aside = self.unused_name()?;
             fs::rename(&self.path, &aside).map_err(io_error(&self.path))?;
             self.terminal.warn(&format!(
-                "{} was damaged: it is kept as {}, and a new one is begun",
+                "{} was damaged: it is kept as {}, and a new file was started",
                 self.name(),
                 aside.display()
             ));
@@ -141,7 +141,7 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         if metadata.mode() & OTHERS != 0 {
             let tightened = file.set_permissions(Permissions::from_mode(0o600));
             let now = tightened.and_then(|()| file.metadata());
-            let what = "could be read by others: it is yours alone now (0600)";
+            let what = "was readable by other users: now only you have access (0600)";
             warn_tightened(&self.path, what, now, self.terminal);
         }
         let mut text = Vec::new();
@@ -157,7 +157,9 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         (1..1000)
             .map(|number| self.path.with_extension(format!("json.damaged-{number}")))
             .find(|path| !exists(path))
-            .ok_or_else(|| io_error(&self.path)(io::Error::other("a thousand damaged files lie beside it")))
+            .ok_or_else(|| {
+                io_error(&self.path)(io::Error::other("there are a thousand damaged copies of it already"))
+            })
     }
 
     fn name(&self) -> String {

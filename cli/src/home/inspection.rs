@@ -28,10 +28,10 @@ pub enum Problem {
     #[error(transparent)]
     Unusable(#[from] HomeError),
     #[error(
-        "{path} is open to others ({mode:04o} instead of {expected:04o}): the next command tightens it, where the file system keeps modes"
+        "{path} is accessible to other users (mode {mode:04o} instead of {expected:04o}): the next command corrects it, if the file system supports modes"
     )]
     Open { path: String, mode: u32, expected: u32 },
-    #[error("{path} is damaged: the next command sets it aside and begins a new one")]
+    #[error("{path} is damaged: the next command renames it and starts a new file")]
     Damaged { path: String },
     #[error("{path} cannot be written: {reason}")]
     ReadOnly { path: String, reason: io::Error },

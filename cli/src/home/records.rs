@@ -240,7 +240,7 @@ impl TrustRecord {
         match self {
             Self::System => "the system's certification authorities".to_owned(),
             Self::Pinned { pin } => pin.to_string(),
-            Self::CaFile { pin: Some(pin), .. } => format!("a CA file, and {pin}"),
+            Self::CaFile { pin: Some(pin), .. } => format!("a CA file and {pin}"),
             Self::CaFile { .. } => format!("a CA file with {}", pins()),
         }
     }

@@ -88,7 +88,7 @@ fn failure(error: &zbus::Error) -> KeyringError {
 fn by_name(name: &ErrorName<'_>, text: &str) -> KeyringError {
     match name.as_str().rsplit('.').next().unwrap_or_default() {
         "ServiceUnknown" | "NameHasNoOwner" => {
-            KeyringError::Unavailable("none answers on the D-Bus session".to_owned())
+            KeyringError::Unavailable("no service answers on the D-Bus session".to_owned())
         }
         "NoReply" | "Disconnected" => KeyringError::Disconnected,
         "IsLocked" => KeyringError::Locked,
@@ -111,7 +111,7 @@ mod tests {
             ("org.freedesktop.Secret.Error.IsLocked", KeyringError::Locked),
             (
                 "org.freedesktop.DBus.Error.ServiceUnknown",
-                KeyringError::Unavailable("none answers on the D-Bus session".to_owned()),
+                KeyringError::Unavailable("no service answers on the D-Bus session".to_owned()),
             ),
             (
                 "org.freedesktop.DBus.Error.Spawn.ChildExited",

@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn sentence_is_wrapped_between_words_and_indented() {
         assert_eq!(
-            wrapped("error: nobody signed in within 5 min\n  try: `infra login` again, or ask", 24),
-            "error: nobody signed in\n  within 5 min\n  try: `infra login`\n    again, or ask"
+            wrapped("error: not completed within 5 min\n  try: `infra login` again, or ask", 24),
+            "error: not completed\n  within 5 min\n  try: `infra login`\n    again, or ask"
         );
         assert_eq!(wrapped("  note: you are still signed in", 24), "  note: you are still\n    signed in");
         assert_eq!(wrapped("short", 80), "short");

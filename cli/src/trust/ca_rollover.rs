@@ -21,7 +21,7 @@ pub fn record_announcement(
         if !is_adopted {
             return Ok(());
         }
-        terminal.info(&format!("{origin} proves itself in another way now, as it had announced"));
+        terminal.info(&format!("{origin} now uses a new identity, as it had announced"));
     }
     let state = home.read()?;
     let Some(server) = state.config.servers.get(origin) else { return Ok(()) };
@@ -46,13 +46,13 @@ pub fn record_announcement(
             let (_, is_noted) =
                 home.update(|state| state.record_ca_rollover(origin, connection.record(), announced))?;
             if is_noted {
-                terminal.verbose(&format!("{origin} announced by what it will prove itself next"));
+                terminal.verbose(&format!("{origin} announced its next identity, which is stored"));
             }
         }
         Err(reason @ (StatementError::OtherAuthority | StatementError::Signature)) => terminal.warn(&format!(
-            "{origin} announces another identity, and that is not believed: {reason}; tell the server's operator"
+            "rejected the new identity that {origin} announces: {reason}; report this to the server's operator"
         )),
-        Err(reason) => terminal.verbose(&format!("what {origin} announces is not believed: {reason}")),
+        Err(reason) => terminal.verbose(&format!("ignored the announcement of {origin}: {reason}")),
     }
     Ok(())
 }

@@ -84,5 +84,5 @@ fn unusable_proxy_fails_before_sending() {
     let barred = infra_shared::http::ProxyError::Malformed { variable: "HTTPS_PROXY" };
     let error = Peer::of(&address, Route::Barred(barred)).err().expect("no way");
     assert!(!error.may_have_arrived());
-    assert_eq!(error.to_string(), "okta.test cannot be reached: HTTPS_PROXY holds no address of a proxy");
+    assert_eq!(error.to_string(), "okta.test cannot be reached: HTTPS_PROXY is not the address of a proxy");
 }

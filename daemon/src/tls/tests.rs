@@ -168,7 +168,8 @@ async fn pin_of_other_daemon_is_rejected() {
     let (authority, other) = (fixture.authority(&["a.test"]).await, other.authority(&["a.test"]).await);
     let trust = Trust::Pinned { pin: other.pin(), authorities: None };
     let error = negotiate(&authority, &trust, "a.test").expect_err("another authority");
-    let expected = infra_shared::http::Untrusted::OtherPin { received: authority.pin() };
+    let expected =
+        infra_shared::http::Untrusted::OtherPin { expected: other.pin(), received: authority.pin() };
     assert_eq!(untrusted(&error), Some(expected));
 }
 

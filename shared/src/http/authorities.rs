@@ -7,7 +7,7 @@ use x509_parser::certificate::X509Certificate;
 /// Why a PEM text holds no CA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoAuthorities {
-    #[error("it holds no certificate in PEM form")]
+    #[error("it contains no certificate in PEM form")]
     NoCertificate,
     #[error("no certificate in it belongs to a certification authority (basicConstraints with CA:TRUE)")]
     NoAuthority,

@@ -50,17 +50,17 @@ pub struct Proxy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
     /// Omits the value, which may contain a password.
-    #[error("{variable} holds no address of a proxy")]
+    #[error("{variable} is not the address of a proxy")]
     Malformed { variable: &'static str },
-    #[error("the proxy {address} needs TLS of its own, which is not supported")]
+    #[error("the proxy {address} uses TLS, which is not supported")]
     Scheme { address: String },
-    #[error("the proxy {address} asks for credentials (407)")]
+    #[error("the proxy {address} requires credentials (407)")]
     AsksForCredentials { address: String },
-    #[error("the proxy {address} did not accept the credentials that it was given (407)")]
+    #[error("the proxy {address} rejected the credentials (407)")]
     WrongCredentials { address: String },
     #[error("the proxy {address} refused to connect to the server")]
     Refused { address: String },
-    #[error("no answer in time through the proxy {address}")]
+    #[error("no response in time through the proxy {address}")]
     TimedOut { address: String },
     #[error("the connection through the proxy {address} failed: {reason}")]
     Failed { address: String, reason: String },

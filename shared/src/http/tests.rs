@@ -150,7 +150,12 @@ fn other_authority_is_rejected() {
     let (ours, other) = (Authority::new(IN_DATE), Authority::new(IN_DATE));
     let chain = |leaf| vec![leaf, other.certificate.clone()];
     let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
-    assert_refused(chain(leaf), key, &pinned(&ours), &Untrusted::OtherPin { received: other.pin() });
+    assert_refused(
+        chain(leaf),
+        key,
+        &pinned(&ours),
+        &Untrusted::OtherPin { expected: ours.pin(), received: other.pin() },
+    );
     let (leaf, key) = other.issue("127.0.0.1", IN_DATE);
     let trust = Trust::Authorities(vec![ours.certificate.clone()]);
     assert_refused(chain(leaf), key, &trust, &Untrusted::UnknownAuthority);

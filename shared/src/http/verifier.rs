@@ -78,7 +78,12 @@ fn pinned_authority<'a>(
     let is_pinned = |certificate: &&CertificateDer<'_>| pin_of_certificate(certificate) == Some(pin);
     intermediates.iter().find(is_pinned).ok_or_else(|| {
         let top = intermediates.last().and_then(pin_of_certificate);
-        invalid(top.map_or(Untrusted::NoAuthoritySent, |received| Untrusted::OtherPin { received }))
+        invalid(
+            top.map_or(Untrusted::NoAuthoritySent, |received| Untrusted::OtherPin {
+                expected: pin,
+                received,
+            }),
+        )
     })
 }
 

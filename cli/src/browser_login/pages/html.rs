@@ -61,7 +61,7 @@ pub(super) fn logged_in(signed_in: &SignedIn) -> String {
     let SignedIn { account, server, provider } = signed_in;
     format!(
         "<dl><dt>Account</dt><dd><bdi>{}</bdi></dd><dt>Server</dt><dd>{}</dd></dl>\
-         <p>Your terminal has the session. You can close this page.</p>\
+         <p>Continue in your terminal. You can close this page.</p>\
          <p class=\"aside\">Not the account you meant? Sign out of {} in this browser, then run \
          <code>infra login --force</code>.</p>",
         text(account),
@@ -107,7 +107,7 @@ mod tests {
             let owned = |text: &str| text.to_owned();
             let signed_in =
                 SignedIn { account: owned(account), server: owned(server), provider: owned(provider) };
-            document(Icon::Success, "Logged in", &logged_in(&signed_in))
+            document(Icon::Success, "Signed in", &logged_in(&signed_in))
         };
         let tags = |page: &str| {
             let tag = regex_lite::Regex::new("<[^>]*>").expect("a valid pattern");
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn pages_load_and_run_nothing() {
-        let page = document(Icon::Success, "Logged in", "");
+        let page = document(Icon::Success, "Signed in", "");
         for loading in ["src=", "url(", "@import", "<script", "<form", "style=", "https://", " on"] {
             assert!(!page.contains(loading), "{loading} is in {page}");
         }

@@ -13,7 +13,8 @@ use crate::settings;
 const NAME: &str = "browser";
 /// Maximum length of a displayed variable.
 const MAX_VALUE: usize = 200;
-const HINT: &str = "install `xdg-utils`, or set `BROWSER` to the path of one, or `infra login --no-browser`";
+const HINT: &str =
+    "install `xdg-utils`, set `BROWSER` to the path of a browser, or use `infra login --no-browser`";
 
 pub(super) fn check(context: &Context) -> Check {
     // As at a terminal: without one a sign-in opens no browser, and that is not a problem.
@@ -22,7 +23,7 @@ pub(super) fn check(context: &Context) -> Check {
         return Check::ok(
             NAME,
             None,
-            "none on this machine: a login prints the address, to be opened on yours",
+            "none on this machine: `infra login` prints the address, for you to open on yours",
         );
     }
     let path = context.settings.path.as_deref();
@@ -32,11 +33,11 @@ pub(super) fn check(context: &Context) -> Check {
     }
     let why = match &browser {
         Browser::Named(named) => {
-            format!("`BROWSER` is `{}`, and no such program was found", printable(named, MAX_VALUE))
+            format!("`BROWSER` is `{}`, but there is no such program", printable(named, MAX_VALUE))
         }
-        _ => "no program that opens addresses, such as `xdg-open`, is in `PATH`".to_owned(),
+        _ => "`PATH` contains no program that opens addresses, such as `xdg-open`".to_owned(),
     };
-    Check::wrong(NAME, None, "no browser can be opened here", Some(why), HINT)
+    Check::wrong(NAME, None, "cannot open a browser", Some(why), HINT)
 }
 
 /// Whether a file is executable. Windows resolves its programs by names that are not Linux files.

@@ -14,14 +14,16 @@ pub(super) fn check(home: &Home, inspection: &Inspection) -> Check {
         return Check::wrong(
             NAME,
             None,
-            format!("{path} is not as it should be"),
+            format!("{path} has {}", counted(problems.len(), "problem")),
             Some(problems.join("; ")),
-            "what stands there; the directory is to be yours alone (0700), and so are the files in it (0600); where its file \
-             system keeps no modes, `INFRA_HOME` set to a directory elsewhere",
+            "make the directory (mode 0700) and its files (mode 0600) accessible only to you; if its file system does not \
+             support modes, set `INFRA_HOME` to a directory elsewhere",
         );
     }
     match inspection.files {
-        Some(files) => Check::ok(NAME, None, format!("{path} is yours alone ({})", counted(files, "file"))),
-        None => Check::ok(NAME, None, format!("{path} is not there yet, and can be made")),
+        Some(files) => {
+            Check::ok(NAME, None, format!("{path} is accessible only to you ({})", counted(files, "file")))
+        }
+        None => Check::ok(NAME, None, format!("{path} does not exist yet; `infra login` creates it")),
     }
 }

@@ -36,12 +36,12 @@ impl RunningChecks {
             self.copies.into_iter().map(|(origin, pending)| of_copy(&origin, pending)).collect();
         if let Some(probe) = self.probe {
             checks.push(match (probe.wait(), self.next_copy_of) {
-                (Ok(()), _) => Check::ok(NAME, None, "it is unlocked, and holds no token now"),
-                (Err(error), None) => Check::ok(NAME, None, format!("none is used ({error})")),
+                (Ok(()), _) => Check::ok(NAME, None, "it is unlocked and holds no token"),
+                (Err(error), None) => Check::ok(NAME, None, format!("not used ({error})")),
                 (Err(error), Some(origin)) => Check::wrong(
                     NAME,
                     Some(origin.to_string()),
-                    "the next login is to keep a copy of its token, and cannot",
+                    "the next sign-in cannot store a copy of its token",
                     Some(error.to_string()),
                     error.hint(),
                 ),
@@ -53,17 +53,19 @@ impl RunningChecks {
 
 fn of_copy(origin: &Origin, pending: Pending<StoredEntry>) -> Check {
     let subject = Some(origin.to_string());
-    let again = "`infra login --force` makes another, `infra login --force --no-keyring` does without";
+    let again = "`infra login --force` stores a new copy, `infra login --force --no-keyring` stores none";
     match pending.wait() {
         Ok(StoredEntry::Token) => Check::ok(NAME, subject, "it holds the copy of the token"),
-        Ok(StoredEntry::Missing) => Check::wrong(NAME, subject, "the copy of the token is gone", None, again),
+        Ok(StoredEntry::Missing) => {
+            Check::wrong(NAME, subject, "the copy of the token is missing", None, again)
+        }
         Ok(StoredEntry::Other) => {
-            Check::wrong(NAME, subject, "the entry is not the token: somebody changed it", None, again)
+            Check::wrong(NAME, subject, "another program has replaced the copy of the token", None, again)
         }
         Err(error) => Check::wrong(
             NAME,
             subject,
-            "whether it holds the copy of the token is not known",
+            "cannot check the copy of the token",
             Some(error.to_string()),
             error.hint(),
         ),

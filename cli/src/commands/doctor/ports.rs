@@ -31,8 +31,8 @@ pub(super) fn check(providers: &[Provider]) -> Vec<Check> {
 fn of_list(ports: &[u16], names: &[&str]) -> Check {
     let subject = (!names.is_empty()).then(|| names.join(", "));
     if ports.is_empty() {
-        let what = "the server names no address `http://127.0.0.1:PORT/callback`";
-        return Check::wrong(NAME, subject, what, None, "its operator sets `redirectPorts`");
+        let what = "the server has no redirect address `http://127.0.0.1:PORT/callback`";
+        return Check::wrong(NAME, subject, what, None, "ask the server's operator to set `redirectPorts`");
     }
     // Bound and released at once, before any client connects.
     let bound = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map(drop);
@@ -42,22 +42,19 @@ fn of_list(ports: &[u16], names: &[&str]) -> Check {
     let taken: Vec<u16> =
         results.iter().filter(|(_, result)| result.is_err()).map(|(port, _)| *port).collect();
     match results.iter().find_map(|(_, result)| result.as_ref().err()) {
-        None => Check::ok(NAME, subject, format!("127.0.0.1 is free at {}", list(free))),
+        None => Check::ok(NAME, subject, format!("free on 127.0.0.1: {}", list(free))),
         Some(_) if !free.is_empty() => Check::ok(
             NAME,
             subject,
-            format!("127.0.0.1 is free at {}; {} in use, which does no harm", list(free), list(taken)),
+            format!("free on 127.0.0.1: {}; in use: {} (one free port is enough)", list(free), list(taken)),
         ),
         Some(error) => Check::wrong(
             NAME,
             subject,
-            format!(
-                "no login can listen for the browser: 127.0.0.1 cannot be listened on at {}",
-                list(taken)
-            ),
+            format!("cannot listen for the browser on 127.0.0.1, at any of the ports {}", list(taken)),
             Some(error.to_string()),
-            "close the program that has one of them (`ss -ltnp` lists them; it may be another `infra login`), or ask \
-             the server's operator to register another port",
+            "close the program that uses one of them (`ss -ltnp` shows it; it may be another `infra login`), or ask the \
+             server's operator to register another port",
         ),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use infra_shared::api::Provider;
 use infra_shared::http::{Limits, Trust, Untrusted, Way, blocking_client_with, read_body_blocking};
-use infra_shared::printable::printable;
+use infra_shared::printable::{counted, printable};
 use serde::Deserialize;
 use url::Url;
 
@@ -19,7 +19,8 @@ const NAME: &str = "provider";
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(10) };
 const MAX_METADATA_BYTES: usize = 256 * 1024;
 const MAX_ISSUER: usize = 256;
-const HINT: &str = "open the address in the browser that signs in; if it shows nothing there either, the network or who runs the provider";
+const HINT: &str = "open the address in your browser; if it does not load there either, check your network, or ask the provider's \
+                    administrator";
 
 /// The checked part of provider metadata (OpenID Connect Discovery §3).
 #[derive(Deserialize)]
@@ -45,7 +46,7 @@ pub(super) fn fetch_all(providers: &[Provider]) -> Vec<Check> {
     let results = run_all(jobs.collect());
     let asked = once.into_iter().zip(results).map(|(provider, answer)| check(provider, answer));
     let not_asked = || {
-        let what = format!("{left_out} more are not asked: {MAX_CHECKED} at most are");
+        let what = format!("{} not checked: the limit is {MAX_CHECKED}", counted(left_out, "more provider"));
         Check::skipped(NAME, None, what)
     };
     asked.chain((left_out > 0).then(not_asked)).collect()
@@ -56,8 +57,8 @@ enum FetchResult {
     Matches,
     /// Plain HTTP: the development provider on this machine.
     PlainHTTP,
-    /// The response is not this provider's metadata.
-    Mismatch,
+    /// The response is not this provider's metadata. Contains the issuer that it names, if it is metadata.
+    Mismatch(Option<String>),
     Failed(DaemonError),
 }
 
@@ -65,7 +66,7 @@ fn fetch(issuer: &str) -> FetchResult {
     // OpenID Connect Discovery §4.1: remove trailing slashes of the issuer.
     let Ok(url) = Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
     else {
-        return FetchResult::Mismatch;
+        return FetchResult::Mismatch(None);
     };
     if url.scheme() != "https" {
         return FetchResult::PlainHTTP;
@@ -86,7 +87,7 @@ fn fetch(issuer: &str) -> FetchResult {
     let body = read_body_blocking(response, MAX_METADATA_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Metadata>(&body) {
         Ok(metadata) if metadata.issuer == issuer => FetchResult::Matches,
-        _ => FetchResult::Mismatch,
+        metadata => FetchResult::Mismatch(metadata.ok().map(|metadata| metadata.issuer)),
     }
 }
 
@@ -97,27 +98,34 @@ fn check(provider: &Provider, answer: Option<FetchResult>) -> Check {
     match answer {
         Some(FetchResult::Matches) => Check::ok(NAME, subject, "it can be reached from here"),
         Some(FetchResult::PlainHTTP) => {
-            Check::skipped(NAME, subject, "not asked: it is not reached over HTTPS, as for development")
+            Check::skipped(NAME, subject, "not checked: it uses plain HTTP, as a development provider may")
         }
-        Some(FetchResult::Mismatch) => wrong(
-            "what answers there is not the identity provider",
-            Some("it sent no metadata of this issuer, as the sign-in page of a network would not".to_owned()),
+        Some(FetchResult::Mismatch(found)) => wrong(
+            "the response is not from this identity provider",
+            Some(match found {
+                Some(issuer) => format!("its metadata names the issuer {}", printable(&issuer, MAX_ISSUER)),
+                None => "it contains no metadata; it may be the sign-in page of a network".to_owned(),
+            }),
             HINT,
         ),
         Some(FetchResult::Failed(DaemonError::Untrusted(
             reason @ (Untrusted::Expired | Untrusted::NotYetValid),
-        ))) => wrong("it is not trusted by the clock of this machine", Some(reason.to_string()), CLOCK_HINT),
+        ))) => wrong(
+            "its certificate is not valid by the clock of this machine",
+            Some(reason.to_string()),
+            CLOCK_HINT,
+        ),
         Some(FetchResult::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
-            "it is not trusted on this machine, and the browser may say so too",
+            "its certificate is not trusted on this machine, and your browser may reject it too",
             Some(error.to_string()),
-            "where a proxy of your organisation opens TLS, its certification authority belongs into the system's store",
+            "if a proxy of your organisation inspects TLS, add its certification authority to the system's certificate store",
         ),
         Some(FetchResult::Failed(error)) => {
             let hint = if let DaemonError::Proxy(error) = &error { proxy::hint(error) } else { HINT };
             wrong("it cannot be reached from here", Some(error.to_string()), hint)
         }
         None => {
-            let why = format!("no answer within {} s", TIMEOUT.as_secs());
+            let why = format!("no response within {} s", TIMEOUT.as_secs());
             wrong("it cannot be reached from here", Some(why), HINT)
         }
     }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{ClientError, times};
 use super::network::run_all;
 use super::{Check, Context, TIMEOUT};
-use crate::daemon_client::DaemonError;
+use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
 use crate::home::{State, TrustRecord};
 use crate::proxy::{self, Route};
 use crate::trust::{Connection, binding_pin, check_address};
@@ -65,7 +65,7 @@ fn server_checks(
 ) -> ServerChecks {
     let subject = || Some(origin.to_string());
     let mut checks = vec![proxy_check(origin)];
-    let not_asked = |name| Check::skipped(name, subject(), "not known: the server was not reached");
+    let not_asked = |name| Check::skipped(name, subject(), "not checked: the server cannot be reached");
     let response = match result {
         Some(Ok(response)) => response,
         Some(Err(ClientError::InvalidTrustOffer(failure))) => {
@@ -76,20 +76,23 @@ fn server_checks(
         Some(Err(ClientError::Daemon(error))) => {
             checks.extend(match error {
                 DaemonError::Untrusted(reason @ (Untrusted::Expired | Untrusted::NotYetValid)) => vec![
-                    Check::ok("server", subject(), "something answers there"),
+                    Check::ok("server", subject(), "it responds"),
                     Check::wrong(
                         "clock",
                         subject(),
-                        format!("by the clock of this machine ({now}), {reason}"),
+                        format!("by the clock of this machine ({}), {reason}", times::dated(now)),
                         None,
                         CLOCK_HINT,
                     ),
-                    Check::skipped("trust", subject(), "not known: the dates are checked first"),
+                    Check::skipped(
+                        "trust",
+                        subject(),
+                        "not checked: the dates of the certificate come first",
+                    ),
                 ],
-                DaemonError::Untrusted(_) | DaemonError::NoClient(_) => vec![
-                    Check::ok("server", subject(), "something answers there"),
-                    untrusted(origin, known, &error),
-                ],
+                DaemonError::Untrusted(_) | DaemonError::NoClient(_) => {
+                    vec![Check::ok("server", subject(), "it responds"), untrusted(origin, known, &error)]
+                }
                 DaemonError::Unreachable(_) | DaemonError::HandshakeClosed | DaemonError::Proxy(_) => vec![
                     Check::wrong(
                         "server",
@@ -104,18 +107,18 @@ fn server_checks(
                     Check::wrong(
                         "server",
                         subject(),
-                        "it answers, but not as it should",
+                        "unexpected response",
                         Some(error.to_string()),
-                        "the address; if it is right, the server's operator",
+                        "check the address; if it is right, ask the server's operator",
                     ),
-                    Check::ok("trust", subject(), "it proved itself"),
+                    Check::ok("trust", subject(), "it proved its identity"),
                 ],
             });
             return ServerChecks { checks, providers: Vec::new() };
         }
         None => {
-            let why = format!("no answer within {} s", TIMEOUT.as_secs());
-            let hint = "again in a while; if it stays so, the network, or the server's operator";
+            let why = format!("no response within {} s", TIMEOUT.as_secs());
+            let hint = UNREACHABLE_HINT;
             checks.push(Check::wrong("server", subject(), "it cannot be reached", Some(why), hint));
             checks.push(not_asked("trust"));
             return ServerChecks { checks, providers: Vec::new() };
@@ -125,7 +128,7 @@ fn server_checks(
     let version = printable(&server.version, MAX_VERSION);
     checks.push(match check_address(origin, &server) {
         Ok(()) => {
-            Check::ok("server", subject(), format!("infrad {version} answers in {} ms", took.as_millis()))
+            Check::ok("server", subject(), format!("infrad {version} responds in {} ms", took.as_millis()))
         }
         Err(failure) => {
             let hint = failure.hint_text().unwrap_or_default();
@@ -144,7 +147,7 @@ pub(super) fn exemptions() -> Option<Check> {
     let listed: Vec<String> =
         entries.iter().map(|entry| format!("`{}`", printable(entry, MAX_ENTRY))).collect();
     (!listed.is_empty()).then(|| {
-        let what = format!("NO_PROXY matches no server with {}", listed.join(", "));
+        let what = format!("no server can match these entries of NO_PROXY: {}", listed.join(", "));
         Check::wrong("proxy", None, what, None, EXEMPTIONS_HINT)
     })
 }
@@ -153,12 +156,12 @@ pub(super) fn exemptions() -> Option<Check> {
 fn proxy_check(origin: &Origin) -> Check {
     let subject = Some(origin.to_string());
     match proxy::route(&origin.url("/")) {
-        Route::Direct => Check::ok("proxy", subject, "reached without one"),
-        Route::Through(proxy) => Check::ok("proxy", subject, format!("reached through {}", proxy.address())),
+        Route::Direct => Check::ok("proxy", subject, "not used"),
+        Route::Through(proxy) => Check::ok("proxy", subject, format!("used: {}", proxy.address())),
         Route::Barred(error) => Check::wrong(
             "proxy",
             subject,
-            "there is no way through it",
+            "the configured proxy cannot be used",
             Some(error.to_string()),
             proxy::hint(&error),
         ),
@@ -168,16 +171,14 @@ fn proxy_check(origin: &Origin) -> Check {
 fn untrusted(origin: &Origin, known: Option<&TrustRecord>, error: &DaemonError) -> Check {
     let (what, hint) = match known {
         Some(_) => (
-            "it is not the server that is known here, and was told nothing",
+            "its identity is not the one stored here; nothing was sent to it",
             format!(
-                "ask its operator, by another way than this one, whether its fingerprint changed; if so, `infra trust {origin} --fingerprint sha256:…`"
+                "ask its operator through another channel if its fingerprint has changed; if so, run `infra trust {origin} --fingerprint sha256:…`"
             ),
         ),
         None => (
-            "it is not known here, and no public authority vouches for it",
-            format!(
-                "`infra login {origin} --fingerprint sha256:…` with the fingerprint that its operator gave you"
-            ),
+            "it is not known here, and no public certification authority vouches for it",
+            format!("`infra login {origin} --fingerprint sha256:…` with the fingerprint from its operator"),
         ),
     };
     Check::wrong("trust", Some(origin.to_string()), what, Some(error.to_string()), hint)
@@ -187,7 +188,8 @@ fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
     let subject = Some(origin.to_string());
     // Otherwise a sign-in would fail only at its end.
     if let Err(failure) = binding_pin(origin, record, &server.pins) {
-        let hint = format!("`infra trust {origin} --fingerprint sha256:…`; its operator has the fingerprint");
+        let hint =
+            format!("`infra trust {origin} --fingerprint sha256:…` with the fingerprint from its operator");
         return Check::wrong("trust", subject, failure.to_string(), None, hint);
     }
     Check::ok(
@@ -195,8 +197,8 @@ fn trusted(origin: &Origin, record: &TrustRecord, server: &Server) -> Check {
         subject,
         match record {
             TrustRecord::System => "the system's certification authorities vouch for it",
-            TrustRecord::Pinned { .. } => "it proved itself by its fingerprint",
-            TrustRecord::CaFile { .. } => "the authorities of the CA file that was given vouch for it",
+            TrustRecord::Pinned { .. } => "it proved its identity by its fingerprint",
+            TrustRecord::CaFile { .. } => "the certification authorities of the stored CA file vouch for it",
         },
     )
 }
@@ -209,9 +211,11 @@ fn clock(origin: &Origin, daemon: Timestamp, before: Timestamp, took: Duration) 
     let difference = times::left(SignedDuration::from_secs(offset.abs()));
     match offset {
         -1..=1 => Check::ok("clock", subject, "the same as the server's"),
-        _ if offset.abs() <= times::MIN_SKEW_SHOWN => {
-            Check::ok("clock", subject, format!("{difference} from the server's, which is close enough"))
-        }
+        _ if offset.abs() <= times::MIN_SKEW_SHOWN => Check::ok(
+            "clock",
+            subject,
+            format!("it differs from the server's by {difference}, which is close enough"),
+        ),
         _ => Check::wrong(
             "clock",
             subject,

@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
     let kubectl = Kubectl::new(program, arguments.kubeconfig.as_deref(), home);
     // Concurrent runs of `kubectl config` can lose each other's entries.
     context.home.while_locked(|| kubeconfig::add(&kubectl, &entries))??;
-    context.terminal.info(&format!("the kubeconfig has the context {}", entries.name));
+    context.terminal.info(&format!("the kubeconfig now has the context {}", entries.name));
     Ok(Exit::Done)
 }
 
@@ -69,13 +69,13 @@ fn server(text: &str) -> Result<String, Failure> {
     if is_good {
         return Ok(text.to_owned());
     }
-    let failure = Failure::new(Exit::Usage, "--api-server is no https address of an API server");
+    let failure = Failure::new(Exit::Usage, "--api-server is not the https address of an API server");
     let failure = if text.starts_with("http://") {
-        failure.because_text("over plain HTTP, anybody on the way would get the token".to_owned())
+        failure.because_text("over plain HTTP, an attacker on the network could read the token".to_owned())
     } else {
         failure
     };
-    Err(failure.hint("an address such as `https://k8s.example.com:6443`"))
+    Err(failure.hint("use an address such as `https://k8s.example.com:6443`"))
 }
 
 /// `INFRA_HOME`, if it is set. A desktop or editor that runs `kubectl` may lack the variable.
@@ -83,7 +83,9 @@ fn home(context: &Context) -> Result<Option<String>, Failure> {
     let settings = &context.settings;
     let home = settings.is_home_set.then(|| settings.home.to_str().map(ToOwned::to_owned));
     home.map(|text| {
-        text.ok_or_else(|| Failure::new(Exit::Usage, "INFRA_HOME is not text, as a kubeconfig is"))
+        text.ok_or_else(|| {
+            Failure::new(Exit::Usage, "INFRA_HOME is not valid UTF-8, as a kubeconfig requires")
+        })
     })
     .transpose()
 }
@@ -91,20 +93,20 @@ fn home(context: &Context) -> Result<Option<String>, Failure> {
 /// The certificates of a file, in PEM.
 fn authority(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |why: &str| {
-        Failure::new(Exit::Failed, format!("{} cannot be used as certification authority", path.display()))
+        Failure::new(Exit::Failed, format!("cannot use {} as the certification authority", path.display()))
             .because_text(why.to_owned())
     };
     let size = fs::metadata(path).map_err(|error| failed(&error.to_string()))?.len();
     if size > MAX_BYTES {
-        return Err(failed("it is too large"));
+        return Err(failed("it is larger than 1 MiB"));
     }
     let text = fs::read(path).map_err(|error| failed(&error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     if certificates.map_or(0, |certificates| certificates.len()) == 0 {
-        return Err(failed("there is no certificate in PEM in it"));
+        return Err(failed("it contains no certificate in PEM form"));
     }
     if String::from_utf8_lossy(&text).contains("PRIVATE KEY-----") {
-        return Err(failed("there is a private key in it, which belongs into no kubeconfig"));
+        return Err(failed("it contains a private key, which must not be copied into a kubeconfig"));
     }
     Ok(text)
 }
@@ -112,7 +114,7 @@ fn authority(path: &Path) -> Result<Vec<u8>, Failure> {
 /// This program's name if `PATH` contains it, so that an update may move it. Otherwise its path.
 fn command(context: &Context) -> Result<String, Failure> {
     let own = std::env::current_exe().map_err(|error| {
-        Failure::new(Exit::Failed, "the place of this program is not known").because(&error)
+        Failure::new(Exit::Failed, "cannot determine the path of this program").because(&error)
     })?;
     let is_own = context
         .settings
@@ -123,5 +125,5 @@ fn command(context: &Context) -> Result<String, Failure> {
     }
     own.to_str()
         .map(ToOwned::to_owned)
-        .ok_or_else(|| Failure::new(Exit::Failed, "this program lies in a folder whose name is not text"))
+        .ok_or_else(|| Failure::new(Exit::Failed, "the path of this program is not valid UTF-8"))
 }

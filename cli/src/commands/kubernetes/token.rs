@@ -63,10 +63,10 @@ fn reported_expiry(expires_at: Timestamp, now: Timestamp) -> Timestamp {
 fn check(asked: &str) -> Result<(), Failure> {
     let failed = |what: String| {
         Failure::new(Exit::Failed, what)
-            .hint(format!("`apiVersion: {EXEC_API_VERSION}` in the user's `exec` of the kubeconfig; `infra kubernetes configure` writes it"))
+            .hint(format!("set `apiVersion: {EXEC_API_VERSION}` in the `exec` section of the kubeconfig's user; `infra kubernetes configure` does that"))
     };
     let Ok(ExecInfo { api_version }) = serde_json::from_str(asked) else {
-        return Err(failed("KUBERNETES_EXEC_INFO is not what client-go puts there".to_owned()));
+        return Err(failed("KUBERNETES_EXEC_INFO is not in the format of client-go".to_owned()));
     };
     if api_version == EXEC_API_VERSION {
         return Ok(());
@@ -78,7 +78,7 @@ fn check(asked: &str) -> Result<(), Failure> {
     } else {
         "another version"
     };
-    Err(failed(format!("{shown} is asked for, and {EXEC_API_VERSION} is all that `infra` speaks")))
+    Err(failed(format!("the kubeconfig requests {shown}, but `infra` supports only {EXEC_API_VERSION}")))
 }
 
 #[cfg(test)]
@@ -106,7 +106,8 @@ mod tests {
         );
         let text = |asked: &str| check(asked).expect_err("another version").to_string();
         assert!(
-            text(r#"{"apiVersion":"client.authentication.k8s.io/v1beta1"}"#).contains("v1beta1 is asked for")
+            text(r#"{"apiVersion":"client.authentication.k8s.io/v1beta1"}"#)
+                .contains("requests client.authentication.k8s.io/v1beta1,")
         );
         assert!(!text("{\"apiVersion\":\"\u{1b}[2J\"}").contains('\u{1b}'));
         for malformed in ["", "{}", "null", "[]", r#"{"apiVersion":1}"#] {

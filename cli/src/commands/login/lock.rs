@@ -20,8 +20,8 @@ pub(super) fn acquire(context: &Context, timeout: Duration) -> Result<LoginLock,
         };
         if shown.as_ref() != Some(&url) {
             context.terminal.info(&match &url {
-                Some(url) => format!("another `infra login` waits for the browser: {url}"),
-                None => "another `infra login` is under way: waiting for it".to_owned(),
+                Some(url) => format!("another `infra login` is waiting for the browser: {url}"),
+                None => "another `infra login` is running: waiting for it to finish".to_owned(),
             });
             shown = Some(url);
         }

@@ -108,7 +108,7 @@ fn revoke_previous(
     if let (_, Some(error)) = context.retry_logouts(origin, &verified.connection.client, state)? {
         let ends = times::at(before.session.expires_at, context.now());
         context.terminal.warn(&format!(
-            "the session before could not be ended: {error}; the next command tries again, and it ends {ends}"
+            "cannot revoke your previous session: {error}; the next command tries again, and the session expires {ends}"
         ));
     }
     if before.storage == Storage::FileAndKeyring && !is_copied {
@@ -116,13 +116,15 @@ fn revoke_previous(
             Ok(StoredEntry::Token | StoredEntry::Missing) => {}
             Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
             Err(error) => {
-                context.terminal.warn(&format!("the copy of the token before stays in the keyring: {error}"));
+                context
+                    .terminal
+                    .warn(&format!("cannot remove the copy of the previous token from the keyring: {error}"));
             }
         }
     }
     let user = state.sessions.sessions.get(origin).map(|session| &session.user);
     if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
-        context.terminal.info(&format!("before, {} was signed in to {origin}", account(&before.user)));
+        context.terminal.info(&format!("this replaces the session of {} at {origin}", account(&before.user)));
     }
     Ok(())
 }
@@ -153,6 +155,6 @@ fn copy_to_keyring(context: &Context, origin: &Origin, token: &SessionToken) -> 
             session.storage = Storage::File;
         }
     })?;
-    context.terminal.warn(&format!("the token is kept in the file alone: {error}; {}", error.hint()));
+    context.terminal.warn(&format!("the token is stored only in the file: {error}; {}", error.hint()));
     Ok(false)
 }

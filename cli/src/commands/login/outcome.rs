@@ -15,40 +15,40 @@ pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Fai
     match error {
         LoginError::NoRedirectURI => Failure::new(
             Exit::Failed,
-            format!("{origin} names no address `http://127.0.0.1:PORT/callback` for `{provider}`"),
+            format!("{origin} has no redirect address `http://127.0.0.1:PORT/callback` for `{provider}`"),
         )
-        .hint("its operator sets `redirectPorts`"),
+        .hint("ask its operator to set `redirectPorts`"),
         LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
         LoginError::InvalidAuthorizationURL(reason) => Failure::new(
             Exit::Refused,
-            format!("the address that {origin} wants the browser to open is not for this login"),
+            format!("{origin} returned an address that does not belong to this sign-in"),
         )
         .because(&reason)
-        .hint("tell the operator of the server: it does not do what it should"),
+        .hint("report this to the server's operator"),
         LoginError::Refused(refusal) => refused(refusal, provider),
         LoginError::OtherIssuer => Failure::new(
             Exit::Refused,
-            format!("the response came from another identity provider than `{provider}`, and was not used"),
+            format!("the response came from another identity provider than `{provider}` and was rejected"),
         )
-        .hint("`infra login` again; if it happens again, tell the operator of the server"),
-        LoginError::NoBrowser => no_browser_failure("no program that BROWSER names has opened one"),
+        .hint("`infra login` again; if it fails again, report this to the server's operator"),
+        LoginError::NoBrowser => no_browser_failure("no program in BROWSER opened one"),
         LoginError::Handover(error) => Failure::new(
             Exit::Failed,
-            "cannot hand the address to a browser: there is no terminal to show it, and no file for the browser",
+            "cannot pass the address to a browser: there is no terminal to show it, and its file cannot be written",
         )
         .because(&error)
         .hint("`infra login --no-browser` prints the address and waits"),
         LoginError::TimedOut(timeout) => {
             let waited = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
-            Failure::new(Exit::Refused, format!("nobody signed in within {}", times::left(waited)))
+            Failure::new(Exit::Refused, format!("the sign-in was not completed within {}", times::left(waited)))
                 .hint(
-                    "`infra login` again; `--no-browser` prints the address instead of opening it, and the variable \
-                     `BROWSER` names another browser",
+                    "`infra login` again; if no browser opened, use `--no-browser` to print the address, or set `BROWSER` \
+                     to another browser",
                 )
         }
         LoginError::Interrupted => Failure::new(Exit::Interrupted, "interrupted: nothing has changed"),
         LoginError::Listener(error) => {
-            Failure::new(Exit::Failed, "this machine cannot listen for the browser").because(&error)
+            Failure::new(Exit::Failed, "cannot listen for the browser").because(&error)
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn no_browser_failure(why: &str) -> Failure {
 /// The daemon opened a session for a user of a different provider than the chosen one.
 pub(super) fn other_provider_failure(origin: &Origin, chosen: &Provider, user: &User) -> Failure {
     let reason = format!(
-        "the login was for {} ({}), and the session is one of {} ({})",
+        "you chose {} ({}), but the session is from {} ({})",
         chosen.name,
         printable(&chosen.issuer, MAX_CHARACTERS),
         user.provider,
@@ -72,20 +72,20 @@ pub(super) fn other_provider_failure(origin: &Origin, chosen: &Provider, user: &
     );
     Failure::new(
         Exit::Refused,
-        format!("cannot use the session that {origin} opened: another identity provider"),
+        format!("cannot use the session that {origin} opened: it is from another identity provider"),
     )
     .because_text(reason)
-    .hint("tell the operator of the server")
+    .hint("report this to the server's operator")
 }
 
 fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {
     let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     Failure::new(
         Exit::Failed,
-        format!("every port to which `{provider}` may send the browser back is in use on this machine: {ports}"),
+        format!("cannot listen for the browser: every port that is registered for `{provider}` is in use: {ports}"),
     )
     .hint(format!(
-        "close the program that has one of them (`ss -ltnp` lists them), or ask the operator of {origin} to register \
+        "close the program that uses one of them (`ss -ltnp` shows it), or ask the operator of {origin} to register \
          another port"
     ))
 }
@@ -94,21 +94,20 @@ fn refused(refusal: AuthorizationError, provider: &str) -> Failure {
     match refusal {
         AuthorizationError::AccessDenied => Failure::new(
             Exit::Refused,
-            format!("`{provider}` did not sign you in: cancelled, or not allowed"),
+            format!("`{provider}` denied the sign-in: it was cancelled, or you are not allowed to sign in"),
         )
-        .hint("`infra login` again, or ask who administers the identity provider for access"),
+        .hint("`infra login` again, or ask the administrator of the identity provider for access"),
         AuthorizationError::Unavailable => {
-            Failure::new(Exit::Unreachable, format!("`{provider}` has a problem of its own at the moment"))
-                .hint("`infra login` again in a while")
+            Failure::new(Exit::Unreachable, format!("`{provider}` is temporarily unavailable"))
+                .hint("`infra login` again in a few minutes")
         }
         AuthorizationError::Other(name) => {
-            let failure = Failure::new(Exit::Refused, format!("`{provider}` refused the login"));
-            match name {
-                Some(name) => {
-                    failure.hint(format!("tell the operator of the server: the provider answered `{name}`"))
-                }
-                None => failure.hint("tell the operator of the server"),
-            }
+            let failure = Failure::new(Exit::Refused, format!("`{provider}` rejected the sign-in"));
+            let failure = match name {
+                Some(name) => failure.because_text(format!("it returned the error `{name}`")),
+                None => failure,
+            };
+            failure.hint("report this to the server's operator")
         }
     }
 }

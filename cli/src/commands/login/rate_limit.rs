@@ -41,7 +41,7 @@ impl Retry<'_> {
             };
             if !is_reported {
                 self.terminal.info(&format!(
-                    "{} limits logins from your address: trying again in {} s",
+                    "{} limits sign-ins from your address: trying again in {} s",
                     self.origin,
                     wait.as_secs()
                 ));

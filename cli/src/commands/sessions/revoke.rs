@@ -29,12 +29,14 @@ pub(super) fn run(
         }
     }
     if ended > 0 {
-        context.terminal.info(&summary(ended));
+        let is_other = arguments.ids.is_empty() && arguments.user.is_none();
+        let thing = if is_other { "other session" } else { "session" };
+        context.terminal.info(&format!("revoked {}", counted(ended, thing)));
     } else if arguments.others {
-        context.terminal.info("there is no other session");
+        context.terminal.info("you have no other session");
     } else if let (Some(user), false) = (&arguments.user, revokes_own) {
         context.terminal.info(&format!(
-            "there is no session of {} at {}",
+            "{} has no session at {}",
             printable(user, MAX_CHARACTERS),
             access.origin
         ));
@@ -61,7 +63,7 @@ fn revoke_named(
             Ok(true) => ended += 1,
             Ok(false) => {
                 context.terminal.warn(&format!(
-                    "there is no live session {id} that you may end: `infra sessions` lists yours"
+                    "there is no session {id} that you may revoke: `infra sessions` lists yours"
                 ));
                 exit = Exit::Failed;
             }
@@ -70,7 +72,7 @@ fn revoke_named(
                 return Err(if ended == 0 {
                     failure
                 } else {
-                    failure.hint(format!("{} before that", summary(ended)))
+                    failure.note(format!("{} revoked before that", counted(ended, "session")))
                 });
             }
         }
@@ -84,8 +86,4 @@ fn revoke_own(context: &Context, access: &SessionAccess<'_>) -> Result<Exit, Fai
         Some(token) => logout::log_out_environment(context, &access.origin, &access.connection.client, token),
         None => logout::log_out(context, &access.origin, &access.state, false),
     }
-}
-
-fn summary(ended: usize) -> String {
-    format!("ended {}", counted(ended, "other session"))
 }

@@ -39,16 +39,15 @@ fn warning(held: &Result<StoredEntry, KeyringError>) -> Option<String> {
     match held {
         Ok(StoredEntry::Token) => None,
         Ok(StoredEntry::Missing) => Some(
-            "the copy of the token is gone from the keyring: somebody removed it; `infra login --force` makes another"
+            "the copy of the token is missing from the keyring; `infra login --force` stores a new one"
                 .to_owned(),
         ),
         Ok(StoredEntry::Other) => Some(
-            "the entry in the keyring is not the token of this session: somebody changed it; `infra login --force` \
-             makes another"
+            "another program has replaced the copy of the token in the keyring; `infra login --force` stores a new one"
                 .to_owned(),
         ),
         Err(error) => {
-            Some(format!("whether the copy of the token is in the keyring is not known: {error}"))
+            Some(format!("cannot check the copy of the token in the keyring: {error}"))
         }
     }
 }

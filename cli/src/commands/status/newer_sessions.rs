@@ -27,15 +27,15 @@ pub(crate) fn warn_of_newer(context: &Context, report: &Report) {
     if shown.as_ref() == Some(id) {
         return;
     }
-    let (opened, from) = (times::at(newest.session.created_at, context.now()), from(newest));
+    let (opened, machine) = (times::at(newest.session.created_at, context.now()), machine(newest));
     context.terminal.warn(&if *count > 1 {
         format!(
-            "{count} other sessions of yours were opened at {origin} since you signed in, the newest one {opened}, {from}; \
-             `infra sessions` lists them: if one is not yours, `infra sessions revoke ID`"
+            "{count} other sessions of yours at {origin} were opened since you signed in, the latest {opened} from {machine}; \
+             `infra sessions` lists them: if you do not recognise one, run `infra sessions revoke ID`"
         )
     } else {
         format!(
-            "another session of yours was opened at {origin}, {opened}, {from}; if that was not you: \
+            "another session of yours at {origin} was opened {opened} from {machine}; if that was not you, run \
              `infra sessions revoke {id}`"
         )
     });
@@ -43,17 +43,17 @@ pub(crate) fn warn_of_newer(context: &Context, report: &Report) {
     warn_if_not_stored(context, shown);
 }
 
-/// Where a session was opened, as reported by its client.
-pub(crate) fn from(listed: &ListedSession) -> String {
+/// The machine where a session was opened, as reported by its client.
+pub(crate) fn machine(listed: &ListedSession) -> String {
     let device = listed.device.as_deref().map(|device| printable(device, MAX_CHARACTERS));
     let address = listed.address.as_deref().map(|address| printable(address, MAX_CHARACTERS));
-    let mut from = match (device, address) {
-        (Some(device), Some(address)) => format!("from {device} ({address})"),
-        (Some(from), None) | (None, Some(from)) => format!("from {from}"),
-        (None, None) => "from a machine that did not say its name".to_owned(),
+    let mut machine = match (device, address) {
+        (Some(device), Some(address)) => format!("{device} ({address})"),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => "an unnamed machine".to_owned(),
     };
     if listed.login_method == LoginMethod::Paste {
-        from.push_str(", pasted");
+        machine.push_str(", pasted");
     }
-    from
+    machine
 }

@@ -160,7 +160,7 @@ fn ask(
 /// Warns if the result cannot be stored, for example on a full disk or in a read-only home. The result is still valid.
 pub(super) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
     if let Err(failure) = stored {
-        context.terminal.warn(&format!("what the server said is not remembered here: {failure}"));
+        context.terminal.warn(&format!("cannot store the state of the session: {failure}"));
     }
 }
 
@@ -314,23 +314,21 @@ impl Report {
             State::Untrusted if let (Some(server), Some(cause)) = (&self.server, &self.cause) => {
                 return cause.to_failure(server);
             }
-            State::Active => Failure::new(Exit::Failed, format!("the session at {server} is live")),
+            State::Active => Failure::new(Exit::Failed, format!("you are signed in to {server}")),
             State::LoggedOut if self.cause.is_some() => {
                 Failure::new(self.exit(), format!("the token of INFRA_TOKEN is not valid at {server}"))
             }
             State::LoggedOut if server.is_empty() => {
                 Failure::new(self.exit(), "you are not signed in, and no server is known here")
             }
-            State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in ({server})")),
+            State::LoggedOut => Failure::new(self.exit(), format!("you are not signed in to {server}")),
             State::Expired => {
                 Failure::new(self.exit(), format!("{} at {server} has expired", self.session_by_name()))
             }
             State::Revoked => {
-                Failure::new(self.exit(), format!("{} at {server} was ended", self.session_by_name()))
+                Failure::new(self.exit(), format!("{} at {server} was revoked", self.session_by_name()))
             }
-            State::Unreachable => {
-                Failure::new(self.exit(), format!("{server} cannot be asked about the session"))
-            }
+            State::Unreachable => Failure::new(self.exit(), format!("cannot check the session at {server}")),
             State::Untrusted => Failure::new(self.exit(), format!("{server} did not prove its identity")),
         };
         match &self.cause {

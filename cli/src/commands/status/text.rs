@@ -22,12 +22,17 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         }
         State::LoggedOut => format!("not signed in to {server}"),
         State::Expired => format!("signed out of {server}: {} has expired", report.session_by_name()),
-        State::Revoked => format!("signed out of {server}: {} was ended", report.session_by_name()),
+        State::Revoked => format!("signed out of {server}: {} was revoked", report.session_by_name()),
         State::Unreachable if report.checked == CheckMode::Offline => {
-            format!("not known without asking {server}")
+            format!("not known without contacting {server}")
         }
-        State::Unreachable => format!("not known: {server} cannot be asked"),
-        State::Untrusted => format!("not known: {server} did not prove its identity, and was not asked"),
+        State::Unreachable => format!("not known: {server} cannot be reached"),
+        State::Untrusted if matches!(report.cause, Some(ClientError::InvalidTrustOffer(_))) => {
+            format!("not known: {server} was not contacted")
+        }
+        State::Untrusted => {
+            format!("not known: {server} did not prove its identity; nothing was sent to it")
+        }
     }];
     if let Some(why) = why_not_known(report, now) {
         lines.push(format!("  because   {why}"));
@@ -66,7 +71,7 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
     }
     if let Some(over) = report.expired_for() {
         let end = now.checked_sub(over).unwrap_or(now);
-        lines.push(format!("  ended     {} ({} ago)", times::local(end, now), times::left(over)));
+        lines.push(format!("  expired   {} ({} ago)", times::local(end, now), times::left(over)));
     }
     match report.state {
         State::LoggedOut | State::Expired | State::Revoked => {
@@ -95,9 +100,9 @@ fn why_not_known(report: &Report, now: Timestamp) -> Option<String> {
         (Some(ClientError::Daemon(cause)), _) => Some(cause.to_string()),
         (_, Some(session)) => {
             let idle = now.checked_sub(report.unused_for(session)).unwrap_or(now);
-            Some(format!("unless a service has used it since, it ended {}", times::at(idle, now)))
+            Some(format!("if no service has used the session since, it expired {}", times::at(idle, now)))
         }
-        (_, None) => Some("nothing of the session of INFRA_TOKEN is stored here".to_owned()),
+        (_, None) => Some("the session of INFRA_TOKEN is not stored here".to_owned()),
     }
 }
 
