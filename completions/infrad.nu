@@ -4,11 +4,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
+  # Signs users in with your OpenID provider, stores their sessions, and validates tokens for services
   export extern infrad [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -20,12 +20,12 @@ module completions {
 
   # Run the daemon
   export extern "infrad serve" [
-    --accept-rollback         # Start with data that is older than this host has seen, and end all sessions in it
-    --new-store               # Create a new store in an empty data directory, although this host has seen another store
-    --domain: string          # Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
+    --accept-rollback         # Start with data that is older than the data this host used last, and revoke all its sessions
+    --new-store               # Create a new store in an empty data directory, although this host has used another store
+    --domain: string          # Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad serve color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -35,14 +35,14 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Check the configuration, and the files and variables that it names, without a network
+  # Check the configuration, and the files and variables that it names
   export extern "infrad check" [
-    --live                    # Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
+    --live                    # Also read each secret, use each root key, and contact each provider and the ACME server; prints no secrets
     --json                    # Print the result as JSON
-    --schema                  # Print the JSON Schema of the configuration, for editors, and check nothing
+    --schema                  # Only print the JSON Schema of the configuration, for editors
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad check color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -52,12 +52,12 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Ask the running daemon how it is
+  # Show the state of the running daemon
   export extern "infrad status" [
-    --json                    # Print the answer as JSON
+    --json                    # Print the state as JSON
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad status color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -67,11 +67,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Look at the keys that protect the store, and change them
+  # Show and change the keys that protect the store
   export extern "infrad key" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -81,12 +81,12 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Say which root key wraps the data key, and whether there is a recovery key
+  # Show which root key wraps the data key, and if there is a recovery key
   export extern "infrad key status" [
-    --json                    # Print it as JSON
+    --json                    # Print the status as JSON
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key status color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -96,12 +96,12 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  # Wrap the data key with the first root key in `keys`; the running daemon rereads `keys`
   export extern "infrad key rewrap" [
-    --recovery                # Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs
+    --recovery                # Open the store with the recovery key; stop the daemon first. Prompts for the key, or reads it from standard input
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key rewrap color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -111,11 +111,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Move the store to a new data key, while the daemon runs or not
+  # Encrypt the store with a new data key, with the daemon running or stopped
   export extern "infrad key rotate" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key rotate color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -125,11 +125,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # An offline key that opens the store and its backups when the root key is lost
+  # Create or test the recovery key, which opens the store and its backups if the root key is lost
   export extern "infrad key recovery" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key recovery color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -139,11 +139,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  # Create a recovery key and print it once; it replaces the previous key for the store and for new backups
   export extern "infrad key recovery create" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key recovery create color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -153,11 +153,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad key recovery test" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad key recovery test color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -167,11 +167,11 @@ module completions {
   export extern "infrad key recovery help" [
   ]
 
-  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  # Create a recovery key and print it once; it replaces the previous key for the store and for new backups
   export extern "infrad key recovery help create" [
   ]
 
-  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad key recovery help test" [
   ]
 
@@ -183,27 +183,27 @@ module completions {
   export extern "infrad key help" [
   ]
 
-  # Say which root key wraps the data key, and whether there is a recovery key
+  # Show which root key wraps the data key, and if there is a recovery key
   export extern "infrad key help status" [
   ]
 
-  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  # Wrap the data key with the first root key in `keys`; the running daemon rereads `keys`
   export extern "infrad key help rewrap" [
   ]
 
-  # Move the store to a new data key, while the daemon runs or not
+  # Encrypt the store with a new data key, with the daemon running or stopped
   export extern "infrad key help rotate" [
   ]
 
-  # An offline key that opens the store and its backups when the root key is lost
+  # Create or test the recovery key, which opens the store and its backups if the root key is lost
   export extern "infrad key help recovery" [
   ]
 
-  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  # Create a recovery key and print it once; it replaces the previous key for the store and for new backups
   export extern "infrad key help recovery create" [
   ]
 
-  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad key help recovery test" [
   ]
 
@@ -215,38 +215,38 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Write an encrypted backup to a file, while the daemon runs or not
+  # Write an encrypted backup to a file, with the daemon running or stopped
   export extern "infrad backup" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad backup color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    file: path                # The file to write; nothing may be there
+    file: path                # The file to write; it must not exist
   ]
 
   def "nu-complete infrad backup verify color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Read a backup from its beginning to its end, and say whether it could be restored
+  # Read a whole backup and check that it can be restored
   export extern "infrad backup verify" [
-    --recovery                # Open it with the recovery key, which is asked for, or read from standard input
+    --recovery                # Open it with the recovery key; prompts for the key, or reads it from standard input
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad backup verify color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    file: path                # The backup
+    file: path                # The backup file
   ]
 
   # Print this message or the help of the given subcommand(s)
   export extern "infrad backup help" [
   ]
 
-  # Read a backup from its beginning to its end, and say whether it could be restored
+  # Read a whole backup and check that it can be restored
   export extern "infrad backup help verify" [
   ]
 
@@ -258,27 +258,27 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Restore a backup into the data directory, while no daemon runs
+  # Replace the store with a backup; stop the daemon first
   export extern "infrad restore" [
-    --recovery                # Open it with the recovery key, which is asked for, or read from standard input
+    --recovery                # Open it with the recovery key; prompts for the key, or reads it from standard input
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad restore color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    file: path                # The backup
+    file: path                # The backup file
   ]
 
   def "nu-complete infrad dev color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
+  # Try it out: run a daemon and a development identity provider on loopback, in a temporary directory
   export extern "infrad dev" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad dev color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -288,11 +288,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Print the fingerprint that users give to `infra login --fingerprint`
+  # Print the fingerprint that users pass to `infra login --fingerprint`
   export extern "infrad fingerprint" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad fingerprint color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -302,11 +302,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The daemon's own certification authority, which users prove it by
+  # Print or rotate the daemon's own certification authority (CA)
   export extern "infrad ca" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad ca color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -316,12 +316,12 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  # Print the CA's certificate as PEM, for `infra login --ca-file` and other clients
   export extern "infrad ca print" [
-    --next                    # The one that is to come, after `infrad ca rotate`
+    --next                    # Print the next CA's certificate, after `infrad ca rotate`
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad ca print color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -331,13 +331,13 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Have another authority take over, after a time in which users are told of it
+  # Create a new CA that takes over after an announced time
   export extern "infrad ca rotate" [
-    --overlap: string         # How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is known to others
-    --replace                 # Have it take the place of one that was announced before: who heard of that one, and does not come by again, has to accept the new fingerprint
+    --overlap: string         # How long the current CA stays in use, such as `30d` or `12h`; `0s` replaces it immediately, for a leaked key
+    --replace                 # Replace a CA that is already announced; users who learned of that one and do not connect again must accept the new fingerprint
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad ca rotate color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -347,11 +347,11 @@ module completions {
   export extern "infrad ca help" [
   ]
 
-  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  # Print the CA's certificate as PEM, for `infra login --ca-file` and other clients
   export extern "infrad ca help print" [
   ]
 
-  # Have another authority take over, after a time in which users are told of it
+  # Create a new CA that takes over after an announced time
   export extern "infrad ca help rotate" [
   ]
 
@@ -363,11 +363,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The certificate that the running daemon serves with; `infrad status` shows it
+  # Renew the certificate of the running daemon
   export extern "infrad certificate" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad certificate color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -377,11 +377,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  # Get a new certificate now, even if none is due; with ACME, this counts against the server's rate limits
   export extern "infrad certificate renew" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad certificate renew color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -391,7 +391,7 @@ module completions {
   export extern "infrad certificate help" [
   ]
 
-  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  # Get a new certificate now, even if none is due; with ACME, this counts against the server's rate limits
   export extern "infrad certificate help renew" [
   ]
 
@@ -403,11 +403,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The sessions of users: see them, and end them
+  # List and revoke users' sessions
   export extern "infrad sessions" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad sessions color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -417,13 +417,13 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The live sessions, the newest first for each user
+  # List live sessions, newest first for each user
   export extern "infrad sessions list" [
-    --user: string            # Of the user with this e-mail or subject alone
-    --json                    # Print them as JSON
+    --user: string            # Only sessions of the user with this e-mail or subject
+    --json                    # Print the sessions as JSON
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad sessions list color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -433,28 +433,28 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Revoke sessions, within a second, also on open connections
+  # Revoke sessions; takes effect within a second, also on open connections
   export extern "infrad sessions revoke" [
-    --user: string            # All of the user with this e-mail or subject
-    --all                     # All of everybody
+    --user: string            # All sessions of the user with this e-mail or subject
+    --all                     # All sessions of all users
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad sessions revoke color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    ...ids: string            # The ids, as `list` prints them
+    ...ids: string            # IDs of sessions, as `list` prints them
   ]
 
   # Print this message or the help of the given subcommand(s)
   export extern "infrad sessions help" [
   ]
 
-  # The live sessions, the newest first for each user
+  # List live sessions, newest first for each user
   export extern "infrad sessions help list" [
   ]
 
-  # Revoke sessions, within a second, also on open connections
+  # Revoke sessions; takes effect within a second, also on open connections
   export extern "infrad sessions help revoke" [
   ]
 
@@ -466,11 +466,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # The audit log, which the configuration names
+  # Verify the audit log
   export extern "infrad audit" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad audit color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -480,15 +480,15 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
+  # Check that the log is an unbroken hash chain, and print its head
   export extern "infrad audit verify" [
-    --file: path              # The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
-    --journal                 # The log is a copy of the journal, in which another chain begins at each start of the daemon
-    --head: string            # The head that an earlier run printed: check that its chain is unchanged from its beginning up to that line
+    --file: path              # Verify this file instead of the configured log, together with its rotated files (FILE.1 and so on)
+    --journal                 # Accept a copy of the journal, in which each start of the daemon starts another chain
+    --head: string            # Check that the chain is unchanged up to the line with this head, which an earlier run printed
     --json                    # Print the result as JSON
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad audit verify color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -498,7 +498,7 @@ module completions {
   export extern "infrad audit help" [
   ]
 
-  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
+  # Check that the log is an unbroken hash chain, and print its head
   export extern "infrad audit help verify" [
   ]
 
@@ -510,11 +510,11 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+  # Run another command as the systemd unit runs the daemon: same user, root key, environment and sandbox
   export extern "infrad as-service" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad as-service color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -532,8 +532,8 @@ module completions {
   # Print the script that lets a shell complete this program's arguments
   export extern "infrad completions" [
     --config: path            # The configuration file
-    --verbose(-v)             # Log more than the configuration says: once for `debug`, twice for `trace`
-    --quiet(-q)               # Say nothing but errors
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
     --color: string@"nu-complete infrad completions color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
@@ -548,103 +548,103 @@ module completions {
   export extern "infrad help serve" [
   ]
 
-  # Check the configuration, and the files and variables that it names, without a network
+  # Check the configuration, and the files and variables that it names
   export extern "infrad help check" [
   ]
 
-  # Ask the running daemon how it is
+  # Show the state of the running daemon
   export extern "infrad help status" [
   ]
 
-  # Look at the keys that protect the store, and change them
+  # Show and change the keys that protect the store
   export extern "infrad help key" [
   ]
 
-  # Say which root key wraps the data key, and whether there is a recovery key
+  # Show which root key wraps the data key, and if there is a recovery key
   export extern "infrad help key status" [
   ]
 
-  # Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+  # Wrap the data key with the first root key in `keys`; the running daemon rereads `keys`
   export extern "infrad help key rewrap" [
   ]
 
-  # Move the store to a new data key, while the daemon runs or not
+  # Encrypt the store with a new data key, with the daemon running or stopped
   export extern "infrad help key rotate" [
   ]
 
-  # An offline key that opens the store and its backups when the root key is lost
+  # Create or test the recovery key, which opens the store and its backups if the root key is lost
   export extern "infrad help key recovery" [
   ]
 
-  # Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+  # Create a recovery key and print it once; it replaces the previous key for the store and for new backups
   export extern "infrad help key recovery create" [
   ]
 
-  # Say whether a recovery key, which is asked for or read from standard input, opens the store
+  # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad help key recovery test" [
   ]
 
-  # Write an encrypted backup to a file, while the daemon runs or not
+  # Write an encrypted backup to a file, with the daemon running or stopped
   export extern "infrad help backup" [
   ]
 
-  # Read a backup from its beginning to its end, and say whether it could be restored
+  # Read a whole backup and check that it can be restored
   export extern "infrad help backup verify" [
   ]
 
-  # Restore a backup into the data directory, while no daemon runs
+  # Replace the store with a backup; stop the daemon first
   export extern "infrad help restore" [
   ]
 
-  # Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
+  # Try it out: run a daemon and a development identity provider on loopback, in a temporary directory
   export extern "infrad help dev" [
   ]
 
-  # Print the fingerprint that users give to `infra login --fingerprint`
+  # Print the fingerprint that users pass to `infra login --fingerprint`
   export extern "infrad help fingerprint" [
   ]
 
-  # The daemon's own certification authority, which users prove it by
+  # Print or rotate the daemon's own certification authority (CA)
   export extern "infrad help ca" [
   ]
 
-  # Print its certificate as PEM, for `infra login --ca-file` and other clients
+  # Print the CA's certificate as PEM, for `infra login --ca-file` and other clients
   export extern "infrad help ca print" [
   ]
 
-  # Have another authority take over, after a time in which users are told of it
+  # Create a new CA that takes over after an announced time
   export extern "infrad help ca rotate" [
   ]
 
-  # The certificate that the running daemon serves with; `infrad status` shows it
+  # Renew the certificate of the running daemon
   export extern "infrad help certificate" [
   ]
 
-  # Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+  # Get a new certificate now, even if none is due; with ACME, this counts against the server's rate limits
   export extern "infrad help certificate renew" [
   ]
 
-  # The sessions of users: see them, and end them
+  # List and revoke users' sessions
   export extern "infrad help sessions" [
   ]
 
-  # The live sessions, the newest first for each user
+  # List live sessions, newest first for each user
   export extern "infrad help sessions list" [
   ]
 
-  # Revoke sessions, within a second, also on open connections
+  # Revoke sessions; takes effect within a second, also on open connections
   export extern "infrad help sessions revoke" [
   ]
 
-  # The audit log, which the configuration names
+  # Verify the audit log
   export extern "infrad help audit" [
   ]
 
-  # Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
+  # Check that the log is an unbroken hash chain, and print its head
   export extern "infrad help audit verify" [
   ]
 
-  # Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+  # Run another command as the systemd unit runs the daemon: same user, root key, environment and sandbox
   export extern "infrad help as-service" [
   ]
 

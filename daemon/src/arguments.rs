@@ -16,7 +16,7 @@ pub use sessions::SessionsCommand;
 pub const PROGRAM: Program =
     Program { name: "infrad", variable: "INFRAD_COMPLETE", arguments: Arguments::command };
 
-/// Signs users in with your OpenID Provider, keeps their sessions, and answers whose token it was shown
+/// Signs users in with your OpenID provider, stores their sessions, and validates tokens for services
 #[derive(Debug, Parser)]
 #[command(name = "infrad", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = help::SHORT, after_long_help = help::PROGRAM)]
@@ -37,11 +37,11 @@ pub struct Global {
     #[arg(default_value = "/etc/infra/infrad.yaml", hide_env_values = true, value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
-    /// Log more than the configuration says: once for `debug`, twice for `trace`
+    /// Log more than the configuration sets: once for `debug`, twice for `trace`
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Say nothing but errors
+    /// Print only errors and warnings
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 
@@ -55,55 +55,55 @@ pub enum Command {
     /// Run the daemon
     #[command(after_long_help = help::SERVE)]
     Serve {
-        /// Start with data that is older than this host has seen, and end all sessions in it
+        /// Start with data that is older than the data this host used last, and revoke all its sessions
         #[arg(long)]
         accept_rollback: bool,
-        /// Create a new store in an empty data directory, although this host has seen another store
+        /// Create a new store in an empty data directory, although this host has used another store
         #[arg(long)]
         new_store: bool,
-        /// Serve this DNS name, with a certificate of Let's Encrypt as soon as it leads here; may be repeated
+        /// Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable
         ///
-        /// The same as the name in `tls.acme.domains` and in `publicURLs`. The authority's terms of service are agreed to.
+        /// Equals the name in `tls.acme.domains` and in `publicURLs`. You agree to the terms of service of Let's Encrypt.
         #[arg(long, value_name = "NAME")]
         domain: Vec<String>,
     },
 
-    /// Check the configuration, and the files and variables that it names, without a network
+    /// Check the configuration, and the files and variables that it names
     #[command(after_long_help = help::CHECK)]
     Check {
-        /// Also read each secret, use each root key, ask each provider and the ACME directory: nothing of a secret is shown
+        /// Also read each secret, use each root key, and contact each provider and the ACME server; prints no secrets
         #[arg(long)]
         live: bool,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
-        /// Print the JSON Schema of the configuration, for editors, and check nothing
+        /// Only print the JSON Schema of the configuration, for editors
         #[arg(long, conflicts_with_all = ["live", "json"])]
         schema: bool,
     },
 
-    /// Ask the running daemon how it is
+    /// Show the state of the running daemon
     #[command(after_long_help = help::STATUS)]
     Status {
-        /// Print the answer as JSON
+        /// Print the state as JSON
         #[arg(long)]
         json: bool,
     },
 
-    /// Look at the keys that protect the store, and change them
+    /// Show and change the keys that protect the store
     #[command(after_long_help = help::KEY)]
     Key {
         #[command(subcommand)]
         command: KeyCommand,
     },
 
-    /// Write an encrypted backup to a file, while the daemon runs or not
+    /// Write an encrypted backup to a file, with the daemon running or stopped
     ///
-    /// It opens with a root key of the store, which is not in it, or with the recovery key.
+    /// A root key of the store or the recovery key opens it. Keep both elsewhere.
     #[command(after_long_help = help::BACKUP)]
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Backup {
-        /// The file to write; nothing may be there
+        /// The file to write; it must not exist
         #[arg(required = true, value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
 
@@ -111,23 +111,24 @@ pub enum Command {
         command: Option<BackupCommand>,
     },
 
-    /// Restore a backup into the data directory, while no daemon runs
+    /// Replace the store with a backup; stop the daemon first
     ///
-    /// The backup is verified before anything is replaced. All its sessions are ended.
+    /// Verifies the whole backup, then replaces the store in the data directory and revokes all sessions of the backup.
+    /// Your users must sign in again.
     #[command(after_long_help = help::RESTORE)]
     Restore {
-        /// The backup
+        /// The backup file
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
-        /// Open it with the recovery key, which is asked for, or read from standard input
+        /// Open it with the recovery key; prompts for the key, or reads it from standard input
         #[arg(long)]
         recovery: bool,
     },
 
-    /// Try it out: a daemon on loopback with a development identity provider, in a throw-away directory
+    /// Try it out: run a daemon and a development identity provider on loopback, in a temporary directory
     ///
-    /// Everybody may sign in as `alice` or `bob`: never let anybody but yourself reach it. With a COMMAND, runs it
-    /// against this daemon, cleans up and exits with its status.
+    /// Anyone who reaches it can sign in as `alice` or `bob`: keep it to yourself. With a COMMAND, runs the command with
+    /// this daemon, cleans up and exits with the command's status.
     #[cfg(feature = "dev")]
     #[command(after_long_help = help::DEV)]
     Dev {
@@ -136,42 +137,43 @@ pub enum Command {
         command: Vec<std::ffi::OsString>,
     },
 
-    /// Print the fingerprint that users give to `infra login --fingerprint`
+    /// Print the fingerprint that users pass to `infra login --fingerprint`
     #[command(after_long_help = help::FINGERPRINT)]
     Fingerprint,
 
-    /// The daemon's own certification authority, which users prove it by
+    /// Print or rotate the daemon's own certification authority (CA)
     #[command(after_long_help = help::CA)]
     Ca {
         #[command(subcommand)]
         command: CaCommand,
     },
 
-    /// The certificate that the running daemon serves with; `infrad status` shows it
+    /// Renew the certificate of the running daemon
     #[command(after_long_help = help::CERTIFICATE)]
     Certificate {
         #[command(subcommand)]
         command: CertificateCommand,
     },
 
-    /// The sessions of users: see them, and end them
+    /// List and revoke users' sessions
     #[command(after_long_help = help::SESSIONS)]
     Sessions {
         #[command(subcommand)]
         command: SessionsCommand,
     },
 
-    /// The audit log, which the configuration names
+    /// Verify the audit log
     #[command(after_long_help = help::AUDIT)]
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
     },
 
-    /// Run another command as the systemd unit runs the daemon: as its user, with its root key, environment and sandbox
+    /// Run another command as the systemd unit runs the daemon: same user, root key, environment and sandbox
     ///
-    /// For the host of infrad.service, as root. Settings of the unit and its drop-ins hold; input, output and the exit code are
-    /// those of COMMAND. A command with a file (`backup`, `restore`, `audit verify --file`) sees the host's files as that user does.
+    /// Needs root on a host with infrad.service. Applies the settings of the unit and its drop-ins, and passes on input, output
+    /// and exit code of COMMAND. A command with a file (`backup`, `restore`, `audit verify --file`) sees the host's files as that
+    /// user does.
     #[command(after_long_help = help::AS_SERVICE)]
     AsService {
         /// The command, with its options
@@ -190,27 +192,27 @@ pub enum Command {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum KeyCommand {
-    /// Say which root key wraps the data key, and whether there is a recovery key
+    /// Show which root key wraps the data key, and if there is a recovery key
     #[command(after_long_help = help::KEY_STATUS)]
     Status {
-        /// Print it as JSON
+        /// Print the status as JSON
         #[arg(long)]
         json: bool,
     },
 
-    /// Wrap the data key under the first root key of the configuration; the running daemon reads `keys` anew
+    /// Wrap the data key with the first root key in `keys`; the running daemon rereads `keys`
     #[command(after_long_help = help::KEY_REWRAP)]
     Rewrap {
-        /// Open the data with the recovery key, which is asked for, or read from standard input; while no daemon runs
+        /// Open the store with the recovery key; stop the daemon first. Prompts for the key, or reads it from standard input
         #[arg(long)]
         recovery: bool,
     },
 
-    /// Move the store to a new data key, while the daemon runs or not
+    /// Encrypt the store with a new data key, with the daemon running or stopped
     #[command(after_long_help = help::KEY_ROTATE)]
     Rotate,
 
-    /// An offline key that opens the store and its backups when the root key is lost
+    /// Create or test the recovery key, which opens the store and its backups if the root key is lost
     #[command(after_long_help = help::RECOVERY)]
     Recovery {
         #[command(subcommand)]
@@ -220,26 +222,25 @@ pub enum KeyCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum CaCommand {
-    /// Print its certificate as PEM, for `infra login --ca-file` and other clients
+    /// Print the CA's certificate as PEM, for `infra login --ca-file` and other clients
     #[command(after_long_help = help::CA_PRINT)]
     Print {
-        /// The one that is to come, after `infrad ca rotate`
+        /// Print the next CA's certificate, after `infrad ca rotate`
         #[arg(long)]
         next: bool,
     },
 
-    /// Have another authority take over, after a time in which users are told of it
+    /// Create a new CA that takes over after an announced time
     ///
-    /// Until then the present one goes on vouching for the daemon and announces the next to every user who comes by:
-    /// those are not asked again. Who does not come by in that time has to accept the new fingerprint with `infra trust`.
+    /// Until then, the current CA stays in use and announces the next one to every user who connects: their clients
+    /// switch automatically. Users who do not connect in that time must accept the new fingerprint with `infra trust`.
     #[command(after_long_help = help::CA_ROTATE)]
     Rotate {
-        /// How long the present one goes on, such as `30d` or `12h`; `0s` takes it out of use at once, for when its key is
-        /// known to others
+        /// How long the current CA stays in use, such as `30d` or `12h`; `0s` replaces it immediately, for a leaked key
         #[arg(long, value_name = "TIME", default_value = "30d", value_parser = overlap)]
         overlap: u32,
-        /// Have it take the place of one that was announced before: who heard of that one, and does not come by again, has
-        /// to accept the new fingerprint
+        /// Replace a CA that is already announced; users who learned of that one and do not connect again must accept the
+        /// new fingerprint
         #[arg(long)]
         replace: bool,
     },
@@ -247,19 +248,19 @@ pub enum CaCommand {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum AuditCommand {
-    /// Check that the log is an unbroken chain: no line but the last was changed, removed, inserted or moved by itself
+    /// Check that the log is an unbroken hash chain, and print its head
     ///
-    /// A changed last line, lines cut off at the end, and a log that was written again as a whole show only against a head that
-    /// was kept elsewhere: this prints the head, and `--head` looks for it.
+    /// The chain reveals lines that were changed, removed, inserted or moved. A changed last line, lines removed at the end,
+    /// and a rewritten log show only against a head that you stored elsewhere: pass it with `--head`.
     #[command(after_long_help = help::AUDIT)]
     Verify {
-        /// The log, in the place of the configured one; what was set aside of it (FILE.1 and so on) is verified with it
+        /// Verify this file instead of the configured log, together with its rotated files (FILE.1 and so on)
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
-        /// The log is a copy of the journal, in which another chain begins at each start of the daemon
+        /// Accept a copy of the journal, in which each start of the daemon starts another chain
         #[arg(long, requires = "file")]
         journal: bool,
-        /// The head that an earlier run printed: check that its chain is unchanged from its beginning up to that line
+        /// Check that the chain is unchanged up to the line with this head, which an earlier run printed
         #[arg(long, value_name = "HEX")]
         head: Option<String>,
         /// Print the result as JSON
@@ -270,7 +271,7 @@ pub enum AuditCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum CertificateCommand {
-    /// Get a new one now, whether one is due or not; by ACME, this counts against the authority's limits
+    /// Get a new certificate now, even if none is due; with ACME, this counts against the server's rate limits
     #[command(after_long_help = help::CERTIFICATE)]
     Renew,
 }
@@ -278,7 +279,7 @@ pub enum CertificateCommand {
 /// Seconds of a time such as `30d`, a year at most.
 fn overlap(text: &str) -> Result<u32, String> {
     const MOST: i64 = 366 * 24 * 3_600;
-    let expected = "a time up to a year, such as `30d`, `12h` or `0s`".to_owned();
+    let expected = "a duration up to a year, such as `30d`, `12h` or `0s`".to_owned();
     let duration = parse_duration(text).ok_or_else(|| expected.clone())?;
     Some(duration.as_secs())
         .filter(|seconds| (0..=MOST).contains(seconds))
@@ -288,24 +289,24 @@ fn overlap(text: &str) -> Result<u32, String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum RecoveryCommand {
-    /// Make a recovery key and print it, this once; the one from before opens what is written from now on no more
+    /// Create a recovery key and print it once; it replaces the previous key for the store and for new backups
     #[command(after_long_help = help::RECOVERY_CREATE)]
     Create,
 
-    /// Say whether a recovery key, which is asked for or read from standard input, opens the store
+    /// Test if a recovery key opens the store; prompts for the key, or reads it from standard input
     #[command(after_long_help = help::RECOVERY_TEST)]
     Test,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum BackupCommand {
-    /// Read a backup from its beginning to its end, and say whether it could be restored
+    /// Read a whole backup and check that it can be restored
     #[command(after_long_help = help::BACKUP_VERIFY)]
     Verify {
-        /// The backup
+        /// The backup file
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
-        /// Open it with the recovery key, which is asked for, or read from standard input
+        /// Open it with the recovery key; prompts for the key, or reads it from standard input
         #[arg(long)]
         recovery: bool,
     },

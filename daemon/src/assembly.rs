@@ -216,7 +216,11 @@ async fn wait_for_keys(config: &Config, lifecycle: &Lifecycle) -> Result<Keys, A
     loop {
         match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
             Err(error) if error.is_away() => {
-                tracing::warn!(%error, retry_in_seconds = pause.as_secs(), "waiting for the root key, users are not served yet");
+                tracing::warn!(
+                    %error,
+                    retry_in_seconds = pause.as_secs(),
+                    "waiting for the root key; users cannot sign in until it is available"
+                );
                 ServiceManager::waiting(&error.to_string(), pause);
                 lifecycle.wait_for(error.to_string());
                 tokio::time::sleep(pause).await;

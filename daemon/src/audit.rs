@@ -62,21 +62,22 @@ impl AuditError {
                 let directory = Path::new(path).parent().unwrap_or(Path::new("/")).display();
                 match source.kind() {
                     ErrorKind::NotFound => format!(
-                        "correct `audit.file`, or make the directory: `install -d -o {} -m 0700 {directory}`",
+                        "correct `audit.file`, or create the directory: `install -d -o {} -m 0700 {directory}`",
                         Account::of_this_process().name
                     ),
                     ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                         format!("free space on the file system of {directory}: `df {directory}`")
                     }
                     ErrorKind::ReadOnlyFilesystem => format!(
-                        "`systemctl edit infrad`, and under `[Service]`: `ReadWritePaths={directory}`; or name a file in another \
-                         directory"
+                        "`systemctl edit infrad`, then add under `[Service]`: `ReadWritePaths={directory}`; or set \
+                         `audit.file` to a file in another directory"
                     ),
-                    _ => format!("let the user {} write to {path}, or name another file", Account::of_this_process().name),
+                    _ => format!("let the user {} write to {path}, or set `audit.file` to another file", Account::of_this_process().name),
                 }
             }
             Self::Journal(_) => {
-                "start systemd-journald (it listens on /run/systemd/journal/socket), or name a file: `audit: {file: …}`".to_owned()
+                "start systemd-journald (it listens on /run/systemd/journal/socket), or log to a file: `audit: \
+                 {file: …}`".to_owned()
             }
         }
     }
@@ -178,7 +179,7 @@ impl Audit {
         if let Err(error) = sink.write(now, event) {
             // Log the first failure only; the rest are counted.
             if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::error!(%error, "the audit log cannot be written");
+                tracing::error!(%error, "cannot write to the audit log");
             }
         }
     }
@@ -242,7 +243,7 @@ impl Audit {
             Destination::Journal(journal) => Journal::open().map(|opened| *journal = opened),
         };
         if let Err(error) = reopened {
-            tracing::error!(%error, "the audit log cannot be opened anew: the one from before goes on");
+            tracing::error!(%error, "cannot reopen the audit log: still writing to the file that is already open");
         }
     }
 }

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use infra_shared::printable::printable;
+use jiff::Timestamp;
 
 use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::{Accepted, AssemblyError};
@@ -63,7 +64,7 @@ impl Context {
         let entries = outbound::ineffective_exemptions();
         if !entries.is_empty() {
             self.terminal.warn(&format!(
-                "NO_PROXY matches no server with {}: write names without port, scheme and `*`, addresses, or networks",
+                "these entries of NO_PROXY match no server: {}; write host names (without scheme, port or `*`), addresses or networks",
                 entries.iter().map(|entry| format!("`{}`", printable(entry, 100))).collect::<Vec<_>>().join(", ")
             ));
         }
@@ -76,9 +77,8 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { accept_rollback, new_store, domain } => {
             // Taken here, while the process has only one thread.
-            let handed = HandedSockets::take().map_err(|error| {
-                Failure::new("a socket of the service manager cannot be used").because(&error)
-            })?;
+            let handed = HandedSockets::take()
+                .map_err(|error| Failure::new("cannot use a socket that systemd passed").because(&error))?;
             let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
             serve_on(serve::run(context, handed, accepted, domain))
         }
@@ -102,6 +102,9 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     }
 }
 
+/// The exit code of a command that the user interrupted, as a shell reports it.
+const INTERRUPTED: u8 = 130;
+
 /// How long to wait for threads after the command has finished.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -122,12 +125,17 @@ fn run_on(
     let runtime = runtime
         .enable_all()
         .build()
-        .map_err(|error| Failure::new("the program cannot start its threads").because(&error))?;
+        .map_err(|error| Failure::new("cannot start the program's threads").because(&error))?;
     let outcome = runtime.block_on(command);
     // A thread that still runs when the process exits may use libraries that are already unloaded. A hanging one, for
     // example in a DNS lookup, must not block the exit.
     runtime.shutdown_timeout(LAST_WAIT);
     outcome
+}
+
+/// Formats a time for people.
+fn when(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Converts an error into the failure `what`, with a hint.
@@ -139,11 +147,19 @@ fn failure_of(what: &str, error: &AssemblyError) -> Failure {
 /// What to try against `error`, where its text does not say it.
 fn advice_on(error: &AssemblyError) -> Option<String> {
     match error {
-        AssemblyError::Platform(PlatformError::Locked { .. }) if Unit::find().is_some() => {
-            Some("`systemctl stop infrad.socket infrad.service` stops the one of the unit".to_owned())
+        AssemblyError::Platform(PlatformError::Locked { process, .. }) => {
+            Some(format!("stop the other infrad with {}", stopping(process)))
         }
         AssemblyError::Key(key) => key.advice().map(str::to_owned),
         _ => error.advice(),
+    }
+}
+
+/// The command that stops the daemon with this process ID.
+fn stopping(process: &str) -> String {
+    match Unit::find() {
+        Some(_) => "`systemctl stop infrad.socket infrad.service`".to_owned(),
+        None => format!("`kill {process}`"),
     }
 }
 
@@ -169,17 +185,17 @@ fn advice_on_hanging(process: &str, has_unit: bool) -> String {
     let restart = if has_unit {
         "`systemctl restart infrad`".to_owned()
     } else {
-        format!("`kill {process}`, after a minute `kill -KILL {process}`, and start it again")
+        format!("`kill {process}`, after a minute `kill -KILL {process}`, then start it again")
     };
     format!(
-        "`ps -o stat,wchan:20,etime,cmd -p {process}`: STAT `T` means stopped, and `kill -CONT {process}` resumes it; \
-         with `D` it waits for a disk; else {restart}, which loses no session"
+        "`ps -o stat,wchan:20,etime,cmd -p {process}`. If STAT is `T`, it is stopped: `kill -CONT {process}` resumes it. If \
+         STAT is `D`, it waits for a disk. Otherwise restart it: {restart}; all sessions stay valid"
     )
 }
 
 impl From<AssemblyError> for Failure {
     fn from(error: AssemblyError) -> Self {
-        failure_of("the data directory cannot be used", &error)
+        failure_of("cannot use the data directory", &error)
     }
 }
 
@@ -187,16 +203,16 @@ impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         match &error {
             ControlError::Failed(failure) => {
-                failure_of_operation("the running infrad could not do it", failure)
+                failure_of_operation("the running infrad reported an error", failure)
             }
             // The response arrived but cannot be stored.
-            ControlError::Write(source) => Self::new("the file cannot be written")
+            ControlError::Write(source) => Self::new("cannot write the file")
                 .because(source)
-                .hint("free space on its file system, or name a file on another one"),
-            ControlError::TooSlow { process, .. } => Self::new("the running infrad gave no answer")
+                .hint("free space on its file system, or name a file on another file system"),
+            ControlError::TooSlow { process, .. } => Self::new("the running infrad does not respond")
                 .because(&error)
                 .hint(advice_on_hanging(process, Unit::find().is_some())),
-            _ => Self::new("another infrad holds the data directory, and it gave no answer").because(&error),
+            _ => Self::new("another infrad uses the data directory but does not respond").because(&error),
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct QueueLimits {
 pub enum QueueError {
     #[error("too many requests are waiting")]
     QueueFull,
-    #[error("too many were before it")]
+    #[error("too many requests were queued before it")]
     TimedOut,
 }
 

@@ -176,7 +176,7 @@ impl Provider {
         self.refused_codes.check(client).map_err(IdentityError::TooManyRejectedCodes)?;
         let permit = self.queue.acquire(client).await.map_err(|error| match error {
             QueueError::QueueFull => IdentityError::QueueFull,
-            QueueError::TimedOut => unavailable("too many exchanges were under way"),
+            QueueError::TimedOut => unavailable("too many exchanges were in progress"),
         })?;
         let attempt = self.refused_codes.admit(client).map_err(IdentityError::TooManyRejectedCodes)?;
         Ok(ExchangePermit { permit, attempt })
@@ -192,7 +192,7 @@ impl Provider {
         let mut issued = None;
         tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt, &mut issued))
             .await
-            .unwrap_or_else(|_| Err(unavailable("the exchange took too long")))
+            .unwrap_or_else(|_| Err(unavailable("the exchange timed out")))
             .map_err(|error| FailedExchange { error, refresh_token: issued })
     }
 

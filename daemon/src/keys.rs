@@ -63,11 +63,11 @@ pub enum RootKeySettings {
 pub enum KeyError {
     #[error("root key: {0}")]
     RootKeyFile(PlatformError),
-    #[error("root key: {path} holds {bytes} bytes and a root key has 32: restore the right file")]
+    #[error("root key: {path} has {bytes} bytes, but a root key has 32: restore the right file")]
     RootKeyLength { path: String, bytes: usize },
     #[error(
-        "root key: {path} lies in the data directory, where a thief of the data would find it: name another place \
-         under `keys`"
+        "root key: {path} is inside the data directory, so a copy of the data would include its key: set another \
+         path in `keys`"
     )]
     RootKeyBesideData { path: String },
     #[error("root key: {path} is missing but required by {origin}: restore it")]
@@ -76,8 +76,8 @@ pub enum KeyError {
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
     RootKeyNotHanded { name: String, is_in_unit: bool },
     #[error(
-        "root key: {origin} was written under the root key {expected}, and the configured one is {configured}: \
-         configure the right one, or bring it back"
+        "root key: {origin} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
+         or restore its file"
     )]
     OtherRootKey { origin: String, expected: String, configured: String, has_recovery: bool },
     /// Temporary: a retry may succeed.
@@ -85,27 +85,27 @@ pub enum KeyError {
     RootKeyAway { id: String, cause: String },
     #[error("the root key {id} cannot be used: {cause}")]
     RootKeyRefused { id: String, cause: String },
-    #[error("the root key {id} does not unwrap this: it was wrapped by another key, or changed")]
+    #[error("the root key {id} cannot unwrap the data key: another key wrapped it, or it was changed")]
     DoesNotUnwrap { id: String },
-    #[error(
-        "{path} has no recovery key: none was made before it was written (`infrad key recovery create` makes one)"
-    )]
+    #[error("{path} has no recovery key: it was written before the first `infrad key recovery create`")]
     NoRecovery { path: String },
     #[error(
-        "this recovery key does not open {path}: it belongs to another store, or a newer one was made since"
+        "this recovery key does not open {path}: it belongs to another store, or a newer recovery key has replaced \
+         it"
     )]
     OtherRecoveryKey { path: String },
-    #[error("{data_dir} holds the data of another store than the backup: name an empty `dataDir`")]
+    #[error("{data_dir} contains another store than the backup: set `dataDir` to an empty directory")]
     OtherStore { data_dir: String },
     #[error("{path} was damaged or changed: restore it from a backup")]
     HeaderDamaged { path: String },
     #[error(
-        "{path} has version {version} and this infrad knows version {known}: run the infrad that wrote it"
+        "{path} has format version {version}, but this infrad supports up to version {known}: run the infrad that \
+         wrote it"
     )]
     HeaderNewer { path: String, version: u32, known: u32 },
     #[error(
-        "{data_dir} holds the database {database} and no keys.json, without which nobody can read it: run `infrad \
-         restore` with a backup, or name an empty `dataDir` to start anew"
+        "{data_dir} contains the database {database}, but keys.json, which decrypts it, is missing: restore a backup \
+         with `infrad restore FILE`, or set `dataDir` to an empty directory to start over"
     )]
     HeaderGone { data_dir: String, database: String },
     #[error(transparent)]
@@ -176,27 +176,30 @@ impl KeyError {
     /// The hint for a root key error whose message does not contain one.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::RootKeyAway { .. } => {
-                Some("the same again once the root key answers: `infrad check --live` tries it")
-            }
+            Self::RootKeyAway { .. } => Some(
+                "run the same command again when the root key is available: `infrad check --live` tests it",
+            ),
             Self::RootKeyRefused { .. } | Self::DoesNotUnwrap { .. } => {
-                Some("put right what stands above, then `infrad check --live`, which tries every root key")
+                Some("correct the cause above, then run `infrad check --live`, which tests every root key")
             }
             Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. } => {
-                Some("if it is lost for good, the recovery key: `infrad key rewrap --recovery`")
+                Some("if the root key is lost for good, use the recovery key: `infrad key rewrap --recovery`")
             }
             Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => Some(
-                "find a copy of it, for nothing else opens this: there was no recovery key when it was written",
+                "find a copy of the root key: it is the only way to open this file, which was written before a \
+                 recovery key existed",
             ),
             Self::RootKeyNotHanded { is_in_unit: true, .. } => Some(
-                "`systemctl edit infrad`, and under `[Service]` a `LoadCredential=NAME:FILE` for each key of `keys`",
+                "`systemctl edit infrad`, then add under `[Service]` a `LoadCredential=NAME:FILE` for each entry of \
+                 `keys`",
             ),
             Self::RootKeyNotHanded { is_in_unit: false, .. } => Some(
-                "the same command as root after `infrad as-service`, which runs it as the unit runs the daemon",
+                "run it as root with `infrad as-service` in front: `infrad as-service COMMAND` runs as the unit runs \
+                 the daemon",
             ),
             Self::RootKeyFile(error) if error.is_permission_denied() => Some(
-                "the same as the user that may read the root key; where systemd runs the daemon, `infrad as-service` \
-                 before the command, as root",
+                "run the same command as the user that can read the root key; if systemd runs the daemon, run \
+                 `infrad as-service COMMAND` as root",
             ),
             Self::Platform(error) | Self::RootKeyFile(error) => error.advice(),
             _ => None,
@@ -205,7 +208,7 @@ impl KeyError {
 }
 
 fn reason_for_no_credential(is_in_unit: bool) -> &'static str {
-    if is_in_unit { "the unit does not hand it over" } else { "this command does not run inside the unit" }
+    if is_in_unit { "the unit does not pass it to the daemon" } else { "this command runs outside the unit" }
 }
 
 impl Keys {

@@ -140,7 +140,7 @@ fn bind_or_fall_back<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Re
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
             let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
             let bound = bind(instead)?;
-            tracing::warn!(%address, %instead, "IPv6 is not available on this host: listening on IPv4 only");
+            tracing::warn!(%address, %instead, "this host has no IPv6: listening on IPv4 only");
             Ok(bound)
         }
         bound => bound,
@@ -208,14 +208,17 @@ pub async fn serve(
         tokio::spawn(async move {
             select! {
                 () = acceptor.handle(stream, peer, slot, stopped) => {}
-                () = activity.evicted() => tracing::debug!(%peer, "evicted: other clients need the slot"),
+                () = activity.evicted() => tracing::debug!(
+                    %peer,
+                    "evicted an idle connection: another client needs its slot"
+                ),
             }
         });
     }
     drop((listener, stopped));
     stopping.send_replace(true);
     if tokio::time::timeout(limits.drain, stopping.closed()).await.is_err() {
-        tracing::warn!("some requests did not finish in time and were aborted");
+        tracing::warn!("stopping: aborted the requests that were still running at the timeout");
     }
 }
 
@@ -252,7 +255,10 @@ impl Acceptor {
         let (established, peer, slot) = match begun {
             Ok(Ok(Some(begun))) => begun,
             Ok(Ok(None)) => {
-                return tracing::debug!(%peer, "closed: an ACME challenge, or too many connections of its client");
+                return tracing::debug!(
+                    %peer,
+                    "closed a connection: it was an ACME challenge, or its client has too many connections"
+                );
             }
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "the TLS handshake failed"),
             Err(_) => return tracing::debug!(%peer, "the TLS handshake timed out"),

@@ -98,7 +98,7 @@ pub fn dropped_lines() -> u64 {
 }
 
 fn report_dropped(dropped: u64) {
-    tracing::error!(dropped, "lines of the log were dropped: the reader of standard error was too slow");
+    tracing::error!(dropped, "dropped log lines: the reader of standard error was too slow");
 }
 
 fn subscriber<W>(

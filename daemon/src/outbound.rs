@@ -44,7 +44,7 @@ pub enum OutboundError {
     Unreachable { host: String, cause: String, may_have_arrived: bool },
     #[error("{host} did not answer within {seconds} s")]
     TimedOut { host: String, seconds: u64 },
-    #[error("{host} answered with more than {limit} bytes")]
+    #[error("the response of {host} is larger than {limit} bytes")]
     TooLarge { host: String, limit: usize },
     #[error("{host} is not trusted: {cause}")]
     Untrusted { host: String, cause: Untrusted },
@@ -303,7 +303,7 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
         // Includes TLS without close_notify (RFC 8446 §6.1): an attacker on the path may have truncated the response.
         if cause.downcast_ref::<std::io::Error>().is_some_and(|it| it.kind() == ErrorKind::UnexpectedEof) {
-            return "the connection ended before the answer was complete".to_owned();
+            return "the connection was closed before the response was complete".to_owned();
         }
     }
     if std::ptr::addr_eq(cause, error) { "the request failed".to_owned() } else { cause.to_string() }

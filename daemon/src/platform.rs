@@ -42,9 +42,9 @@ pub use usage::ProcessUsage;
 /// Why a file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    #[error("{path} can be read by others: run `chmod {mode:o} {path}`")]
+    #[error("other users can read {path}: run `chmod {mode:o} {path}`")]
     TooOpen { path: String, mode: u32 },
-    #[error("{path} is a link: name the real place")]
+    #[error("{path} is a symbolic link: configure the path that it points to")]
     Link { path: String },
     #[error("{path} belongs to another user (uid {owner}): {}", advice_on_owner(*owner))]
     OtherOwner { path: String, owner: u32 },
@@ -54,13 +54,11 @@ pub enum PlatformError {
     TooLarge { path: String, limit: usize },
     #[error("{path}: {source}")]
     Io { path: String, source: std::io::Error },
-    #[error(
-        "{path} is in use by another infrad (process {process}): stop that one first, or name another `dataDir`"
-    )]
+    #[error("{path} is in use by another infrad (process {process})")]
     Locked { path: String, process: String },
     #[error(
-        "cannot lock {path}: {source}; the file system of `dataDir` needs locks (flock), which keep a second daemon from the \
-         same store: name a `dataDir` on a local file system"
+        "cannot lock {path}: {source}; `dataDir` needs a file system with locks (flock), which keep a second daemon \
+         away from the store: set `dataDir` to a directory on a local file system"
     )]
     NoLocks { path: String, source: std::io::Error },
 }
@@ -68,12 +66,12 @@ pub enum PlatformError {
 /// Never suggests taking files away from the user that the daemon runs as.
 fn advice_on_owner(owner: u32) -> String {
     if owner == 0 {
-        return "infrad may have been run as root once; `chown` gives it to the user that infrad runs as"
+        return "infrad probably ran as root once; give it to the user that runs infrad with `chown`"
             .to_owned();
     }
     format!(
-        "run infrad as that user: as root, `infrad as-service COMMAND` where systemd runs the daemon, else `runuser -u {} -- \
-         infrad COMMAND`",
+        "run infrad as that user: as root, `infrad as-service COMMAND` if systemd runs the daemon, otherwise \
+         `runuser -u {} -- infrad COMMAND`",
         Account::name_of(owner)
     )
 }
@@ -93,14 +91,15 @@ impl PlatformError {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Some(
-                "a place that may be written; what a unit of systemd may write beside its own directories, \
-                 `ReadWritePaths=` says: `systemctl edit infrad`",
+                "configure a writable path; for a path outside the unit's own directories, `systemctl edit infrad` \
+                 and add `ReadWritePaths=` under `[Service]`",
             ),
             Self::Io { source, .. }
                 if [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&source.kind()) =>
             {
                 Some(
-                    "free space on the file system of that path (`df` names it), or name a place on another one",
+                    "free space on the file system of that path (`df PATH` names it), or configure a path on another \
+                     file system",
                 )
             }
             _ => None,

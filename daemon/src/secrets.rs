@@ -97,9 +97,9 @@ impl ReadReason {
 /// Why a secret could not be read. Messages name the reference (hidden for `plaintext`), never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    #[error("there is no such secret: {0}")]
+    #[error("the secret does not exist: {0}")]
     NotFound(String),
-    #[error("reading the secret is not allowed: {0}")]
+    #[error("access to the secret is denied: {0}")]
     NotAllowed(String),
     /// The daemon's own credential for the backend is missing, invalid or rejected.
     #[error("cannot authenticate to the secret backend: {0}")]
@@ -123,17 +123,17 @@ impl ReadError {
     /// The hint for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "correct the reference, or create what it names",
+            Self::NotFound(_) => "correct the reference, or create the secret that it names",
             Self::NotAllowed(_) => {
                 "allow infrad to read it: the file's owner and mode, or the role and policy of its token"
             }
-            Self::Credential(_) => "correct what infrad authenticates with at the backend",
+            Self::Credential(_) => "correct the credential that infrad uses at the backend",
             Self::Unreachable(_) => {
-                "check the backend, its address, and the network; the next use of the secret reads it again"
+                "check the backend, its address and the network; infrad reads the secret again at its next use"
             }
-            Self::Unexpected(_) => "check the address of the backend, and what answers there",
+            Self::Unexpected(_) => "check the address of the backend, and which server responds there",
             Self::Malformed(_) => {
-                "store the secret again: one line of UTF-8 text, without white space around it"
+                "store the secret again as one line of UTF-8 text, without spaces around it"
             }
         }
     }
@@ -163,10 +163,10 @@ fn unusable_credential(error: ReadError) -> BackendError {
 /// Why a text in the configuration is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    #[error("a secret is written `BACKEND:NAME`; write `plaintext:…` if the secret itself is meant")]
+    #[error("a reference is `BACKEND:NAME`; write `plaintext:…` to use the text as the secret")]
     NoBackend,
     /// The text before the colon is not shown, because it may be the start of a secret.
-    #[error("there is no secret backend of that name; write `plaintext:…` if the secret itself is meant")]
+    #[error("there is no secret backend with that name; write `plaintext:…` to use the text as the secret")]
     UnknownBackend,
     #[error("{0}")]
     Name(String),
@@ -271,7 +271,7 @@ impl Backends {
         let declared = self.find(&reference.backend).expect("a reference names a backend that was there");
         let reading = declared.backend.read(reference.name.expose_secret());
         let stored = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
-            let cause = format!("{reference} did not come within {} s", PATIENCE.as_secs());
+            let cause = format!("reading {reference} took longer than {} s", PATIENCE.as_secs());
             Err(ReadError::Unreachable(cause))
         })?;
         value::secret(&stored, reference)

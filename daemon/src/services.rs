@@ -64,16 +64,16 @@ pub struct Service {
 pub enum Denied {
     #[error(transparent)]
     Token(#[from] NotAuthenticated),
-    #[error("the service's rules do not admit the user")]
+    #[error("`allow` of the service does not admit the user")]
     NotAllowed,
 }
 
 /// Why no audience token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum NotIssued {
-    #[error("no service has this audience, or this name")]
+    #[error("no service has this audience or name")]
     NoService,
-    #[error("the service's rules do not admit the user")]
+    #[error("`allow` of the service does not admit the user")]
     NotAllowed,
     #[error(transparent)]
     NotAClusterUser(#[from] NotAClusterUser),

@@ -55,37 +55,40 @@ pub enum StoreError {
         "this infrad was built with an SQLite that cannot encrypt: build it with SQLCipher (`bundled-sqlcipher`)"
     )]
     CannotEncrypt,
-    #[error("{path} is not encrypted: it was not written by infrad, or was replaced; restore the right file")]
+    #[error("{path} is not encrypted, so it is not a database of infrad: restore the right file")]
     NotEncrypted { path: String },
     #[error(
-        "{path} does not open with the key of this data directory: keys.json and the database do not belong together, \
-         or the database is damaged; restore both from the same backup"
+        "{path} does not open with the key of this data directory: keys.json and the database are from different \
+         stores or days, or the database is damaged; restore both from the same backup"
     )]
     WrongKey { path: String },
-    #[error("{path} has schema {found} and this infrad knows schema {known}: run the infrad that wrote it")]
+    #[error(
+        "{path} has schema {found}, but this infrad supports up to schema {known}: run the infrad that wrote it"
+    )]
     NewerSchema { path: String, found: u32, known: u32 },
-    #[error("{path} is damaged: some of it does not authenticate, or does not fit the rest")]
+    #[error("{path} is damaged: a part of it fails authentication or contradicts the rest")]
     Damaged { path: String },
-    #[error("a row holds what this infrad never wrote: {0}")]
+    #[error("a row contains a value that infrad never writes: {0}")]
     UnexpectedRow(&'static str),
     #[error(transparent)]
     Platform(#[from] PlatformError),
     #[error("the database failed: {0}")]
     Database(#[from] rusqlite::Error),
-    #[error("nothing can be written: {0}")]
+    #[error("cannot write to the database: {0}")]
     NotWritten(String),
     /// Part of the database is an earlier version of itself.
     #[error(
-        "the database was changed from outside, and part of it is older than it was ({0}): find out who can write to \
-         `dataDir`, then restart infrad with `--accept-rollback`, which ends all sessions"
+        "part of the database was replaced with an older version ({0}): find out who can write to `dataDir`, then \
+         restart infrad with `--accept-rollback`, which revokes all sessions"
     )]
     Older(String),
     #[error(
-        "the clock of this host shows {now} and showed {latest} before, so that nothing can be said of what expires: correct \
-         the clock; if it was ahead before, restart infrad once with `--accept-rollback`, which ends all sessions"
+        "the clock of this host shows {now}, but it showed {latest} before, so expiry times cannot be checked: \
+         correct the clock; if it was ahead before, restart infrad once with `--accept-rollback`, which revokes all \
+         sessions"
     )]
     ClockBehind { now: Timestamp, latest: Timestamp },
-    #[error("the database is busy: no reader became free in time")]
+    #[error("the database is busy: no connection became free in time")]
     Busy,
 }
 

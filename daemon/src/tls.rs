@@ -27,20 +27,21 @@ pub use resolver::{Purpose, TlsServer};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(
-        "the key of the {0} certificate does not open: the store was damaged or changed; restore a backup"
+        "the private key of the {0} certificate cannot be decrypted: the store is damaged or was changed; restore a \
+         backup"
     )]
     KeyDoesNotOpen(&'static str),
-    #[error("the {0} certificate in the store cannot be read: the store was damaged; restore a backup")]
+    #[error("the {0} certificate in the store cannot be read: the store is damaged; restore a backup")]
     Unreadable(&'static str),
-    #[error("no certificate can be issued for {name:?}: it is neither a DNS name nor an IP address")]
+    #[error("cannot issue a certificate for {name:?}: it is neither a DNS name nor an IP address")]
     Name { name: String },
-    #[error("no certificate could be issued: {0}")]
+    #[error("cannot issue a certificate: {0}")]
     Issue(#[from] rcgen::Error),
-    #[error("the certificate cannot be served with: {0}")]
+    #[error("the certificate cannot be used: {0}")]
     Serve(#[from] rustls::Error),
     #[error(
-        "an authority with the fingerprint {pin} was announced, and takes over at {takeover_at}: who heard of it would be \
-         stopped by another"
+        "a CA with the fingerprint {pin} is already announced and takes over at {takeover_at}: another CA would stop \
+         the users who learned of it; wait for it, or replace it with `--replace`"
     )]
     AlreadyAnnounced { pin: Pin, takeover_at: Timestamp },
     #[error(transparent)]

@@ -62,7 +62,7 @@ pub enum RollbackGuardError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "the rollback guard file: {0}; `rollbackGuardFile` in the configuration names another place for it"
+        "the rollback guard file: {0}; to use another path, set `rollbackGuardFile` in the configuration"
     )]
     File(#[from] PlatformError),
 }
@@ -92,26 +92,29 @@ impl Upkeep {
             turns.tick().await;
             self.audit.record_counts();
             if let Err(error) = self.store.check_clock(self.clock.now()) {
-                tracing::error!(%error, "sessions are not validated");
+                tracing::error!(%error, "sessions cannot be validated");
             }
             match self.store.purge(self.clock.now()).await {
                 Ok(0) => {}
-                Ok(count) => tracing::debug!(count, "dropped sessions that ended long ago"),
-                Err(error) => tracing::error!(%error, "cannot drop what has expired"),
+                Ok(count) => tracing::debug!(count, "deleted sessions that ended long ago"),
+                Err(error) => tracing::error!(%error, "cannot delete expired rows"),
             }
             match self.sessions.forget_addresses().await {
                 Ok(0) => {}
                 Ok(count) => {
-                    tracing::info!(count, "forgot the addresses of sessions: they are not recorded any more");
+                    tracing::info!(
+                        count,
+                        "deleted the stored addresses of sessions, because the configuration no longer records them"
+                    );
                 }
-                Err(error) => tracing::error!(%error, "cannot forget the addresses of sessions"),
+                Err(error) => tracing::error!(%error, "cannot delete the stored addresses of sessions"),
             }
             self.live_sessions.count(&self.sessions).await;
             match self.keys.forget_previous_ticket_key(self.clock.now()) {
                 Ok(false) => {}
-                Ok(true) => tracing::info!("forgot the ticket key from before the rotation"),
+                Ok(true) => tracing::info!("deleted the ticket key from before the rotation"),
                 Err(error) => {
-                    tracing::error!(%error, "cannot forget the ticket key from before the rotation");
+                    tracing::error!(%error, "cannot delete the ticket key from before the rotation");
                 }
             }
         }
@@ -132,7 +135,11 @@ impl Upkeep {
                 Err(_) if is_failing => {}
                 Err(error) => {
                     is_failing = true;
-                    tracing::error!(%error, "cannot record how new the data is: a rollback would not be noticed");
+                    tracing::error!(
+                        %error,
+                        "cannot update the rollback guard file: until this works, a rollback of the data \
+                         may stay undetected"
+                    );
                 }
             }
         }
@@ -143,7 +150,11 @@ impl Upkeep {
         match self.store.check_age() {
             Ok(()) => {
                 if let Err(error) = self.record_guard_counter(None) {
-                    tracing::error!(%error, "cannot record how new the data is: a rollback would not be noticed");
+                    tracing::error!(
+                        %error,
+                        "cannot update the rollback guard file: until this works, a rollback of the data \
+                         may stay undetected"
+                    );
                 }
             }
             Err(error) => drop(self.record_rollback(&error)),
@@ -161,7 +172,7 @@ impl Upkeep {
         if !self.rollback_reported.swap(true, Ordering::Relaxed) {
             self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
             if let Err(error) = &recorded {
-                tracing::error!(%error, "cannot record that the data was rolled back: the next start may accept it");
+                tracing::error!(%error, "cannot record the detected rollback: the next start may accept the data");
             }
         }
         recorded.is_ok()
@@ -174,7 +185,9 @@ impl Upkeep {
             match self.store.verify_sessions().await {
                 // The guard has logged it.
                 Ok(()) | Err(StoreError::Older(_)) => {}
-                Err(error) => tracing::error!(%error, "cannot verify the sessions"),
+                Err(error) => {
+                    tracing::error!(%error, "cannot verify the sessions against the rollback guard")
+                }
             }
         }
     }
@@ -194,13 +207,13 @@ impl Upkeep {
             match self.store.probe().await {
                 Ok(()) if is_failing => {
                     is_failing = false;
-                    tracing::info!("the store can be written again");
+                    tracing::info!("the store is writable again");
                 }
                 Ok(()) => {}
                 Err(_) if is_failing => {}
                 Err(error) => {
                     is_failing = true;
-                    tracing::error!(%error, "the store cannot be written: nobody can sign in or out");
+                    tracing::error!(%error, "the store cannot be written: users can neither sign in nor sign out");
                 }
             }
         }

@@ -29,7 +29,7 @@ fn printed(user: &User, audience: &str) -> String {
 
 /// The number of audience tokens that the daemon issued.
 fn issued(daemon: &Daemon) -> usize {
-    daemon.complete_log().matches("an audience token was issued").count()
+    daemon.complete_log().matches("issued an audience token").count()
 }
 
 /// Changes the stored session.
@@ -121,7 +121,7 @@ fn token_limit_is_reported_as_limit_not_as_outage() {
     let (api, session) = (daemon.api(), login::token(&alice));
     while services::request_token(&api, &session, "wiki").status == 201 {}
     let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).stdout_is_empty();
-    let ran = ran.stderr_contains(&["the request to", "as many tokens as it may have", "again in"]);
+    let ran = ran.stderr_contains(&["the request to", "the maximum number of audience tokens", "again in"]);
     assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
 }
 

@@ -154,7 +154,7 @@ fn unverified_email_is_never_a_user_name() {
     for vouched in [json!(false), Value::Null, json!("false"), json!(0)] {
         let claims = [("email", json!("alice@example.test")), ("email_verified", vouched)];
         let refused = cluster.run(&cluster.sign_in("mallory", &claims), &LIST).expect(1).stdout_is_empty();
-        refused.stderr_contains(&["does not issue you a token for `prod`", "does not vouch for your e-mail"]);
+        refused.stderr_contains(&["does not issue you a token for `prod`", "has not verified your e-mail"]);
     }
     assert_eq!(cluster.api.take_requests(), []);
 }
@@ -289,7 +289,7 @@ fn misconfigured_api_server_rejects_users_and_logs_why() {
     });
     cluster.configure(&alice, "prod");
     is_unauthorized(cluster.run(&alice, &LIST));
-    assert!(cluster.api.log().contains("none of the audiences"), "{}", cluster.api.log());
+    assert!(cluster.api.log().contains("none of the requested audiences"), "{}", cluster.api.log());
     cluster.daemon.wait_for_log("apiAudiences");
 }
 

@@ -31,7 +31,7 @@ fn login_is_revoked_and_old_session_kept_if_disk_is_full() {
     alice.infra(["status", "--quiet"]).inside(&disk).run().expect(0);
     // The daemon does not keep the session that could not be stored.
     let log = daemon.complete_log();
-    assert_eq!(log.matches("logged in").count(), log.matches("logged out").count() + 1, "{log}");
+    assert_eq!(log.matches("signed in").count(), log.matches("signed out").count() + 1, "{log}");
 
     disk.empty();
     alice.infra(again).browser(&browser).inside(&disk).run().expect(0);

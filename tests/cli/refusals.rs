@@ -289,7 +289,7 @@ fn clocks_that_differ_are_named_to_user_and_operator() {
     }));
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let refused = login::call(&alice, &daemon).browser(&browser).run().expect(6);
-    refused.stderr_contains(&["the identity provider differ too much: an operator has to set them"]);
+    refused.stderr_contains(&["the identity provider differ too much: ask your operator"]);
     daemon.wait_for_log("s behind the provider's");
 }
 
@@ -398,7 +398,10 @@ fn wrong_client_secret_is_reported_as_operator_error() {
     let daemon = Daemon::start_for(vec![entry], |_| {});
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let refused = login::call(&alice, &daemon).browser(&browser).run().expect(4);
-    let refused =
-        refused.stderr_contains(&["an operator has to correct it", "try: ask the operator of", "request ID"]);
+    let refused = refused.stderr_contains(&[
+        "ask your operator to correct it",
+        "try: ask the operator of",
+        "request ID",
+    ]);
     assert!(!refused.stderr.contains("again in"), "{refused}");
 }

@@ -160,7 +160,7 @@ fn administrator_revokes_sessions_of_another_user() {
     bob.infra(["sessions", "--user", "alice@example.test"])
         .run()
         .expect(1)
-        .stderr_contains(&["only an administrator"]);
+        .stderr_contains(&["only administrators"]);
     bob.infra(["sessions", "revoke", "--all", "--user", "alice@example.test"]).run().expect(1);
     admin
         .infra(["sessions", "revoke", "--all", "--user", "bob@example.test"])

@@ -83,7 +83,10 @@ impl Fixture {
     fn wait_for_pause(&self) {
         let is_reported = || {
             let status = status(&self.daemon, "acme");
-            status["waitingFor"].as_str().is_some_and(|text| text.contains("is made at")).then_some(())
+            status["waitingFor"]
+                .as_str()
+                .is_some_and(|text| text.contains("the next order follows at"))
+                .then_some(())
         };
         let reported = wait::until(LIMIT, is_reported);
         assert!(reported.is_some(), "no pause is reported\n{}", self.daemon.log());
@@ -121,8 +124,8 @@ fn acme_errors_are_reported_and_daemon_keeps_serving() {
     redirect.set_header("retry-after", "0");
     for (endpoint, answer, words) in [
         (Endpoint::Directory, Answer::text(503, "busy"), ["503"]),
-        (Endpoint::Directory, Answer::json(200, &large), ["more than"]),
-        (Endpoint::Directory, without_end, ["more than"]),
+        (Endpoint::Directory, Answer::json(200, &large), ["is larger than"]),
+        (Endpoint::Directory, without_end, ["is larger than"]),
         (Endpoint::Directory, Answer::text(200, "<html>{{{"), ["JSON"]),
         (Endpoint::Directory, Answer::json(200, &json!([1, 2, 3])), ["JSON"]),
         (Endpoint::Directory, redirect, ["302"]),
@@ -195,7 +198,7 @@ fn acme_directory_with_other_origin_is_not_followed() {
     let plain = format!("http://{}", in_the_clear.local_addr().expect("an address"));
     for origin in [elsewhere.origin(), plain, fixture.authority.origin().replace("https", "http")] {
         fixture.authority.misbehave(Endpoint::Directory, Answer::json(200, &directory(&origin)));
-        assert_contains_all(&fixture.next_error(), &["another address", &origin]);
+        assert_contains_all(&fixture.next_error(), &["another host", &origin]);
     }
     assert!(elsewhere.bodies().is_empty(), "it received a request");
     assert!(in_the_clear.accept().is_err(), "the daemon connected over plain HTTP");

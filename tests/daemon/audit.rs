@@ -95,9 +95,9 @@ fn audit_log_names_user_who_is_not_admitted() {
     let long: Vec<String> = (0..100).map(|number| format!("group-{number}")).collect();
     for (claim, groups) in [
         (json!(["Everyone", "engineering"]), "[Everyone, engineering]".to_owned()),
-        (json!(null), "missing from the answer".to_owned()),
+        (json!(null), "missing from the response".to_owned()),
         (json!({"a": 1}), "of the wrong type (object)".to_owned()),
-        (json!(["a\u{1b}[31m", "b"]), "[b], 1 left out".to_owned()),
+        (json!(["a\u{1b}[31m", "b"]), "[b], 1 ignored".to_owned()),
         (json!(long), format!("[{}] and 80 more", long[..20].join(", "))),
     ] {
         let in_user_info = claim.clone();
@@ -116,7 +116,7 @@ fn audit_log_names_user_who_is_not_admitted() {
         assert_eq!((&line["subject"], &line["email"]), (&"sub-alice".into(), &"alice@example.test".into()));
         assert_eq!(line["groups"], groups.as_str(), "{line}");
         daemon.wait_for_log(&format!(
-            "policy does not admit this user: subject sub-alice, e-mail alice@example.test (verified), groups {groups}"
+            "`allow` does not admit this user: subject sub-alice, e-mail alice@example.test (verified), groups {groups}"
         ));
     }
 }
@@ -132,37 +132,39 @@ fn audit_chain_spans_restarts_and_detects_changed_line() {
     let report = daemon.infrad(["audit", "verify", "--json"]).wait().expect(0).json();
     assert_eq!((&report["lines"], &report["firstSequence"]), (&6.into(), &1.into()));
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
-    assert!(text.contains("an unbroken chain of 6 lines in 1 file,") && text.contains("head: "), "{text}");
+    assert!(text.contains("an unbroken chain with 6 lines in 1 file,") && text.contains("head: "), "{text}");
 
     let path = daemon.directory().join("audit.jsonl");
     let log = std::fs::read_to_string(&path).expect("a log");
     let head = report["head"].as_str().expect("a head");
     let text = daemon.infrad(["audit", "verify", "--head", head]).wait().expect(0).stdout;
-    assert!(text.contains("unchanged from ") && text.contains("line 1 up to line number 6"), "{text}");
+    assert!(text.contains("unchanged from ") && text.contains("line 1 up to event number 6"), "{text}");
     // Another chain before it: a copy of the first line is enough.
     let first = log.lines().next().expect("a line");
     std::fs::write(&path, format!("{first}\n{log}")).expect("written");
     for command in [&["audit", "verify", "--head", head][..], &["audit", "verify"]] {
-        let words = ["more than one chain", "audit.jsonl, line 2: another chain begins", "--journal"];
+        let words = ["more than one chain", "audit.jsonl, line 2: another chain starts", "--journal"];
         daemon.infrad_slice_with_input(command, "").wait().expect(1).stderr_contains(&words);
     }
     let file = path.to_str().expect("a path");
     let command = ["audit", "verify", "--journal", "--file", file, "--head", head];
     let text = daemon.infrad(command).wait().expect(0).stdout;
-    for words in
-        ["2 unbroken chains", "audit.jsonl, line 2: a chain", "audit.jsonl, line 2 up to line number 6"]
-    {
+    for words in [
+        "2 unbroken chains",
+        "1 chain start later in the log, at ",
+        "audit.jsonl, line 2 up to event number 6",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     std::fs::write(&path, log.replacen("alice", "mallory", 1)).expect("written");
     // The third line was changed. The chain breaks at the fourth.
-    let words = ["not an unbroken chain", "line 4", "that line was changed", "from the line before"];
+    let words = ["not an unbroken chain", "line 4", "that line was changed", "starting at the line before"];
     daemon.infrad(["audit", "verify"]).wait().expect(1).stderr_contains(&words);
     // The last line, which no later line covers.
     let last = log.lines().last().expect("a line");
     std::fs::write(&path, log.replace(last, &last.replacen("alice", "mallory", 1))).expect("written");
     let text = daemon.infrad(["audit", "verify"]).wait().expect(0).stdout;
-    assert!(text.contains("no line shows whether the last one was changed"), "{text}");
+    assert!(text.contains("store this head on another host"), "{text}");
     let words = ["was changed since this head was printed", head];
     daemon.infrad(["audit", "verify", "--head", head]).wait().expect(1).stderr_contains(&words);
     std::fs::remove_file(&path).expect("removed");
@@ -202,10 +204,11 @@ fn daemon_refuses_to_start_without_its_audit_log() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("changed");
     let name = path.display();
     daemon.change(|configuration| configuration.more = format!("audit: {{file: {name}}}\n"));
-    let (cause, advice) = (format!("others may write to {name} (mode 0666)"), format!("`chmod go-w {name}`"));
+    let (cause, advice) =
+        (format!("other users can write to {name} (mode 0666)"), format!("`chmod go-w {name}`"));
     daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["cannot use the audit log", &cause, &advice]);
     let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
-    for words in ["FAILS    audit log: ", &cause, &advice] {
+    for words in ["failed   audit log: ", &cause, &advice] {
         assert!(checked.contains(words), "{words}: {checked}");
     }
     daemon.change(|configuration| configuration.more.clear());
@@ -213,7 +216,7 @@ fn daemon_refuses_to_start_without_its_audit_log() {
         .infrad(["audit", "verify"])
         .wait()
         .expect(2)
-        .stderr_contains(&["names no audit log", "audit: {file:"]);
+        .stderr_contains(&["has no audit log", "audit: {file:"]);
     daemon.change(|configuration| configuration.more = "audit: {file: /a, journal: true}\n".to_owned());
-    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&["the only one of `file` and `journal`"]);
+    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&["only one of `file` and `journal`"]);
 }

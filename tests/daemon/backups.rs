@@ -9,6 +9,7 @@ use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
 use infra_harness::wait;
+use rustix::process::Signal;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
 const LIMIT: Duration = Duration::from_secs(20);
@@ -70,10 +71,26 @@ fn recovery_key_is_not_echoed_at_prompt() {
     let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
     let key = created.stdout.trim();
     let mut running = daemon.infrad_in_terminal(["key", "recovery", "test"]);
-    running.wait_for("a question", |_, stderr| stderr.contains("recovery key (").then_some(()));
+    running.wait_for("a question", |_, stderr| stderr.contains("type the recovery key").then_some(()));
     running.enter(key);
     let ran = running.wait().expect(0).stderr_contains(&["the recovery key opens the store"]);
     assert!(!ran.to_string().contains(key), "the terminal shows it\n{ran}");
+}
+
+#[test]
+fn interrupted_recovery_key_prompt_restores_echo() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT] {
+        let mut running = daemon.infrad_in_terminal(["key", "recovery", "test"]);
+        running.wait_for("a question", |_, stderr| stderr.contains("type the recovery key").then_some(()));
+        assert!(!running.echoes(), "typing is hidden at the prompt");
+        running.signal(signal);
+        let ended = running.wait_for_end(LIMIT);
+        assert!(running.echoes(), "{signal:?}: the terminal stays without echo\n{}", running.output());
+        assert_eq!(ended, Some(Some(130)), "{signal:?}: {}", running.output());
+    }
 }
 
 /// Covers a host that lost only its root key.
@@ -117,7 +134,7 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
     daemon.infrad(["key", "rotate"]).wait().expect(0);
     daemon.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
     daemon.infrad(["backup", "kept.backup"]).wait().expect(0);
-    daemon.infrad(["backup", "kept.backup"]).wait().expect(2).stderr_contains(&["is there already"]);
+    daemon.infrad(["backup", "kept.backup"]).wait().expect(2).stderr_contains(&["already exists"]);
 
     let mut host = prepared(&provider);
     for file in ["kept.backup", "too-early"] {
@@ -134,7 +151,7 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
     host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)
         .wait()
         .expect(0)
-        .stderr_contains(&["ended 1 session in it"]);
+        .stderr_contains(&["revoked its 1 session"]);
     host.start_again();
     assert_eq!(host.pin(), pin, "users would have to trust the daemon again");
     let answered = host.api().get_as("/v1/session", &token);
@@ -181,7 +198,7 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
         .infrad_with_input(["key", "rewrap", "--recovery"], &key)
         .wait()
         .expect(0)
-        .stderr_contains(&["the data key is now wrapped by native:"]);
+        .stderr_contains(&["the root key native:"]);
     let mode = root_key.metadata().expect("a root key").permissions().mode() & 0o777;
     assert_eq!(mode, 0o400);
     daemon.start_again();
@@ -199,7 +216,16 @@ fn restore_refuses_modified_backup_and_replaces_nothing() {
     let mut daemon = Daemon::start(&provider);
     let token = login::over_http(&daemon, &provider);
     daemon.infrad(["backup", "good"]).wait().expect(0);
-    daemon.infrad(["restore", "good"]).wait().expect(1).stderr_contains(&["in use by another infrad"]);
+    let process = daemon.process().to_string();
+    let refused = daemon.infrad(["restore", "good"]).wait().expect(1);
+    let stop = format!("`kill {process}`");
+    refused.stderr_contains(&[
+        "while infrad is running",
+        "in use by another infrad",
+        &process,
+        "try: ",
+        &stop,
+    ]);
     daemon.stop();
     let good = std::fs::read(daemon.directory().join("good")).expect("a backup");
     let before = std::fs::read(daemon.data_dir().join("keys.json")).expect("a header");
@@ -262,7 +288,7 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
         .infrad(["serve"])
         .wait()
         .expect(1)
-        .stderr_contains(&["older than what this host has seen", "--accept-rollback"]);
+        .stderr_contains(&["older than the data this host used last", "--accept-rollback"]);
     let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
     accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     accepted.signal(rustix::process::Signal::TERM);
@@ -364,13 +390,13 @@ fn revoked_token_stays_refused_after_page_rollback() {
             );
             assert_eq!(daemon.api().get("/readyz").status, 503);
             let status = daemon.infrad(["status"]).wait().expect(4);
-            assert!(status.stdout.contains("part of it is older than it was"), "{status}");
+            assert!(status.stdout.contains("was replaced with an older version"), "{status}");
             // Stopped at once: the rollback is recorded and audited all the same.
             daemon.stop();
             let audited = std::fs::read_to_string(&log).expect("the audit log");
             assert!(audited.contains("rollback_detected"), "{audited}");
             // The daemon refuses to start even after the page is correct again.
-            let words = ["older than what this host has seen", "--accept-rollback"];
+            let words = ["older than the data this host used last", "--accept-rollback"];
             daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&words);
             let mut accepted = daemon.infrad(["serve", "--accept-rollback"]);
             accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
@@ -403,7 +429,7 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     let (data, aside) = (daemon.data_dir(), daemon.directory().join("aside"));
     std::fs::rename(&data, &aside).expect("moved");
     for command in [&["serve"][..], &["fingerprint"]] {
-        let words = ["holds no store", "infrad.rollback-guard knows one", "--new-store"];
+        let words = ["contains no store", "infrad.rollback-guard has an entry for one", "--new-store"];
         daemon.infrad_slice_with_input(command, "").wait().expect(1).stderr_contains(&words);
         assert!(!data.join("keys.json").exists(), "{command:?}");
     }
@@ -418,5 +444,5 @@ fn empty_data_directory_is_refused_if_store_is_known() {
     std::fs::remove_file(daemon.root_key().with_file_name("infrad.rollback-guard"))
         .expect("the rollback guard file");
     daemon.start_again();
-    daemon.wait_for_log("has no record of this store");
+    daemon.wait_for_log("has no entry for this store");
 }

@@ -152,7 +152,7 @@ fn data_directory_without_file_locks_is_refused() {
     let provider = Provider::start();
     let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     assert!(!daemon.start_under(injecting("flock", "ENOLCK", None)), "it started");
-    daemon.wait_for_log("name a `dataDir` on a local file system");
+    daemon.wait_for_log("set `dataDir` to a directory on a local file system");
 }
 
 #[test]

@@ -117,7 +117,11 @@ fn changed_files_are_reloaded_and_broken_ones_reported() {
     assert!(metrics.contains("infrad_certificate_renewal_pending{source=\"files\"} 0"), "{metrics}");
     assert!(metrics.contains("infrad_certificate_expiry_timestamp_seconds{source=\"files\"} "), "{metrics}");
     let text = daemon.infrad(["status"]).wait().expect(0).stdout;
-    assert!(text.contains("certificate   from files, since") && text.contains("failed at"), "{text}");
+    assert!(
+        text.contains("certificate   from files, valid until")
+            && text.contains("failed 1 time since the start"),
+        "{text}"
+    );
     assert!(!daemon.complete_log().contains("PRIVATE KEY"));
 }
 
@@ -149,7 +153,7 @@ fn tls_key_readable_by_others_is_refused() {
     let key = daemon.directory().join("tls.key");
     let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
     mode(0o644);
-    let message = format!("this private key can be read by others: run `chmod 640 {}`", key.display());
+    let message = format!("other users can read this private key: run `chmod 640 {}`", key.display());
     daemon.infrad(["check"]).wait().expect(2).stderr_contains(&[&message]);
     daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["the daemon cannot start", &message]);
     // A group on the host may read the key.
@@ -163,7 +167,7 @@ fn tls_key_readable_by_others_is_refused() {
     reload(&daemon);
     let is_reported = || status(&daemon)["lastError"].as_str().map(ToOwned::to_owned);
     let message = wait::until(BOUND, is_reported).unwrap_or_else(|| panic!("{}", daemon.log()));
-    assert!(message.contains("can be read by others"), "{message}");
+    assert!(message.contains("other users can read"), "{message}");
 }
 
 #[test]
@@ -173,10 +177,10 @@ fn renewal_without_acme_reports_nothing_to_renew() {
     own.infrad(["certificate", "renew"])
         .wait()
         .expect(0)
-        .stderr_contains(&["without ACME there is nothing to order"]);
+        .stderr_contains(&["issuing a new certificate from the daemon's own CA"]);
     let files = with_files(&provider, &authority.issue(), "");
     let ran = files.infrad(["certificate", "renew"]).wait().expect(2).stdout_is_empty();
-    ran.stderr_contains(&["there is nothing to renew", "the files of `tls.files`"]);
+    ran.stderr_contains(&["there is nothing to renew", "the files in `tls.files`"]);
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn printed_ca_verifies_daemon_whether_it_runs_or_not() {
     daemon.infrad(["ca", "rotate", "--overlap", "2y"]).wait().expect(2);
     daemon.infrad(["ca", "rotate"]).wait().expect(0);
     let next = daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout;
-    daemon.infrad(["ca", "rotate"]).wait().expect(1).stderr_contains(&["was announced"]);
+    daemon.infrad(["ca", "rotate"]).wait().expect(1).stderr_contains(&["is already announced"]);
     assert_eq!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);
     daemon.infrad(["ca", "rotate", "--replace"]).wait().expect(0);
     assert_ne!(daemon.infrad(["ca", "print", "--next"]).wait().expect(0).stdout, next);
@@ -259,7 +263,7 @@ fn certificate_is_renewed_on_demand() {
     // Expiry times in certificates have whole seconds.
     let is_later = || {
         let text = daemon.infrad(["certificate", "renew"]).wait().expect(0).stdout;
-        assert!(text.starts_with("certificate   of its own authority, since"), "{text}");
+        assert!(text.starts_with("certificate   of the daemon's own CA, valid until"), "{text}");
         (status(&daemon)["expiresAt"] != before).then_some(())
     };
     assert!(wait::until(BOUND, is_later).is_some());

@@ -88,7 +88,27 @@ fn sessions_survive_root_key_moves_to_vault_and_kms_and_back() {
     // The key that wrapped it before no longer opens it.
     daemon.stop();
     daemon.change(|configuration| configuration.root_keys = Some(format!("[{first}]")));
-    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["written under the root key native:"]);
+    daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["needs the root key native:"]);
+}
+
+#[test]
+fn key_status_names_root_key_that_wraps_data_key() {
+    let provider = Provider::start();
+    let mut daemon = prepared(&provider);
+    let (first, next) = (daemon.root_key(), daemon.directory().join("next/root.key"));
+    daemon.start_again();
+    daemon.change(|configuration| {
+        configuration.root_keys = Some(format!("[{}, {}]", native(&next), native(&first)));
+    });
+    let expect = |role_of_next: &str, role_of_first: &str| {
+        let shown = daemon.infrad(["key", "status"]).wait().expect(0);
+        for (path, role) in [(&next, role_of_next), (&first, role_of_first)] {
+            assert!(shown.stdout.contains(&format!(" {} ({role})\n", path.display())), "{role}: {shown}");
+        }
+    };
+    expect("unused until you run `infrad key rewrap`", "wraps the data key");
+    daemon.infrad(["key", "rewrap"]).wait().expect(0);
+    expect("wraps the data key", "may open older backups");
 }
 
 #[test]
@@ -105,7 +125,7 @@ fn transit_wrapping_opens_only_for_its_own_store() {
     }
     let [one, other] = &daemons;
     exchange_wrapped_keys(one, other);
-    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["does not", "vault:https://"]);
+    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["cannot unwrap", "vault:https://"]);
 }
 
 #[test]
@@ -134,7 +154,7 @@ fn kms_wrapping_opens_only_with_context_and_permission() {
     }
     one.change(|configuration| configuration.root_keys = Some(format!("[{entry}]")));
     exchange_wrapped_keys(one, other);
-    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["does not", "awskms:alias/infrad"]);
+    one.infrad(["serve"]).wait().expect(1).stderr_contains(&["cannot unwrap", "awskms:alias/infrad"]);
 }
 
 #[test]
@@ -294,7 +314,8 @@ fn live_check_tests_every_dependency() {
     }
     assert_eq!(result(&good, "redirect URI"), ["ok"], "{good}");
     let table = daemon.infrad(["check", "--live"]).wait().expect(0);
-    assert!(table.stdout.contains("works    provider okta: client authentication"), "{table}");
+    assert!(table.stdout.contains("ok       provider okta: client authentication"), "{table}");
+    assert!(table.stdout.ends_with(" checks: all ok\n"), "{table}");
 
     let secret = "wrong-secret-0123456789";
     daemon.change(|configuration| configuration.providers[0].client_secret = secret.to_owned());
@@ -328,7 +349,7 @@ fn inaccessible_store_is_not_reported_missing() {
         let mut confined = Command::new("setpriv");
         confined.args(["--bounding-set=-all", "--inh-caps=-all"]);
         let ran = daemon.infrad_under(confined, arguments).wait().expect(1);
-        let ran = ran.stderr_contains(&["cannot look into", "permission denied", "run it as root"]);
+        let ran = ran.stderr_contains(&["cannot read", "permission denied", "run the same command as root"]);
         assert!(!ran.stderr.contains("infrad serve"), "{ran}");
     }
 }

@@ -189,7 +189,7 @@ fn introspection_body_times_out_for_cached_service() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
-    daemon.wait_for_log("body did not arrive in time");
+    daemon.wait_for_log("receiving the body timed out");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn request_bodies_are_bounded_in_size_depth_and_time() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 400");
-    daemon.wait_for_log("body did not arrive in time");
+    daemon.wait_for_log("receiving the body timed out");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
     };
     assert!(wait::until(BOUND, is_full).is_some(), "{}", monitored.daemon.log());
     let (status, cause) = monitored.get("/readyz");
-    assert_eq!((status, cause.contains("nothing can be written")), (503, true), "{cause}");
+    assert_eq!((status, cause.contains("cannot write to the database")), (503, true), "{cause}");
     assert_eq!(api.get("/readyz").status, 503, "the same over HTTPS");
     assert_eq!(monitored.get("/healthz").0, 204, "a restart would not help");
     assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
@@ -155,7 +155,7 @@ fn full_disk_makes_daemon_not_ready_until_space_is_freed() {
         assert_eq!(api.delete_as("/v1/sessions?which=others", &token).status, 200);
         assert_eq!(monitored.get("/readyz").0, 503, "logins fail");
         let status = monitored.daemon.infrad(["status"]).wait().expect(4);
-        assert!(status.stdout.contains("nothing can be written"), "{status}");
+        assert!(status.stdout.contains("cannot write to the database"), "{status}");
         assert_eq!(monitored.metric("infrad_ready"), Some(0.0));
     }
     assert!(monitored.metric("infrad_store_write_failures_total").is_some_and(|count| count >= 1.0));
@@ -218,13 +218,13 @@ fn reload_applies_log_level_and_names_restart_sections() {
         configuration.more = "log: {level: debug}\n".to_owned();
     });
     signal(&daemon, Signal::HUP);
-    daemon.wait_for_log("these sections differ from what runs: they need a restart sections=\"sessions\"");
+    daemon.wait_for_log("these sections changed: restart to apply them sections=\"sessions\"");
     drop(TcpStream::connect(("127.0.0.1", daemon.port())));
     daemon.wait_for_log("DEBUG");
 
     daemon.change(|configuration| configuration.more = "log: {level: lots}\n".to_owned());
     signal(&daemon, Signal::HUP);
-    daemon.wait_for_log("the configuration has a fault: what runs goes on");
+    daemon.wait_for_log("the new configuration is invalid: still using the old one");
     login::over_http(&daemon, &provider);
 }
 
@@ -244,9 +244,9 @@ fn problem_and_log_share_request_id() {
     let lines: Vec<serde_json::Value> =
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let entries = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
-    let [login] = entries("logged in")[..] else { panic!("{log}") };
+    let [login] = entries("signed in")[..] else { panic!("{log}") };
     assert!(login["span"]["request_id"].as_str().is_some_and(|id| id.len() == 12), "{login}");
-    let refusals = entries("refused");
+    let refusals = entries("request rejected");
     assert_eq!(refusals.len(), 2, "{log}");
     assert_eq!(refusals[0]["span"]["request_id"], refused.request_id.as_str());
     assert_eq!(refusals[1]["span"]["request_id"], unknown.request_id.as_str());

@@ -46,7 +46,7 @@ fn entra_needs_assumed_pkce_and_group_ids() {
     let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
                       "codeChallenge": "c".repeat(43)});
     assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
-    daemon.wait_for_log("no PKCE with S256");
+    daemon.wait_for_log("the provider offers no PKCE with S256");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn endpoint_host_changes_are_reported_and_can_be_pinned() {
     daemon.stop();
     daemon.start_again();
     login::over_http(&daemon, &provider);
-    daemon.wait_for_log("the provider's endpoints are at other hosts than before");
+    daemon.wait_for_log("the provider's endpoints moved to other hosts");
     let checked = check(&daemon);
     assert!(checked.contains("they changed on ") && checked.contains(" to 127.0.0.1:9"), "{checked}");
     daemon.stop();
@@ -162,7 +162,9 @@ fn endpoint_host_changes_are_reported_and_can_be_pinned() {
     let body = json!({"provider": "okta", "redirectURI": redirect_uri(&daemon), "state": "s".repeat(43),
                       "codeChallenge": "c".repeat(43)});
     assert_eq!(daemon.api().post("/v1/logins", &body).status, 502);
-    daemon.wait_for_log("revocation_endpoint is at 127.0.0.1:9, which is neither the issuer's host nor in");
+    daemon.wait_for_log(
+        "revocation_endpoint is at 127.0.0.1:9, which is neither the issuer's host nor listed in",
+    );
     daemon.change(|configuration| {
         configuration.providers[0].allow = "everyone\n    endpointHosts: [\"127.0.0.1:9\"]".to_owned();
     });
@@ -196,14 +198,14 @@ fn live_check_compares_clocks_and_requests_as_browser() {
         answer.set_header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
     }));
     let checked = check(1);
-    assert!(checked.contains("FAILS    provider okta: clock") && checked.contains("s ahead of"), "{checked}");
+    assert!(checked.contains("failed   provider okta: clock") && checked.contains("s ahead of"), "{checked}");
 
     provider.misbehave(
         Misbehaviour::default()
             .json(Endpoint::Discovery, |metadata| metadata["issuer"] = json!("https://a.test/")),
     );
     let checked = check(1);
-    let both = format!("configured `{}`, the provider says `https://a.test/`", provider.issuer());
+    let both = format!("configured `{}`, the provider's metadata has `https://a.test/`", provider.issuer());
     assert!(checked.contains(&both), "{checked}");
 }
 

@@ -142,8 +142,8 @@ fn login_follows_secret_rotation_and_outage_in_vault() {
     assert_eq!((away.status, away.problem().code), (503, ProblemCode::Unavailable));
     // Only an outage is worth a retry.
     for (answered, retries, words) in [
-        (&refused, false, "an operator has to correct it"),
-        (&away, true, "cannot reach the place of its client secret"),
+        (&refused, false, "ask your operator to correct it"),
+        (&away, true, "cannot reach the backend of its client secret"),
     ] {
         assert_eq!(answered.headers.get("retry-after").is_some(), retries, "{answered:?}");
         let detail = answered.problem().detail.unwrap_or_default();

@@ -442,9 +442,9 @@ fn token_review_prefixes_names_and_groups() {
     }
     // The daemon logs each mistake in the API server's configuration as a warning with a hint.
     for (mistake, remedy) in [
-        ("a TokenReview comes without the cluster's credential", "compare `token`"),
-        ("no TokenReview of authentication.k8s.io/v1", "--authentication-token-webhook-version=v1"),
-        ("is for a cluster that is not configured", "asked_for=\"nobody\" clusters=\"prod, stage\""),
+        ("received a TokenReview without the cluster's credential", "compare `token`"),
+        ("received a TokenReview of an unsupported version", "--authentication-token-webhook-version=v1"),
+        ("received a TokenReview for an unknown cluster", "asked_for=\"nobody\" clusters=\"prod, stage\""),
     ] {
         let is_warned = |line: &str| line.contains("WARN") && line.contains(mistake) && line.contains(remedy);
         daemon.wait_for_log_with(mistake, |log| log.lines().any(is_warned));

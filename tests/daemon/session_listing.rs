@@ -155,7 +155,7 @@ fn operator_lists_and_revokes_sessions_without_token() {
         .infrad_slice_with_input(&["sessions", "revoke", &id(&alice)], "")
         .wait()
         .expect(0)
-        .stderr_contains(&["ended 1 session"]);
+        .stderr_contains(&["revoked 1 session"]);
     daemon
         .infrad_slice_with_input(&["sessions", "revoke", &id(&alice)], "")
         .wait()
@@ -166,10 +166,14 @@ fn operator_lists_and_revokes_sessions_without_token() {
     assert_eq!(daemon.api().get_as("/v1/session", &alice_too).status, 401);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 200);
     daemon.infrad(["sessions", "revoke"]).wait().expect(2);
-    daemon.infrad(["sessions", "revoke", "--all"]).wait().expect(0).stderr_contains(&["ended 1 session"]);
+    daemon.infrad(["sessions", "revoke", "--all"]).wait().expect(0).stderr_contains(&["revoked 1 session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 401);
     daemon.stop();
-    daemon.infrad(["sessions", "list"]).wait().expect(1).stderr_contains(&["no infrad runs", "infrad serve"]);
+    daemon
+        .infrad(["sessions", "list"])
+        .wait()
+        .expect(1)
+        .stderr_contains(&["no infrad is running", "infrad serve"]);
 }
 
 #[test]

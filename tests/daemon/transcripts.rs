@@ -79,7 +79,7 @@ fn check_names_unusable_secret() {
     let secret = Path::new(secret.lines().next().expect("a path"));
     std::fs::set_permissions(secret, Permissions::from_mode(0o644)).expect("a mode");
     let ran = run(&daemon, ["check"], 1);
-    for words in ["FAILS    provider ", "others may read ", "mode 0644", "try: `chmod 0400 "] {
+    for words in ["failed   provider ", "other users can read ", "mode 0644", "try: `chmod 0400 "] {
         assert!(ran.stdout.contains(words), "{words}: {ran}");
     }
     assert!(!ran.stdout.contains("configuration is valid;"), "{ran}");
@@ -89,7 +89,7 @@ fn check_names_unusable_secret() {
     // The configuration may be for another machine.
     std::fs::remove_file(secret).expect("the secret");
     let ran = run(&daemon, ["check"], 0);
-    assert!(ran.stdout.contains("is missing on this machine") && ran.stdout.contains("as far as"), "{ran}");
+    assert!(ran.stdout.contains("is missing on this host") && ran.stdout.contains("as far as"), "{ran}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn serve_and_fingerprint_match_transcript() {
     transcript.add(&run(&daemon, ["serve"], 1));
     std::fs::rename(&aside, &root_key).expect("the root key");
     let listener = std::net::TcpListener::bind(("127.0.0.1", daemon.port())).expect("its port is free");
-    transcript.note("somebody else has its port");
+    transcript.note("another program uses its port");
     transcript.add(&run(&daemon, ["serve"], 1));
     drop(listener);
     transcript.note("the data directory is open to others");
@@ -444,12 +444,12 @@ fn check_of_a_running_daemon_takes_its_port_for_its_own() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
     let checked = run(&daemon, ["check"], 0);
-    assert!(checked.stdout.contains("\nconfiguration is valid; to contact"), "{checked}");
+    assert!(checked.stdout.contains("\nconfiguration is valid; run `infrad check --live`"), "{checked}");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     more(&mut daemon, &format!("metrics: {{listen: \"{address}\"}}\n"));
     let checked = run(&daemon, ["check"], 1);
-    assert!(checked.stdout.contains(&format!("FAILS    address: {address}")), "{checked}");
+    assert!(checked.stdout.contains(&format!("failed   address: {address}")), "{checked}");
 }
 
 /// Runs `check`, then `serve`: either both find the set-up good, or neither does. `check` leaves everything as it is, and a

@@ -26,10 +26,10 @@ fn answer(id: &'static str, expected: Expected, edit: fn(&mut Answer)) -> Case {
 
 #[test]
 fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
-    let internal = NotStarted("which is no public address");
+    let internal = NotStarted("which is not a public address");
     let no_url = NotStarted("an endpoint is not a URL");
-    let not_https = NotStarted("an endpoint is not HTTPS");
-    let sets = NotStarted("authorization_endpoint sets parameters of the login");
+    let not_https = NotStarted("an endpoint does not use HTTPS");
+    let sets = NotStarted("authorization_endpoint contains reserved query parameters");
     Fixture::new().run_with_restarts([
         member(
             "DS-01 another issuer",
@@ -97,25 +97,25 @@ fn metadata_with_wrong_issuer_or_endpoints_starts_no_login() {
         ),
         member(
             "DS-13 no PKCE",
-            NotStarted("no PKCE with S256"),
+            NotStarted("the provider offers no PKCE with S256"),
             "code_challenge_methods_supported",
             json!(null),
         ),
         member(
             "DS-13 plain",
-            NotStarted("no PKCE with S256"),
+            NotStarted("the provider offers no PKCE with S256"),
             "code_challenge_methods_supported",
             json!(["plain"]),
         ),
         member(
             "DS-13 a text",
-            NotStarted("no PKCE with S256"),
+            NotStarted("the provider offers no PKCE with S256"),
             "code_challenge_methods_supported",
             json!("S256"),
         ),
         member(
             "DS-14 no code",
-            NotStarted("no response type"),
+            NotStarted("the provider offers no response type"),
             "response_types_supported",
             json!(["id_token"]),
         ),

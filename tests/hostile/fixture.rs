@@ -107,7 +107,7 @@ impl Fixture {
         assert!(ran.stdout.is_empty(), "{id}: standard output is for data\n{ran}");
 
         // The daemon writes the audit entry before the login's last log line.
-        let end = |line: &str| if code == 0 { line.contains("logged in") } else { is_refusal(line) };
+        let end = |line: &str| if code == 0 { line.contains("signed in") } else { is_refusal(line) };
         let is_logged = |log: &str| log.get(logged..).is_some_and(|log| log.lines().any(end));
         let log = self.daemon.wait_for_log_with("the end of the login", is_logged).split_off(logged);
         let audit = self.audit().split_off(audited);
@@ -175,7 +175,7 @@ impl Fixture {
 }
 
 fn is_refusal(line: &str) -> bool {
-    line.contains("refused") || line.contains("not answered")
+    line.contains("request rejected") || line.contains("request failed")
 }
 
 /// Asserts that each log has exactly one refusal, with the reason.

@@ -161,7 +161,7 @@ fn provider_cannot_redeem_a_code_of_another() {
             if let Some(answered) = answered {
                 assert_eq!(answered.problem().code, ProblemCode::LoginRejected, "{answered:?}");
                 let reason =
-                    format!("bound to the provider `{}`, and its ticket is for `{}`", hostile.0, honest.0);
+                    format!("bound to the provider `{}`, but its ticket is for `{}`", hostile.0, honest.0);
                 two.daemon.wait_for_log(&reason);
             }
             two.assert_both_work();
@@ -179,7 +179,7 @@ fn login_bound_to_another_name_or_issuer_is_refused() {
     for (elsewhere, reason) in [
         (
             LoginBinding { provider: "again", ..bound },
-            "bound to the provider `again`, and its ticket is for `okta`",
+            "bound to the provider `again`, but its ticket is for `okta`",
         ),
         (
             LoginBinding { issuer: "https://other.example", ..bound },

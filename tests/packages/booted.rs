@@ -144,7 +144,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
         ["the user infrad cannot read /etc/infra/okta-client-secret", "owner root", "`chown infrad: "];
     host.expect("infrad check", 1, &expected);
     host.expect("runuser -u infrad -- infrad check", 1, &expected);
-    host.expect("infrad as-service check --live", 1, &["FAILS    provider okta: client secret"]);
+    host.expect("infrad as-service check --live", 1, &["failed   provider okta: client secret"]);
     host.exec("chown infrad: /etc/infra/okta-client-secret", 0);
     host.expect(
         "infrad check",
@@ -185,7 +185,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.exec("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
     host.expect("infrad check", 0, &["configuration is valid; to contact"]);
     let ran = host.exec("infrad as-service check --live; test $? != 0", 0);
-    assert!(ran.stdout.contains("FAILS    provider okta: discovery"), "{ran}");
+    assert!(ran.stdout.contains("failed   provider okta: discovery"), "{ran}");
     host.exec(RESTORE, 0);
 
     host.note("a data directory that nobody made");
@@ -193,16 +193,16 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.expect(
         "infrad check",
         1,
-        &["FAILS    data directory: /srv/infrad", "install -d -o infrad", "ReadWritePaths=/srv/infrad"],
+        &["failed   data directory: /srv/infrad", "install -d -o infrad", "ReadWritePaths=/srv/infrad"],
     );
     host.exec("install -d -o infrad -g infrad -m 0700 /srv/infrad", 0);
-    host.expect("infrad check", 1, &["infrad.service may not write to /srv/infrad"]);
+    host.expect("infrad check", 1, &["infrad.service cannot write to /srv/infrad"]);
     host.exec(RESTORE, 0);
 
     host.note("a root key that is not there");
     host.exec("mv /etc/infra/root.key /root/root.key", 0);
-    host.expect("infrad check", 1, &["/etc/infra/root.key is missing, from which systemd hands over"]);
-    host.expect("infrad as-service status", 1, &["systemd cannot hand over its credential root.key"]);
+    host.expect("infrad check", 1, &["/etc/infra/root.key is missing, and systemd reads the credential"]);
+    host.expect("infrad as-service status", 1, &["systemd cannot pass its credential root.key"]);
     host.expect(&format!("{RESTART}; systemctl is-active infrad"), 3, &[]);
     host.exec(STOP, 0);
     host.exec("mv /root/root.key /etc/infra/root.key", 0);
@@ -218,8 +218,8 @@ fn start(host: &mut Booted) {
         host.exec(&format!("runuser -u infrad -- infrad {command}"), 0);
     }
     host.expect("infrad check --live", 1, &["`infrad as-service check --live`"]);
-    host.expect("infrad as-service check --live", 0, &["works    root key: unwraps the store's data key"]);
-    host.expect("infrad certificate renew", 0, &["without ACME there is nothing to order"]);
+    host.expect("infrad as-service check --live", 0, &["ok       root key: unwraps the store's data key"]);
+    host.expect("infrad certificate renew", 0, &["issuing a new certificate from the daemon's own CA"]);
     host.exec("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
     host.exec("test -s /root/ca.pem && cmp /root/ca.pem /root/again.pem", 0);
     host.expect("infrad as-service serve", 2, &["this command cannot run as the service does"]);
@@ -239,7 +239,7 @@ fn keys_and_backups(host: &mut Booted) -> String {
         .replace("rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard\n", "");
     host.exec(&format!("cat >>/etc/infra/infrad.yaml <<'END'\n{keys}END"), 0);
     host.exec(block("infrad as-service check", "sh").trim(), 0);
-    host.expect("infrad as-service key status", 0, &["systemd credential root2.key (wraps)"]);
+    host.expect("infrad as-service key status", 0, &["systemd credential root2.key (wraps the data key)"]);
 
     host.note("recovery key, rotation, backup");
     let key =
@@ -258,7 +258,7 @@ fn keys_and_backups(host: &mut Booted) -> String {
     host.expect(
         "infrad as-service backup /mnt/small/b.backup",
         1,
-        &["the file cannot be written", "No space left on device"],
+        &["cannot write the file", "No space left on device"],
     );
     host.exec("test -z \"$(ls -A /mnt/small)\" && umount /mnt/small", 0);
     key
@@ -282,17 +282,13 @@ fn restore_and_recover(host: &mut Booted, recovery: &str) {
     host.exec("(umask 377; head -c 32 /dev/urandom >/etc/infra/root.key)", 0);
     host.exec("rm -r /etc/systemd/system/infrad.service.d; systemctl daemon-reload", 0);
     host.exec("cp -a /root/sound.yaml /etc/infra/infrad.yaml", 0);
-    host.expect(
-        "infrad as-service key status",
-        1,
-        &["was written under the root key", "infrad key rewrap --recovery"],
-    );
+    host.expect("infrad as-service key status", 1, &["needs the root key", "infrad key rewrap --recovery"]);
     let line = format!("printf '%s\\n' {recovery} | infrad as-service key rewrap --recovery");
-    host.run(&line).expect(0).stderr_contains(&["the data key is now wrapped by"]);
+    host.run(&line).expect(0).stderr_contains(&["now wraps the data key"]);
     host.expect(
         "systemctl start infrad && infrad as-service check --live",
         0,
-        &["works    root key: unwraps"],
+        &["ok       root key: unwraps"],
     );
     host.exec("infrad as-service fingerprint >/root/after && grep -q sha256 /root/after", 0);
 }

@@ -234,11 +234,11 @@ fn restore(root: &FreshRoot, page: &Page, unit: &mut Unit) {
     assert_eq!(start, "systemctl start infrad");
     unit.stop();
     root.run("rm -r /var/lib/infrad /var/lib/infrad-rollback-guard").expect(0);
-    root.run(command).expect(0).stderr_contains(&["ended 1 session in it"]);
+    root.run(command).expect(0).stderr_contains(&["revoked its 1 session"]);
     // An account that cannot read the root key must neither damage nor create anything.
     for user in ["", "runuser -u infrad -- "] {
         let ran = root.run(&format!("{user}infrad fingerprint")).expect(1);
-        let ran = ran.stderr_contains(&["this command has to run as the service does"]);
+        let ran = ran.stderr_contains(&["this command must run as the service does"]);
         assert!(!ran.stderr.contains("recovery"), "{ran}");
     }
     unit.start(root);

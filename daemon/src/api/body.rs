@@ -57,9 +57,9 @@ impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
             return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
         }
         // Hide the parser's message, which could repeat the request.
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|_| Refusal::new(ProblemCode::BadRequest, &"body is not the JSON expected here"))
+        serde_json::from_slice(&bytes).map(Self).map_err(|_| {
+            Refusal::new(ProblemCode::BadRequest, &"the body is not the JSON that this route expects")
+        })
     }
 }
 
@@ -68,13 +68,13 @@ impl FromRequest<Api> for UnverifiedToken {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
         if request.uri().query().is_some() {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
-                .with_detail("send the token in the body alone, as `token=…`"));
+            return Err(Refusal::new(ProblemCode::BadRequest, &"a token in the query")
+                .with_detail("send the token only in the body, as `token=…`"));
         }
         let (headers, bytes) = read(request, api, FORM).await?;
         let token = token_in(&bytes).ok_or_else(|| {
-            Refusal::new(ProblemCode::BadRequest, &"not one token")
-                .with_detail("send a body of exactly one `token=…`")
+            Refusal::new(ProblemCode::BadRequest, &"the body does not contain exactly one token")
+                .with_detail("send a body with exactly one `token=…`")
         })?;
         Ok(Self { token: token.into_owned(), headers })
     }
@@ -94,11 +94,11 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     refuse_web_pages(&parts)?;
     if !has_media_type(&parts.headers, media_type) {
         let is_json = media_type == "application/json";
-        return Err(Refusal::new(ProblemCode::BadRequest, &"body is of another media type").with_detail(
+        return Err(Refusal::new(ProblemCode::BadRequest, &"the body has another media type").with_detail(
             if is_json {
-                "send a body of `Content-Type: application/json`"
+                "send the body with `Content-Type: application/json`"
             } else {
-                "send a body of `Content-Type: application/x-www-form-urlencoded`"
+                "send the body with `Content-Type: application/x-www-form-urlencoded`"
             },
         ));
     }
@@ -108,10 +108,10 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     match collected {
         Ok(collected) => Ok((parts.headers, collected.to_bytes())),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Refusal::new(ProblemCode::BodyTooLarge, &"body is too large"))
+            Err(Refusal::new(ProblemCode::BodyTooLarge, &"the body is too large"))
         }
         Err(error) if is_no_memory(error.as_ref()) => Err(no_memory()),
-        Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"body was cut off")),
+        Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"the body is incomplete")),
     }
 }
 
@@ -121,7 +121,7 @@ fn is_no_memory(error: &(dyn Error + 'static)) -> bool {
 
 /// The rejection of a body that did not arrive in time.
 pub(super) fn body_timeout() -> Refusal {
-    Refusal::new(ProblemCode::BadRequest, &"body did not arrive in time")
+    Refusal::new(ProblemCode::BadRequest, &"receiving the body timed out")
 }
 
 /// Whether a body is of this media type.
@@ -140,12 +140,15 @@ impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
         refuse_web_pages(parts)?;
         // RFC 6750 §2.3 is not supported, because a token in a URL ends up in logs.
         if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"token in the query")
+            return Err(Refusal::new(ProblemCode::BadRequest, &"a token in the query")
                 .with_detail("send the token as `Authorization: Bearer …`, never in a URL"));
         }
         let token = credentials(&parts.headers, "bearer");
         token.map(|token| Self(token.to_owned())).ok_or_else(|| {
-            Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
+            Refusal::new(
+                ProblemCode::NotAuthenticated,
+                &"the request needs exactly one Authorization: Bearer header",
+            )
         })
     }
 }

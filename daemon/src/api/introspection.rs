@@ -57,7 +57,7 @@ pub(super) async fn introspect(
             Err(Refusal::new(ProblemCode::Unavailable, &error))
         }
         Err(reason) => {
-            tracing::debug!(service = service.settings().name, %reason, "a token is not active");
+            tracing::debug!(service = service.settings().name, %reason, "a token is inactive");
             Ok(answer(StatusCode::OK, &Inactive { active: false }))
         }
     }

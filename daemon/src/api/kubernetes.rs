@@ -91,12 +91,12 @@ async fn validate(
             tracing::warn!(
                 asked_for = printable(cluster, MAX_NAME),
                 clusters = api.services.clusters().collect::<Vec<_>>().join(", "),
-                "a TokenReview is for a cluster that is not configured: correct the last part but one of the URL in the API \
-                 server's webhook file, or add a service of that name and of `kind: kubernetes`"
+                "received a TokenReview for an unknown cluster: correct the cluster's name in the URL of the API \
+                 server's webhook file, or add a service with that name and `kind: kubernetes`"
             );
         }
         Refusal::new(ProblemCode::NotFound, &"no such cluster")
-            .with_detail("this daemon knows no service of that name and of `kind: kubernetes`")
+            .with_detail("the daemon has no service with that name and `kind: kubernetes`")
     };
     let service = api.services.find(cluster).ok_or_else(no_cluster)?;
     let name = &service.settings().name;
@@ -105,8 +105,8 @@ async fn validate(
         if refusal.code() == ProblemCode::NotAuthenticated && MISCONFIGURED.take().is_some() {
             tracing::warn!(
                 service = name,
-                "a TokenReview comes without the cluster's credential: compare `token` in the API server's webhook file with \
-                 `credentials` of the service"
+                "received a TokenReview without the cluster's credential: compare `token` in the API server's \
+                 webhook file with `credentials` of the service"
             );
         }
     })?;
@@ -115,13 +115,15 @@ async fn validate(
             tracing::warn!(
                 service = name,
                 sent = printable(&asked.api_version, MAX_NAME),
-                "the API server sends no TokenReview of authentication.k8s.io/v1, so nobody can sign in to the cluster: start \
+                "received a TokenReview of an unsupported version, so users cannot sign in to the cluster: start \
                  kube-apiserver with `--authentication-token-webhook-version=v1`"
             );
         }
-        return Err(Refusal::new(ProblemCode::BadRequest, &"another kind or version").with_detail(
-            "send a TokenReview of authentication.k8s.io/v1: `--authentication-token-webhook-version=v1`",
-        ));
+        return Err(Refusal::new(ProblemCode::BadRequest, &"not a TokenReview of authentication.k8s.io/v1")
+            .with_detail(
+                "send a TokenReview of authentication.k8s.io/v1: start kube-apiserver with \
+             `--authentication-token-webhook-version=v1`",
+            ));
     }
     let authorized = match api.services.authorize(service, &asked.spec.token).await {
         Ok(authorized) => authorized,
@@ -129,7 +131,7 @@ async fn validate(
             return Err(Refusal::new(ProblemCode::Unavailable, &error));
         }
         Err(reason) => {
-            tracing::debug!(service = name, %reason, "a token is not good for the cluster");
+            tracing::debug!(service = name, %reason, "a token is invalid for the cluster");
             return Ok(refused(None));
         }
     };
@@ -141,9 +143,9 @@ fn status(service: &Service, cluster: &Cluster, authorized: &AuthorizedCaller, a
     let Some(audiences) = cluster.audiences(&service.settings().audience, asked) else {
         tracing::warn!(
             service = name,
-            "the API server asks for audiences that this cluster does not have: add them to its `apiAudiences`"
+            "the API server requested audiences that this cluster does not have: add them to its `apiAudiences`"
         );
-        return refused(Some("the token is for none of the audiences that were asked for"));
+        return refused(Some("the token is for none of the requested audiences"));
     };
     let ClusterUser { username, groups } = match cluster.user(authorized.caller()) {
         Ok(user) => user,

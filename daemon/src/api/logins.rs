@@ -43,8 +43,8 @@ pub(super) async fn finish(
     };
     // Finish the login even if the client disconnects, so that none stays half done.
     let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
-        Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing a login panicked")
+        Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing the login panicked")
     })??;
-    tracing::info!(session = %finished.session.id, provider = finished.user.provider, "logged in");
+    tracing::info!(session = %finished.session.id, provider = finished.user.provider, "signed in");
     Ok(answer(StatusCode::CREATED, &finished))
 }

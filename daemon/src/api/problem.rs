@@ -20,7 +20,7 @@ use crate::store::StoreError;
 /// After this time an unavailable dependency may be back.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The detail for an address that exceeds the login rate limit.
-pub(super) const TOO_MANY_LOGINS: &str = "too many logins were tried from your address: wait, then try again";
+pub(super) const TOO_MANY_LOGINS: &str = "too many sign-ins from your address: wait, then try again";
 
 /// Separate rate limits for the log, so that rejections cannot suppress server errors.
 static REJECTIONS: LineLimiter = LineLimiter::new();
@@ -48,10 +48,10 @@ impl Refusal {
         let _span = request_span(&request_id).entered();
         if code.status() >= 500 {
             if let Some(LinePermit { suppressed }) = SERVER_ERRORS.take() {
-                tracing::error!(%code, %reason, suppressed, "not answered");
+                tracing::error!(%code, %reason, suppressed, "request failed");
             }
         } else if let Some(LinePermit { suppressed }) = REJECTIONS.take() {
-            tracing::info!(%code, %reason, suppressed, "refused");
+            tracing::info!(%code, %reason, suppressed, "request rejected");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
         Self { code, request_id, detail: None, retry_after, challenge: BEARER }
@@ -60,7 +60,7 @@ impl Refusal {
     /// Rejects a rate-limited request until `wait` has passed. Such rejections are counted, not logged individually.
     pub(super) fn rate_limited(wait: Duration, detail: &'static str) -> Self {
         let request_id = request_id();
-        tracing::debug!(request_id, "refused: rate limit exceeded");
+        tracing::debug!(request_id, "rejected: rate limit exceeded");
         Self {
             code: ProblemCode::TooManyRequests,
             request_id,
@@ -123,10 +123,10 @@ impl IntoResponse for Refusal {
 /// Responses for requests that the router does not see or does not answer.
 pub fn refusals() -> Refusals {
     Refusals {
-        timed_out: || Refusal::new(ProblemCode::Unavailable, &"it took too long").into_response(),
+        timed_out: || Refusal::new(ProblemCode::Unavailable, &"the request timed out").into_response(),
         no_memory: || no_memory().into_response(),
         unclear_host: || {
-            let reason = "`Host` or `:authority` is missing, given twice, contradictory or malformed";
+            let reason = "`Host` or `:authority` is missing, duplicated, contradictory or malformed";
             Refusal::new(ProblemCode::BadRequest, &reason)
                 .with_detail("send exactly one `Host` header, with the name or address of this server")
                 .into_response()
@@ -159,11 +159,11 @@ pub(super) fn without_body(status: StatusCode) -> Response {
 }
 
 pub(super) async fn not_found() -> Refusal {
-    Refusal::new(ProblemCode::NotFound, &"no such route")
+    Refusal::new(ProblemCode::NotFound, &"unknown path")
 }
 
 pub(super) async fn method_not_allowed() -> Refusal {
-    Refusal::new(ProblemCode::MethodNotAllowed, &"not with this method")
+    Refusal::new(ProblemCode::MethodNotAllowed, &"the path does not support this method")
 }
 
 impl From<StoreError> for Refusal {
@@ -194,64 +194,66 @@ impl From<LoginRefusal> for Refusal {
         }
         let (code, detail) = match &refusal {
             Login::UnknownProvider => {
-                (ProblemCode::BadRequest, Some("this daemon has no provider of that name"))
+                (ProblemCode::BadRequest, Some("the daemon has no identity provider with that name"))
             }
             Login::UnregisteredRedirectURI => {
-                (ProblemCode::BadRequest, Some("this redirect URI is not one of the provider's"))
+                (ProblemCode::BadRequest, Some("this redirect URI is not in the provider's `redirectPorts`"))
             }
             Login::MalformedState
             | Login::MalformedChallenge
             | Login::MalformedCode
             | Login::MalformedVerifier => (ProblemCode::BadRequest, None),
             Login::TicketExpired => {
-                (ProblemCode::LoginExpired, Some("the login took too long: start it again"))
+                (ProblemCode::LoginExpired, Some("the sign-in took too long: start it again"))
             }
             Login::TicketUsed => {
-                (ProblemCode::LoginExpired, Some("this login was finished before: start a new one"))
+                (ProblemCode::LoginExpired, Some("this sign-in was already completed: start a new one"))
             }
             Login::Ticket(_) | Login::VerifierDiffers => (ProblemCode::LoginRejected, None),
             Login::BoundElsewhere => (
                 ProblemCode::LoginRejected,
                 Some(
-                    "the login was started at another address or with another fingerprint than this daemon's: \
-                     something may stand between you and it. An operator finds the right address and fingerprint with \
-                     `infrad fingerprint`",
+                    "the sign-in was started at another address or with another fingerprint than the daemon's: an \
+                     attacker may be between you and the daemon. Ask your operator for the address and fingerprint \
+                     that `infrad fingerprint` prints",
                 ),
             ),
             Login::BoundToOtherProvider { .. } => (
                 ProblemCode::LoginRejected,
                 Some(
-                    "the login was started with one identity provider and finished with another: an operator finds both \
-                     names in the log of the daemon",
+                    "the sign-in was started with one identity provider and finished with another: ask your \
+                     operator, who finds both names in the daemon's log",
                 ),
             ),
             Login::NotAdmitted(_) => (
                 ProblemCode::LoginRejected,
-                Some("this account may not sign in here: an operator decides who may"),
+                Some(
+                    "this account may not sign in here: ask your operator to admit you or one of your groups",
+                ),
             ),
             Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Refused(_)) => (
                 ProblemCode::LoginRejected,
-                Some("the identity provider's answer does not prove who signed in"),
+                Some("the identity provider's response does not prove who signed in"),
             ),
             Login::Identity(IdentityError::ClocksDiffer(_)) => (
                 ProblemCode::LoginRejected,
                 Some(
-                    "the clocks of this server and of the identity provider differ too much: an operator has to set them, \
-                     and finds both times in the log under the request ID",
+                    "the clocks of the daemon and of the identity provider differ too much: ask your operator, who \
+                     finds both times in the daemon's log under the request ID",
                 ),
             ),
             Login::Identity(IdentityError::LimitExceeded(_)) => (
                 ProblemCode::LoginRejected,
                 Some(
-                    "the identity provider says more about you than this server accepts, such as too many groups: an \
-                     operator has to filter the groups claim",
+                    "the identity provider sends more data about you than the daemon accepts, such as too many \
+                     groups: ask your operator to filter the groups claim",
                 ),
             ),
             Login::Identity(IdentityError::Unusable(_)) => (
                 ProblemCode::ProviderUnavailable,
                 Some(
-                    "the daemon cannot use the identity provider's answers, and another try does not change that: an \
-                     operator has to correct it, and finds the reason in the log under the request ID",
+                    "the daemon cannot use the identity provider's responses, and a retry will fail the same way: \
+                     ask your operator, who finds the reason in the daemon's log under the request ID",
                 ),
             ),
             Login::Identity(
@@ -260,20 +262,23 @@ impl From<LoginRefusal> for Refusal {
                 | IdentityError::TooManyRejectedCodes(_),
             ) => (
                 ProblemCode::ProviderUnavailable,
-                Some("the daemon got no usable answer from the identity provider: try again in a while"),
+                Some(
+                    "the daemon received no usable response from the identity provider: try again in a few minutes",
+                ),
             ),
             Login::Identity(IdentityError::ClientRefused { .. }) => (
                 ProblemCode::Unavailable,
                 Some(
-                    "the identity provider does not accept the daemon's client secret: an operator has to correct it",
+                    "the identity provider rejects the daemon's client secret: ask your operator to correct it",
                 ),
             ),
-            Login::Identity(IdentityError::ClientSecret(ReadError::Unreachable(_))) => {
-                (ProblemCode::Unavailable, Some("the daemon cannot reach the place of its client secret"))
-            }
+            Login::Identity(IdentityError::ClientSecret(ReadError::Unreachable(_))) => (
+                ProblemCode::Unavailable,
+                Some("the daemon cannot reach the backend of its client secret: try again in a few minutes"),
+            ),
             Login::Identity(IdentityError::ClientSecret(_)) => (
                 ProblemCode::Unavailable,
-                Some("the daemon cannot read its client secret: an operator has to correct it"),
+                Some("the daemon cannot read its client secret: ask your operator to correct it"),
             ),
             Login::Store(_) => (ProblemCode::Unavailable, None),
         };
@@ -316,20 +321,20 @@ fn protect(headers: &mut HeaderMap) {
 
 fn title(code: ProblemCode) -> &'static str {
     match code {
-        ProblemCode::LoginExpired => "the login expired",
-        ProblemCode::LoginRejected => "the login was refused",
+        ProblemCode::LoginExpired => "the sign-in expired",
+        ProblemCode::LoginRejected => "the sign-in was rejected",
         ProblemCode::ProviderUnavailable => "the identity provider is unavailable",
-        ProblemCode::Unavailable => "the daemon cannot do this now",
+        ProblemCode::Unavailable => "the daemon cannot process the request now",
         ProblemCode::NotAuthenticated => "not authenticated",
         ProblemCode::SessionExpired => "the session expired",
-        ProblemCode::SessionRevoked => "the session was ended",
+        ProblemCode::SessionRevoked => "the session was revoked",
         ProblemCode::TooManyRequests => "too many requests",
-        ProblemCode::BadRequest => "the request cannot be understood",
+        ProblemCode::BadRequest => "the request is malformed",
         ProblemCode::Forbidden => "not allowed",
-        ProblemCode::NotFound => "there is nothing here",
-        ProblemCode::MethodNotAllowed => "not with this method",
+        ProblemCode::NotFound => "not found",
+        ProblemCode::MethodNotAllowed => "the path does not support this method",
         ProblemCode::BodyTooLarge => "the body is too large",
-        ProblemCode::Unknown => "an error",
+        ProblemCode::Unknown => "unknown error",
     }
 }
 

@@ -40,8 +40,8 @@ fn named_service<'a>(
     api: &'a Api,
     headers: &HeaderMap,
 ) -> Result<(&'a Arc<Service>, Zeroizing<Vec<u8>>), &'static str> {
-    let (name, secret) = basic(headers).ok_or("no credentials of a service")?;
-    let service = api.services.find(&name).ok_or("no such service")?;
+    let (name, secret) = basic(headers).ok_or("the request has no service credential")?;
+    let service = api.services.find(&name).ok_or("unknown service")?;
     Ok((service, secret))
 }
 
@@ -54,15 +54,16 @@ pub(super) async fn authenticate_service<'a>(
     let secret = match (credentials(headers, "bearer"), basic(headers)) {
         (Some(secret), _) => Zeroizing::new(secret.as_bytes().to_vec()),
         (None, Some((name, secret))) if name == service.settings().name => secret,
-        _ => return Err(refused("no credentials of the service")),
+        _ => return Err(refused("the request has no credential of this service")),
     };
     prove(api, service, &secret).await
 }
 
 async fn prove<'a>(api: &Api, service: &'a Service, secret: &[u8]) -> Result<&'a Service, Refusal> {
     let away = |error| {
-        Refusal::new(ProblemCode::Unavailable, &error)
-            .with_detail("the service's credential cannot be read: an operator has to look at its backend")
+        Refusal::new(ProblemCode::Unavailable, &error).with_detail(
+            "the daemon cannot read the service's credential: ask the daemon's operator to check its secret backend",
+        )
     };
     let mut proven = api.services.proves(service, secret).await.map_err(away)?;
     if !proven && secret.iter().any(|byte| matches!(byte, b'%' | b'+')) {
@@ -71,7 +72,7 @@ async fn prove<'a>(api: &Api, service: &'a Service, secret: &[u8]) -> Result<&'a
         let decoded = Zeroizing::new(percent_decode(&Zeroizing::new(spaced)).collect::<Vec<u8>>());
         proven = api.services.proves(service, &decoded).await.map_err(away)?;
     }
-    if proven { Ok(service) } else { Err(refused("not a credential of the service")) }
+    if proven { Ok(service) } else { Err(refused("this is not a credential of the service")) }
 }
 
 /// Parses name and secret of HTTP Basic (RFC 7617 §2).
@@ -85,5 +86,5 @@ fn basic(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
 fn refused(reason: &'static str) -> Refusal {
     Refusal::new(ProblemCode::NotAuthenticated, &reason)
         .with_challenge(CHALLENGE)
-        .with_detail("a service proves itself with its name and one of its `credentials`, by HTTP Basic")
+        .with_detail("authenticate with the service's name and one of its `credentials` by HTTP Basic")
 }

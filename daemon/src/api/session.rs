@@ -28,8 +28,9 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
         None | Some("" | "use=true") => Use::Counts,
         Some("use=false") => Use::OnlyLooks,
         Some(_) => {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query")
-                .with_detail("the only parameter is `use=false`: look, and do not count as use"));
+            return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query").with_detail(
+                "the only parameter is `use=false`: read the session without counting this as use",
+            ));
         }
     };
     let caller = api.sessions.authenticate(token, use_).await.map_err(|error| match error {
@@ -64,6 +65,6 @@ pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): Unve
 async fn sign_out(api: &Api, token: &str) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(token, Use::Counts).await?;
     api.sessions.sign_out(&caller).await?;
-    tracing::info!(session = %caller.session().id, "logged out");
+    tracing::info!(session = %caller.session().id, "signed out");
     Ok(no_content())
 }

@@ -28,7 +28,7 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let Ok(Query(wanted)) = wanted else {
         return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query")
-            .with_detail("the only parameter is `user`: the e-mail or the subject of somebody else"));
+            .with_detail("the only parameter is `user`: another user's e-mail or subject"));
     };
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
     let sessions = match wanted.user {
@@ -64,19 +64,24 @@ pub(super) async fn revoke_others(
 ) -> Result<Response, Refusal> {
     let Ok(Query(others)) = others else {
         return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query").with_detail(
-            "`which=others` is needed, and ends all sessions but the one that asks; `user` means those of somebody else",
+            "send `which=others` to revoke all sessions except the caller's own; add `user` for another user's \
+             sessions",
         ));
     };
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
     let revoked =
         api.sessions.revoke_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
-    tracing::info!(count = revoked.ended, by = %caller.session().id, "sessions were revoked from another");
+    tracing::info!(
+        count = revoked.ended,
+        by = %caller.session().id,
+        "revoked sessions at the request of another session"
+    );
     Ok(answer(StatusCode::OK, &revoked))
 }
 
 fn not_an_administrator() -> Refusal {
     Refusal::new(ProblemCode::Forbidden, &"not an administrator").with_detail(
-        "only an administrator sees and ends the sessions of others: `admins` in the daemon's configuration",
+        "only administrators may list and revoke other users' sessions: `admins` in the daemon's configuration",
     )
 }
 
@@ -94,9 +99,13 @@ pub(super) async fn revoke(
         None => false,
     };
     if !is_revoked {
-        return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may end")
-            .with_detail("there is no live session of that id that you may end"));
+        return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may revoke")
+            .with_detail("there is no live session with that ID that you may revoke"));
     }
-    tracing::info!(session = id.as_ref().map(SessionID::as_str), by = %caller.session().id, "a session was revoked from another");
+    tracing::info!(
+        session = id.as_ref().map(SessionID::as_str),
+        by = %caller.session().id,
+        "revoked a session at the request of another session"
+    );
     Ok(no_content())
 }

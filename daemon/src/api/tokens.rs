@@ -20,7 +20,7 @@ pub(super) async fn issue(
 ) -> Result<Response, Refusal> {
     let caller = api.sessions.authenticate(&token, Use::Counts).await?;
     let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
-    tracing::info!(session = %caller.session().id, service = service.settings().name, "an audience token was issued");
+    tracing::info!(session = %caller.session().id, service = service.settings().name, "issued an audience token");
     let body = IssuedAudienceToken {
         token: issued.token.expose().into(),
         audience: service.settings().audience.clone(),
@@ -34,23 +34,24 @@ impl From<NotIssued> for Refusal {
     fn from(reason: NotIssued) -> Self {
         match &reason {
             NotIssued::NoService => Self::new(ProblemCode::NotFound, &reason).with_detail(
-                "this daemon knows no service with that audience: `services` in its configuration",
+                "the daemon has no service with that audience: compare it with `services` in its configuration",
             ),
             NotIssued::NotAllowed => Self::new(ProblemCode::Forbidden, &reason)
-                .with_detail("this service does not admit you: an operator decides whom it does"),
+                .with_detail("this service does not admit you: ask your operator to admit you or one of your groups"),
             NotIssued::NotAClusterUser(NotAClusterUser::NoVerifiedEmail) => {
                 Self::new(ProblemCode::Forbidden, &reason).with_detail(
-                    "your identity provider does not vouch for your e-mail, which would be your name in this cluster",
+                    "your identity provider has not verified your e-mail, which would be your name in this cluster: \
+                     ask your operator",
                 )
             }
             NotIssued::NotAClusterUser(NotAClusterUser::Reserved) => {
                 Self::new(ProblemCode::Forbidden, &reason)
-                    .with_detail("your name in this cluster would be one of Kubernetes' own")
+                    .with_detail("your name in this cluster would be reserved by Kubernetes: ask your operator")
             }
             NotIssued::AudienceToken(AudienceTokenError::SessionEnded) => Self::new(ProblemCode::NotAuthenticated, &reason),
             NotIssued::AudienceToken(AudienceTokenError::LimitReached(wait)) => Self::rate_limited(
                 Duration::try_from(*wait).unwrap_or_default(),
-                "your session has as many tokens as it may have: wait until the first of them ends",
+                "your session has the maximum number of audience tokens: wait until one of them expires",
             ),
             NotIssued::AudienceToken(AudienceTokenError::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
         }

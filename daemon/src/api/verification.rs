@@ -50,20 +50,25 @@ pub(super) async fn verify_below(
 
 async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
     let service = api.services.find(service).ok_or_else(|| {
-        Refusal::new(ProblemCode::NotFound, &"no such service")
-            .with_detail("this daemon knows no service of that name: `services` in its configuration")
+        Refusal::new(ProblemCode::NotFound, &"unknown service").with_detail(
+            "the daemon has no service with that name: compare it with `services` in its configuration",
+        )
     })?;
     let token = credentials(headers, "bearer").ok_or_else(|| {
-        Refusal::new(ProblemCode::NotAuthenticated, &"no single Authorization: Bearer header")
-            .with_challenge(MISSING_TOKEN)
+        Refusal::new(
+            ProblemCode::NotAuthenticated,
+            &"the request needs exactly one Authorization: Bearer header",
+        )
+        .with_challenge(MISSING_TOKEN)
     })?;
     let authorized = api.services.authorize(service, token).await.map_err(|reason| match &reason {
         Denied::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
         Denied::Token(_) => {
             Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(INVALID_TOKEN)
         }
-        Denied::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason)
-            .with_detail("this service does not admit you: an operator decides whom it does"),
+        Denied::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason).with_detail(
+            "this service does not admit you: ask your operator to admit you or one of your groups",
+        ),
     })?;
     Ok(allow(&authorized))
 }

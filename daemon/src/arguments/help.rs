@@ -3,54 +3,54 @@
 
 /// After `infrad -h`, and where a command is missing.
 pub(super) const SHORT: &str = "\
-`infrad help COMMAND` explains a command with examples, `infrad --help` the exit codes and the files.";
+Run `infrad help COMMAND` for a command's options and examples, `infrad --help` for exit codes and files.";
 
 pub(super) const PROGRAM: &str = "\
 Examples:
-  See whether the configuration is good, with everything that it names:
+  Check the configuration and everything that it names:
     infrad check --live
-  Run the daemon; it prints the line to give to users:
+  Run the daemon; it prints the command for your users:
     infrad serve
-  Ask the running daemon how it is:
+  Show the state of the running daemon:
     infrad status
 
 Exit codes:
-  0  done
-  1  failed
-  2  wrong usage, or a configuration that has to be changed
-  4  a remote party cannot be reached: trying again later may help
+  0  success
+  1  failure
+  2  wrong usage, or an invalid configuration
+  4  another server is unavailable: try again later
 
 Environment:
-  INFRAD_CONFIG   the configuration file, as with --config
-  NO_COLOR        when set, no colour
-  CLICOLOR_FORCE  when set, colour also where no terminal reads it
+  INFRAD_CONFIG   the configuration file, like --config
+  NO_COLOR        if set, disables colour
+  CLICOLOR_FORCE  if set, enables colour even without a terminal
 
 Files:
   /etc/infra/infrad.yaml        the configuration
-  /etc/infra/root.key           the root key, where the configuration names no other
-  /var/lib/infrad               the data directory, where the configuration names no other
-  /var/lib/infrad/control.sock  by which commands ask the running daemon";
+  /etc/infra/root.key           the root key (default of `keys`)
+  /var/lib/infrad               the data directory (default of `dataDir`)
+  /var/lib/infrad/control.sock  the socket that commands use to reach the running daemon";
 
 pub(super) const SERVE: &str = "\
 Examples:
-  With the configuration of the system:
+  With the system's configuration:
     infrad serve
-  With another one, and everything in the log:
+  With another configuration and the most detailed log:
     infrad serve --config ./infrad.yaml -vv
-  With a certificate of Let's Encrypt, once the name leads here:
+  With a certificate from Let's Encrypt, once the name resolves to this host:
     infrad serve --domain infra.example.com";
 
 pub(super) const CHECK: &str = "\
 Examples:
-  Before the daemon is started again with a configuration that has changed:
+  Before you restart the daemon with a changed configuration:
     infrad check
-  Also whether secrets, keys and providers can be reached from here:
+  Also test secrets, root keys and providers:
     infrad check --live
-  The same for the service of this host, as root:
+  The same as the service on this host, as root:
     infrad as-service check --live
   For a script:
     infrad check --live --json | jq .
-  For an editor that knows JSON Schema:
+  For an editor with JSON Schema support:
     infrad check --schema > infrad.schema.json";
 
 pub(super) const STATUS: &str = "\
@@ -62,18 +62,18 @@ Examples:
 
 pub(super) const KEY: &str = "\
 Examples:
-  Which root key wraps the data key:
+  Show which root key wraps the data key:
     infrad key status
-  After another root key was put first in the configuration:
+  After you put another root key first in `keys`:
     infrad key rewrap
-  Before a root key can be lost:
+  Prepare for a lost root key:
     infrad key recovery create
 
-Another root key where systemd hands over the first one (`systemctl edit infrad`, `systemctl restart infrad`):
+To add a root key if systemd passes the first one, run `systemctl edit infrad`, add these lines, and run `systemctl restart infrad`:
   [Service]
   LoadCredential=root2.key:/etc/infra/root2.key
 
-and in the configuration, the new one first:
+In the configuration, put the new key first:
   keys:
     - {kind: native, config: {path: /run/credentials/infrad.service/root2.key}}
     - {kind: native, config: {path: /run/credentials/infrad.service/root.key}}";
@@ -85,36 +85,36 @@ Examples:
 
 pub(super) const KEY_REWRAP: &str = "\
 Examples:
-  After another root key was put first in the configuration:
+  After you put another root key first in `keys`:
     infrad key rewrap
-  Where the root key is lost, while no daemon runs on the data directory:
+  If the root key is lost, with the daemon stopped:
     infrad key rewrap --recovery";
 
 pub(super) const KEY_ROTATE: &str = "\
 Examples:
-  Move the store to a new data key:
+  Encrypt the store with a new data key:
     infrad key rotate";
 
 pub(super) const RECOVERY: &str = "\
 Examples:
-  Make a recovery key, and keep what is printed offline:
+  Create a recovery key, and keep the printed key offline:
     infrad key recovery create
-  See whether the one that is kept opens the store:
+  Test if your copy opens the store:
     infrad key recovery test";
 
 pub(super) const RECOVERY_CREATE: &str = "\
 Examples:
-  Make a recovery key, and keep what is printed offline:
+  Create a recovery key, and keep the printed key offline:
     infrad key recovery create";
 
 pub(super) const RECOVERY_TEST: &str = "\
 Examples:
-  Type the recovery key when it is asked for:
+  Type the recovery key at the prompt:
     infrad key recovery test";
 
 pub(super) const BACKUP: &str = "\
 Examples:
-  Write a backup, and read it again to be sure:
+  Write a backup, then verify it:
     infrad backup /backup/infrad.backup
     infrad backup verify /backup/infrad.backup";
 
@@ -122,41 +122,41 @@ pub(super) const BACKUP_VERIFY: &str = "\
 Examples:
   With a root key of the configuration:
     infrad backup verify /backup/infrad.backup
-  As on a day on which the root key is lost:
+  As if the root key were lost:
     infrad backup verify /backup/infrad.backup --recovery";
 
 pub(super) const RESTORE: &str = "\
 Examples:
-  While no daemon runs on the data directory:
+  With the daemon stopped:
     infrad restore /backup/infrad.backup
-  Where the root key is lost:
+  If the root key is lost:
     infrad restore /backup/infrad.backup --recovery";
 
 #[cfg(feature = "dev")]
 pub(super) const DEV: &str = "\
 Examples:
-  Until Ctrl-C; it prints what to export in another terminal:
+  Until you press Ctrl-C; it prints the variables to export in another terminal:
     infrad dev
-  For one command, with `infra` in its path:
+  For one command, with `infra` in its PATH:
     infrad dev -- sh -c 'infra login && infra status'";
 
 pub(super) const FINGERPRINT: &str = "\
 Examples:
-  The fingerprint that users give to `infra login`:
+  Print the fingerprint for `infra login`:
     infrad fingerprint";
 
 pub(super) const CA: &str = "\
 Examples:
-  The certificate, for programs that are not `infra`:
+  Print the certificate for clients other than `infra`:
     infrad ca print > ca.pem
-  Another authority in thirty days, announced until then:
+  Announce a new CA, which takes over in thirty days:
     infrad ca rotate";
 
 pub(super) const CA_PRINT: &str = "\
 Examples:
-  For programs that are not `infra`:
+  For clients other than `infra`:
     infrad ca print > ca.pem
-  With the one that is to come, after `infrad ca rotate`:
+  Add the next CA, after `infrad ca rotate`:
     infrad ca print --next >> ca.pem";
 
 pub(super) const CA_ROTATE: &str = "\
@@ -165,21 +165,21 @@ Examples:
     infrad ca rotate
   In twelve hours:
     infrad ca rotate --overlap 12h
-  At once, where others know its key; every user has to accept the new fingerprint:
+  Immediately, after a leaked key; every user must accept the new fingerprint:
     infrad ca rotate --overlap 0s";
 
 pub(super) const CERTIFICATE: &str = "\
 Examples:
-  What is served, and until when:
+  Show the certificates and their dates:
     infrad status
-  A new one, although none is due:
+  Get a new certificate now:
     infrad certificate renew";
 
 pub(super) const AUDIT: &str = "\
 Examples:
-  The log that the configuration names, and what was set aside of it:
+  The configured log with its rotated files:
     infrad audit verify
-  A copy that was kept elsewhere:
+  A copy of the log:
     infrad audit verify --file audit.jsonl
   The journal:
     journalctl --identifier infrad-audit --output cat >audit.jsonl
@@ -189,34 +189,34 @@ Examples:
 
 pub(super) const SESSIONS: &str = "\
 Examples:
-  Who is signed in:
+  List the users who are signed in:
     infrad sessions list
-  Somebody left, or lost a laptop:
+  A user left, or lost a laptop:
     infrad sessions revoke --user alice@example.com";
 
 pub(super) const SESSIONS_LIST: &str = "\
 Examples:
-  Who is signed in:
+  List the users who are signed in:
     infrad sessions list
-  How many sessions each user has:
+  Count the sessions of each user:
     infrad sessions list --json | jq '[.sessions[].user.email] | group_by(.) | map({(.[0]): length})'";
 
 pub(super) const SESSIONS_REVOKE: &str = "\
 Examples:
   One session:
     infrad sessions revoke f3Kd9sQ1Zx
-  All of a user:
+  All sessions of a user:
     infrad sessions revoke --user alice@example.com
-  Everybody's:
+  All sessions of all users:
     infrad sessions revoke --all";
 
 pub(super) const AS_SERVICE: &str = "\
 Examples:
-  Whether the service can use everything that its configuration names:
+  Check that the service can use everything in its configuration:
     infrad as-service check --live
-  While the daemon is stopped, too:
+  Also with the daemon stopped:
     infrad as-service key status
-  Output goes where you send it:
+  Redirect the output to a file:
     infrad as-service ca print > ca.pem";
 
 pub(super) const COMPLETIONS: &str = "\
@@ -227,7 +227,7 @@ Examples:
     echo 'source <(infrad completions zsh)' >> ~/.zshrc
   fish:
     echo 'infrad completions fish | source' >> ~/.config/fish/config.fish
-  elvish, where ~/.config/elvish is there:
+  elvish, if ~/.config/elvish exists:
     echo 'eval (infrad completions elvish | slurp)' >> ~/.config/elvish/rc.elv
   PowerShell:
     'infrad completions powershell | Out-String | Invoke-Expression' >> $PROFILE";

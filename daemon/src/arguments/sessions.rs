@@ -7,37 +7,37 @@ use super::help;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum SessionsCommand {
-    /// The live sessions, the newest first for each user
+    /// List live sessions, newest first for each user
     #[command(after_long_help = help::SESSIONS_LIST)]
     List {
-        /// Of the user with this e-mail or subject alone
+        /// Only sessions of the user with this e-mail or subject
         #[arg(long, value_name = "USER")]
         user: Option<String>,
 
-        /// Print them as JSON
+        /// Print the sessions as JSON
         #[arg(long)]
         json: bool,
     },
 
-    /// Revoke sessions, within a second, also on open connections
+    /// Revoke sessions; takes effect within a second, also on open connections
     #[command(after_long_help = help::SESSIONS_REVOKE)]
     #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "user", "all"])))]
     Revoke {
-        /// The ids, as `list` prints them
+        /// IDs of sessions, as `list` prints them
         #[arg(value_name = "ID", value_parser = session_id)]
         ids: Vec<SessionID>,
 
-        /// All of the user with this e-mail or subject
+        /// All sessions of the user with this e-mail or subject
         #[arg(long, value_name = "USER")]
         user: Option<String>,
 
-        /// All of everybody
+        /// All sessions of all users
         #[arg(long)]
         all: bool,
     },
 }
 
-/// An id has a form, so that a typing error is not taken for a session that ended.
+/// An id has a form, so that a typing error is not reported as an ended session.
 fn session_id(text: &str) -> Result<SessionID, String> {
-    SessionID::parse(text).ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+    SessionID::parse(text).ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }

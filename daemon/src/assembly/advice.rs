@@ -12,19 +12,22 @@ impl AssemblyError {
         match self {
             Self::Platform(platform) => platform.advice().map(ToOwned::to_owned),
             Self::Audit(audit) => Some(audit.advice()),
+            Self::NoStore { .. } => Some(
+                "create one with `infrad serve`, or restore a backup with `infrad restore FILE`".to_owned(),
+            ),
             Self::Listen { address, source } => advice_on_listening(*address, source),
             Self::Database { data_dir, .. } => Some(format!(
-                "`df {data_dir}` shows if its file system is full: free space there; if it is not, look for errors of the disk: \
-                 `journalctl -k`"
+                "free space if `df {data_dir}` shows a full file system; otherwise look for disk errors: `journalctl \
+                 -k`"
             )),
             Self::ControlSocket { data_dir, source } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     Some(format!("free space on the file system of {data_dir}: `df {data_dir}`"))
                 }
                 // The path of a socket has 107 bytes at most (unix(7)).
-                ErrorKind::InvalidInput => Some("name a `dataDir` with a shorter path".to_owned()),
+                ErrorKind::InvalidInput => Some("set `dataDir` to a shorter path".to_owned()),
                 _ => Some(format!(
-                    "let infrad's user create files in {data_dir}, on a file system that has sockets"
+                    "let infrad's user create files in {data_dir}, and use a file system that supports sockets"
                 )),
             },
             _ => None,
@@ -36,20 +39,21 @@ fn advice_on_listening(address: SocketAddr, error: &io::Error) -> Option<String>
     let port = address.port();
     if address.is_ipv6() && lacks_ipv6(error) {
         return Some(format!(
-            "listen on IPv4 (`\"0.0.0.0:{port}\"`), or enable IPv6 on this host and give it this address"
+            "listen on IPv4 (`\"0.0.0.0:{port}\"`), or enable IPv6 on this host and assign it this address"
         ));
     }
     match error.kind() {
         ErrorKind::AddrInUse => Some(format!(
-            "`ss -ltnp 'sport = :{port}'` names the program that listens there: stop it, or listen on another port"
+            "find the program that uses the port with `ss -ltnp 'sport = :{port}'` and stop it, or listen on another \
+             port"
         )),
         ErrorKind::AddrNotAvailable => Some(format!(
-            "listen on an address that this host has (`ip address`), or on all (`\"[::]:{port}\"`)"
+            "listen on an address of this host (`ip address` lists them), or on all addresses (`\"[::]:{port}\"`)"
         )),
         ErrorKind::PermissionDenied => Some(format!(
-            "have systemd open the port (`ListenStream={port}` in infrad.socket); or allow infrad to, by \
-             `AmbientCapabilities=CAP_NET_BIND_SERVICE` in a unit of your own, or by `setcap cap_net_bind_service=+ep {}`; or listen \
-             on a port above 1023",
+            "let systemd open the port (`ListenStream={port}` in infrad.socket); or allow infrad to open it, with \
+             `AmbientCapabilities=CAP_NET_BIND_SERVICE` in your own unit or with `setcap cap_net_bind_service=+ep \
+             {}`; or listen on a port above 1023",
             std::env::current_exe().map_or_else(|_| "infrad".to_owned(), |path| path.display().to_string())
         )),
         _ => None,

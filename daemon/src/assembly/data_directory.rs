@@ -91,8 +91,8 @@ fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, age: &Age) {
     if let (Some(path), None, 1..) = (rollback_guard_file.path(), age.seen, age.counter) {
         tracing::warn!(
             rollback_guard_file = %path.display(),
-            "the rollback guard has no record of this store, which was started before: its file was removed or is another one, \
-             and older data would not be noticed at this start"
+            "the rollback guard file has no entry for this store, although the store was used before: the file was \
+             removed or replaced, so this start cannot detect older data"
         );
     }
 }
@@ -128,7 +128,10 @@ impl DataDirectory {
         if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
             let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
             rollback_guard_file.raise(&name, store.guard_counter()?)?;
-            tracing::warn!(ended, "the data was rolled back or its time was ahead: ended all sessions in it");
+            tracing::warn!(
+                ended,
+                "accepted data that was rolled back or whose clock was ahead: revoked all its sessions"
+            );
         } else {
             age.expect_newest(config)?;
         }
@@ -150,10 +153,10 @@ impl DataDirectory {
         match (self.is_new, self.is_new_store_accepted) {
             (false, _) => {}
             (true, true) => {
-                tracing::info!(%data_dir, %fingerprint, "created a new store and its certification authority")
+                tracing::info!(%data_dir, %fingerprint, "created a new store with a new CA")
             }
             (true, false) => {
-                tracing::warn!(%data_dir, %fingerprint, "created a new store and its certification authority")
+                tracing::warn!(%data_dir, %fingerprint, "created a new store with a new CA")
             }
         }
     }

@@ -26,26 +26,25 @@ pub enum AssemblyError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(
-        "the data in {data_dir} is older than what this host has seen, and brings back sessions that were ended since: \
-         put the newer data back, or start once with `--accept-rollback`, which ends all sessions"
+        "the data in {data_dir} is older than the data this host used last, and would bring back revoked sessions: \
+         restore the newer data, or start once with `--accept-rollback`, which revokes all sessions"
     )]
     RolledBack { data_dir: String },
     #[error(
-        "{data_dir} holds no store, and {rollback_guard_file} knows one: check that `dataDir` is the right directory and that its volume \
-         is mounted; to create a new store, with another fingerprint, start once with `infrad serve --new-store`"
+        "{data_dir} contains no store, but {rollback_guard_file} has an entry for one: check that `dataDir` is the \
+         right directory and that its volume is mounted; to create a new store with another fingerprint, start once \
+         with `infrad serve --new-store`"
     )]
     NewStore { data_dir: String, rollback_guard_file: String },
-    #[error(
-        "there is no store in {data_dir} yet: `infrad serve` makes one, `infrad restore` brings one back"
-    )]
+    #[error("there is no store in {data_dir} yet")]
     NoStore { data_dir: String },
     #[error("provider `{name}`: {source}")]
     Provider { name: String, source: IdentityError },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
-        "the service manager listens on {address}, which stands nowhere in the configuration: write it as `listen`, or take it \
-         out of `infrad.socket`"
+        "systemd passes a socket for {address}, which the configuration does not mention: set `listen` to this \
+         address, or remove it from `infrad.socket`"
     )]
     Handed { address: SocketAddr },
     #[error("cannot open the control socket in {data_dir}: {source}")]

@@ -139,7 +139,7 @@ impl Operations {
     async fn create_recovery(&self) -> Result<Answered, OperationFailure> {
         let _turn = self.one_at_a_time.lock().await;
         let key = self.keys.create_recovery(self.clock.now())?;
-        tracing::warn!("created a recovery key, which opens this store and its backups");
+        tracing::warn!("created a recovery key for this store and its backups");
         Ok(Answered::json(&key.expose().expose_secret()))
     }
 

@@ -52,7 +52,7 @@ pub(super) async fn apply_providers(
         let revoked = sessions.revoke_outside_configuration().await?;
         tracing::info!(
             revoked,
-            "the providers changed: revoked sessions whose provider or user left the configuration"
+            "the providers changed: revoked the sessions that the configuration no longer admits"
         );
     }
     // Last, so that a start that fails before this point repeats the check.

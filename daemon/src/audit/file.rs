@@ -79,7 +79,7 @@ impl AuditFile {
                 Err(error) => {
                     // Retry the rotation only after some more lines.
                     self.full_at = size + length + self.max_bytes / 16;
-                    tracing::error!(%error, "the audit log is full and cannot be set aside: it goes on in the same file");
+                    tracing::error!(%error, "cannot rotate the full audit log: still writing to the same file");
                 }
             }
         }

@@ -33,11 +33,14 @@ fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<
     let name = path.display();
     let unfit = |cause: String, advice: String| Some(UnsafePath { cause, advice });
     if metadata.is_symlink() {
-        return unfit(format!("{name} is a link"), "name the file itself as `audit.file`".to_owned());
+        return unfit(
+            format!("{name} is a symbolic link"),
+            "set `audit.file` to the file that the link points to".to_owned(),
+        );
     }
     // A pipe with a stalled reader would lose lines or block every login.
     if !metadata.is_file() {
-        let advice = "name a regular file as `audit.file`, or write to the journal: `audit: {journal: true}`";
+        let advice = "set `audit.file` to a regular file, or log to the journal: `audit: {journal: true}`";
         return unfit(format!("{name} is not a regular file"), advice.to_owned());
     }
     if is_foreign(metadata, account) {
@@ -48,7 +51,7 @@ fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<
     }
     if metadata.mode() & (GROUP_MAY_WRITE | ALL_MAY_WRITE) != 0 {
         return unfit(
-            format!("others may write to {name} (mode {:04o})", metadata.mode() & 0o7777),
+            format!("other users can write to {name} (mode {:04o})", metadata.mode() & 0o7777),
             format!("`chmod go-w {name}`"),
         );
     }
@@ -60,14 +63,17 @@ fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Op
     if is_foreign(metadata, account) {
         return Some(UnsafePath {
             cause: format!("{name} belongs to {}, who can replace the log", Account::name_of(metadata.uid())),
-            advice: format!("`chown {}: {name}`, or name a file in another directory", account.name),
+            advice: format!(
+                "`chown {}: {name}`, or set `audit.file` to a file in another directory",
+                account.name
+            ),
         });
     }
     // Root may intentionally give a volume to a group (Kubernetes `fsGroup`).
     let too_wide = if metadata.uid() == 0 { ALL_MAY_WRITE } else { GROUP_MAY_WRITE | ALL_MAY_WRITE };
     (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnsafePath {
-        cause: format!("others may replace files in {name} (mode {:04o})", mode & 0o7777),
-        advice: format!("`chmod go-w {name}`, or name a file in another directory"),
+        cause: format!("other users can replace files in {name} (mode {:04o})", mode & 0o7777),
+        advice: format!("`chmod go-w {name}`, or set `audit.file` to a file in another directory"),
     })
 }
 

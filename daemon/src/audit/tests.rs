@@ -407,7 +407,7 @@ fn log_writable_by_others_is_rejected() {
         (0o644, 0o755, None),
         (0o620, 0o700, Some("`chmod go-w")),
         (0o602, 0o700, Some("`chmod go-w")),
-        (0o600, 0o702, Some("others may replace files in ")),
+        (0o600, 0o702, Some("other users can replace files in ")),
         // Like `/tmp`.
         (0o600, 0o1777, None),
     ] {
@@ -426,7 +426,7 @@ fn log_writable_by_others_is_rejected() {
     assert_eq!(refused(&fixture), None, "it is not there yet");
     let fixture = Fixture::new();
     std::os::unix::fs::symlink("/tmp/elsewhere", fixture.path()).expect("a link");
-    assert!(refused(&fixture).is_some_and(|fault| fault.cause.ends_with("is a link")));
+    assert!(refused(&fixture).is_some_and(|fault| fault.cause.ends_with("is a symbolic link")));
     // Only root can change a file's owner and check on behalf of others.
     let other = crate::platform::Account { uid: account.uid + 1, ..account.clone() };
     if account.uid != 0 {

@@ -53,22 +53,22 @@ pub enum VerifyError {
     #[error("cannot read {path}: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path}, line {line}: it does not follow the line before it: that line was changed, or lines between them were removed or \
-         inserted"
+        "{path}, line {line}: the hash does not match the line before: that line was changed, or lines were removed \
+         or inserted between them"
     )]
     Broken { path: PathBuf, line: u64 },
     #[error(
-        "no line has the head {head}: the line that it was printed for was changed or removed, or a line before it was changed \
-         and all that follow were written again"
+        "no line has the head {head}: its line was changed or removed, or an earlier line was changed and all later \
+         lines were rewritten"
     )]
     HeadMissing { head: String },
     #[error(
-        "{path}, line {line}: another chain begins, so the lines from here on do not cover the lines before"
+        "{path}, line {line}: another chain starts here, so the lines from here on do not prove the lines before"
     )]
     ChainRestarts { path: PathBuf, line: u64 },
-    #[error("{path}, line {line}: it is not a line of an audit log")]
+    #[error("{path}, line {line}: this is not a line of an audit log")]
     Foreign { path: PathBuf, line: u64 },
-    #[error("there is no line in it")]
+    #[error("it has no lines")]
     Empty,
 }
 

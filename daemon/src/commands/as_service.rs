@@ -10,7 +10,7 @@ use std::process::{Command as Process, ExitCode, ExitStatus, Stdio};
 use infra_shared::command_line;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, outside};
+use super::{Context, INTERRUPTED, outside};
 use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command};
 use crate::failure::Failure;
 use crate::platform::{UNIT, Unit};
@@ -39,7 +39,6 @@ const OF_THE_DAEMON: [&str; 17] = [
 const HIDES_FILES: [&str; 3] = ["PrivateTmp=no", "ProtectHome=no", "ProtectSystem=no"];
 /// Exit codes from here on come from systemd: a step before the program failed (systemd.exec(5)).
 const FIRST_OF_SYSTEMD: i32 = 200;
-const INTERRUPTED: u8 = 130;
 
 pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
     let typed: Vec<OsString> = [OsString::from("infrad")].iter().chain(words).cloned().collect();
@@ -50,11 +49,12 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     };
     expect_command(&arguments.command)?;
     let Some(unit) = Unit::find() else {
-        return Err(Failure::usage(format!("this host has no {UNIT}"))
-            .hint("run the command as the user that runs the daemon; docs/install.md has the units"));
+        return Err(Failure::usage(format!("this host has no {UNIT}")).hint(
+            "run the command without `as-service`, as the user that runs the daemon; docs/install.md has the units",
+        ));
     };
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::usage("only root can have systemd run a command as the service does")
+        return Err(Failure::usage("only root can run a command as the service")
             .hint(format!("`sudo infrad as-service {}`", outside::line(words))));
     }
     expect_credentials(&unit)?;
@@ -80,16 +80,17 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
 /// Rejects commands that the unit itself performs or that do not depend on the service.
 fn expect_command(command: &Command) -> Result<(), Failure> {
     let refused = match command {
-        Command::Serve { .. } => "`serve` is what the unit runs",
-        Command::AsService { .. } => "the command would be run as the service twice",
-        Command::Completions { .. } => "completions do not depend on the service",
+        Command::Serve { .. } => "the unit itself runs `serve`",
+        Command::AsService { .. } => "`as-service` is given twice",
+        Command::Completions { .. } => "completions are the same for every user",
         #[cfg(feature = "dev")]
-        Command::Dev { .. } => "`dev` has a daemon of its own",
+        Command::Dev { .. } => "`dev` runs its own daemon",
         _ => return Ok(()),
     };
-    Err(Failure::usage("this command cannot run as the service does")
-        .because_text(refused.to_owned())
-        .hint("`systemctl start infrad` starts the daemon; name another command, such as `infrad as-service status`"))
+    Err(Failure::usage("this command cannot run as the service").because_text(refused.to_owned()).hint(
+        "start the daemon with `systemctl start infrad`; for another command, run, for example, `infrad as-service \
+         status`",
+    ))
 }
 
 /// Checks that credential files exist, because systemd would fail with only a number.
@@ -98,8 +99,8 @@ fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let missing =
         credentials.iter().find(|(_, source)| source.starts_with('/') && !Path::new(source).exists());
     let Some((name, source)) = missing else { return Ok(()) };
-    Err(Failure::new(format!("{UNIT} cannot start: systemd cannot hand over its credential {name}"))
-        .because_text(format!("{source} is missing, and LoadCredential= names it"))
+    Err(Failure::new(format!("{UNIT} cannot start: systemd cannot pass its credential {name}"))
+        .because_text(format!("{source} is missing, but LoadCredential= names it"))
         .hint(outside::restore_credential(source)))
 }
 
@@ -158,7 +159,9 @@ fn with_absolute_paths(words: &[OsString], arguments: &Arguments) -> Vec<OsStrin
 /// Waits for the command. Returns `None` after an interrupt, which also stops the unit and restores the terminal.
 async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Failure> {
     let failed = |error: &std::io::Error| {
-        Failure::new("systemd-run cannot be started").because(error).hint("`apt install systemd dbus`")
+        Failure::new("cannot start systemd-run")
+            .because(error)
+            .hint("install systemd and D-Bus: `apt install systemd dbus`")
     };
     let input = std::io::stdin();
     let terminal = rustix::termios::tcgetattr(&input).ok();
@@ -179,27 +182,27 @@ async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Fa
         let _ = rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Now, &terminal);
     }
     let Some(status) = status.filter(|_| is_over) else { return Ok(None) };
-    let status = status.map_err(|error| Failure::new("the command was not waited for").because(&error))?;
+    let status = status.map_err(|error| Failure::new("cannot wait for the command").because(&error))?;
     status.map(Some).map_err(|error| failed(&error))
 }
 
 /// Returns the command's exit code, or explains why systemd did not start it.
 fn explain(status: ExitStatus, unit: &Unit, name: &str) -> Result<ExitCode, Failure> {
-    let journal = format!("`journalctl -u {name}` has what systemd says");
+    let journal = format!("read systemd's messages with `journalctl -u {name}`");
     let code = status.code().unwrap_or_default();
     if code < FIRST_OF_SYSTEMD {
         return Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from));
     }
     let step = match code {
-        200 => "its directory cannot be entered",
+        200 => "its working directory is inaccessible",
         203 => "the unit's program cannot be started",
         216 | 217 => "the unit's user or group does not exist",
-        226 => "its sandbox cannot be set up: a path of the unit is missing",
-        238..=240 => "a directory of the unit cannot be made",
-        243 => "a credential of the unit cannot be handed over",
+        226 => "the sandbox cannot be set up: a path in the unit is missing",
+        238..=240 => "a directory of the unit cannot be created",
+        243 => "a credential of the unit cannot be passed",
         _ => "a step before the program failed",
     };
-    Err(Failure::new(format!("systemd cannot start a command as {UNIT} does"))
+    Err(Failure::new(format!("systemd cannot start a command as {UNIT}"))
         .because_text(format!("{step} (exit status {code}, user {})", unit.user()))
         .hint(journal))
 }
@@ -270,7 +273,7 @@ mod tests {
             |code: i32| explain(ExitStatus::from_raw(code << 8), &packaged(), "infrad-command-1.service");
         assert!(explained(4).is_ok());
         let failure = format!("{:?}", explained(243).expect_err("a failure"));
-        assert!(failure.contains("a credential of the unit cannot be handed over"), "{failure}");
+        assert!(failure.contains("a credential of the unit cannot be passed"), "{failure}");
         assert!(failure.contains("journalctl -u infrad-command-1.service"), "{failure}");
     }
 }

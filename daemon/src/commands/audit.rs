@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use infra_shared::printable::counted;
 use serde_json::json;
 
 use super::Context;
@@ -27,25 +28,25 @@ fn failure(error: &VerifyError) -> Failure {
     let (what, hint) = match error {
         VerifyError::Unreadable { .. } => (
             "cannot verify the audit log",
-            "name the right file with `--file FILE`, or run this as a user that can read it",
+            "name the right file with `--file FILE`, or run the command as a user that can read it",
         ),
         VerifyError::Empty => (
             "cannot verify the audit log",
-            "if it should have lines, they were removed: compare it with a copy that was kept elsewhere",
+            "if the daemon has written events to it, they were removed: compare it with a copy from another host",
         ),
         VerifyError::HeadMissing { .. } => (
             "the audit log was changed since this head was printed",
-            "compare it with a copy that was kept elsewhere",
+            "compare it with a copy from another host",
         ),
         VerifyError::ChainRestarts { .. } => (
-            "the audit log is more than one chain",
-            "if this is a copy of the journal, add `--journal`; a file has one chain, so compare it with a copy that was kept \
-             elsewhere: lines were put in front, or the log was replaced",
+            "the audit log contains more than one chain",
+            "add `--journal` if this is a copy of the journal; a file has one chain, so otherwise lines were \
+             inserted at its start or the log was replaced: compare it with a copy from another host",
         ),
         VerifyError::Broken { .. } | VerifyError::Foreign { .. } => (
             "the audit log is not an unbroken chain",
-            "compare it with a copy that was kept elsewhere, from the line before the one that is named: nothing shows which of \
-             both was changed, and lines further up are covered by the chain alone",
+            "compare it with a copy from another host, starting at the line before the one named here: either of the \
+             two may be the changed one",
         ),
     };
     Failure::new(what).because(error).hint(hint)
@@ -55,10 +56,11 @@ fn configured(context: &Context) -> Result<PathBuf, Failure> {
     match context.read_config()?.audit {
         Some(AuditSettings::File { path, .. }) => Ok(path),
         Some(AuditSettings::Journal) => Err(Failure::usage("the audit log is in the journal").hint(
-            "`journalctl --identifier infrad-audit --output cat >audit.jsonl`, then `infrad audit verify --journal --file audit.jsonl`",
+            "export it with `journalctl --identifier infrad-audit --output cat >audit.jsonl`, then run `infrad audit \
+             verify --journal --file audit.jsonl`",
         )),
-        None => Err(Failure::usage("the configuration names no audit log")
-            .hint("`audit: {file: /var/log/infra/audit.jsonl}`, or `--file FILE`")),
+        None => Err(Failure::usage("the configuration has no audit log")
+            .hint("configure one with `audit: {file: /var/log/infra/audit.jsonl}`, or name a file with `--file FILE`")),
     }
 }
 
@@ -72,10 +74,10 @@ fn describe(path: &Path, verified: &Verified) -> String {
         count => format!("{count} unbroken chains"),
     };
     let mut text =
-        format!("{}: {chains} of {}, from number {first}\n", path.display(), counted(*lines, *files));
+        format!("{}: {chains} with {}, starting at number {first}\n", path.display(), size(*lines, *files));
     if beginnings.is_empty() {
         text.push_str(
-            "its beginning is not there any more: what stood before the first line is not vouched for\n",
+            "the start of the chain is missing: verification covers only the lines from the first one on\n",
         );
     }
     if let Some((_, again)) = beginnings.split_first()
@@ -84,8 +86,9 @@ fn describe(path: &Path, verified: &Verified) -> String {
         let listed = again.get(again.len().saturating_sub(MOST_LISTED)..).unwrap_or_default();
         let _ = writeln!(
             text,
-            "another chain begins {} times, last at {}: a chain does not cover the lines before its beginning",
-            again.len(),
+            "{} later in the log, at {}{}: a chain proves only the lines after its start",
+            counted(again.len(), "chain start"),
+            if listed.len() < again.len() { "… " } else { "" },
             listed.iter().map(place).collect::<Vec<_>>().join("; ")
         );
     }
@@ -93,23 +96,24 @@ fn describe(path: &Path, verified: &Verified) -> String {
         let numbers: Vec<String> = gaps.iter().map(ToString::to_string).collect();
         let _ = writeln!(
             text,
-            "not there, although later ones are: number {} of the files that were set aside",
+            "{} missing between the others: number {}",
+            counted(gaps.len(), "rotated file"),
             numbers.join(", ")
         );
     }
     if *cut_off > 0 {
-        let _ = writeln!(text, "cut off by a crash: {cut_off} lines");
+        let _ = writeln!(text, "{} cut off by a crash", counted(*cut_off, "line"));
     }
     let _ = match kept_head {
         Some(KeptHead { number, from }) => writeln!(
             text,
-            "unchanged from {} up to line number {number}, which has the head that was given",
+            "unchanged from {} up to event number {number}, which has the given head",
             place(from)
         ),
         None => writeln!(
             text,
-            "no line shows whether the last one was changed, lines after it were cut off, or all were written again: keep the head \
-             elsewhere, and give it to `--head` the next time"
+            "store this head on another host and pass it to `--head` next time: only that detects a changed last \
+             line, removed lines at the end, or a rewritten log"
         ),
     };
     let _ = writeln!(text, "head: {head}");
@@ -120,9 +124,8 @@ fn place(Position { path, line }: &Position) -> String {
     format!("{}, line {line}", path.display())
 }
 
-fn counted(lines: u64, files: usize) -> String {
-    let plural = |count: u64| if count == 1 { "" } else { "s" };
-    format!("{lines} line{} in {files} file{}", plural(lines), plural(files as u64))
+fn size(lines: u64, files: usize) -> String {
+    format!("{} in {}", counted(lines, "line"), counted(files, "file"))
 }
 
 fn as_json(path: &Path, verified: &Verified) -> String {

@@ -9,16 +9,16 @@ use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::printable::counted;
 
 use super::key::ask_for_recovery_key;
-use super::operation::perform_to_file;
+use super::operation::{expect_stopped, perform_to_file};
 use super::outside::expect_inside;
-use super::{Context, failure_for_keys};
+use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::BackupCommand;
 use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
 use crate::control::Operation;
 use crate::failure::Failure;
-use crate::keys::{KeyError, Opener};
-use crate::platform::Account;
+use crate::keys::{KeyError, Opener, RecoveryKey, is_unused};
+use crate::platform::{Account, Unit};
 use crate::upkeep::{self, BackupError, RollbackGuardFile, open_backup};
 
 pub(super) async fn run(
@@ -37,13 +37,13 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     let name = file.display();
     let config = context.read_config()?;
     if file.symlink_metadata().is_ok() {
-        return Err(Failure::usage(format!("{name} is there already")).hint("name another file"));
+        return Err(Failure::usage(format!("{name} already exists")).hint("name another file"));
     }
     let failed = |error: &dyn std::error::Error| {
         let user = Account::of_this_process().name;
-        Failure::new(format!("{name} cannot be written")).because(error).hint(format!(
-            "a directory that the user {user} may write, with room in it: `install -d -o {user} -m 0700 \
-             /var/backups/infrad`, as root"
+        Failure::new(format!("cannot write {name}")).because(error).hint(format!(
+            "write to a directory with free space that the user {user} can write to; create one as root: `install -d \
+             -o {user} -m 0700 /var/backups/infrad`"
         ))
     };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -52,14 +52,15 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
         .permissions(std::fs::Permissions::from_mode(0o600))
         .tempfile_in(folder)
         .map_err(|error| failed(&error))?;
-    context.terminal.say("making a backup …");
+    context.terminal.say("creating a backup …");
     perform_to_file(context, &config, Operation::Backup, beside.as_file_mut()).await?;
     beside.as_file().sync_all().map_err(|error| failed(&error))?;
     // Atomically: the file is complete or absent.
     beside.persist_noclobber(file).map_err(|error| failed(&error))?;
     crate::platform::sync_directory(file).map_err(|error| failed(&error))?;
     context.terminal.say(&format!(
-        "{name} is a backup of the store; it opens with the root key or the recovery key, neither of which is in it"
+        "{name} is a backup of the store; keep the root key and the recovery key elsewhere, because only they open \
+         it"
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -67,27 +68,35 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
 async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     expect_inside(context, &config)?;
-    let key = recovery.then(|| ask_for_recovery_key(context)).transpose()?;
+    let Some(key) = recovery_key(context, recovery).await? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     context.terminal.say("reading the backup …");
     let directory = tempfile::tempdir()
-        .map_err(|error| Failure::new("there is no place for temporary files").because(&error))?;
+        .map_err(|error| Failure::new("cannot create a temporary directory").because(&error))?;
     let backup = open_backup(file, opener, &config.data_dir, directory.path()).await.map_err(|error| {
-        failure("the backup cannot be opened", &error, &format!("infrad backup verify {}", file.display()))
+        failure("cannot open the backup", &error, &format!("infrad backup verify {}", file.display()))
     })?;
     let (created_at, version) = (backup.description.created_at, &backup.description.version);
-    context.terminal.say(&format!("the backup is whole: made {created_at} by infrad {version}"));
+    context
+        .terminal
+        .say(&format!("the backup is complete: created {} by infrad {version}", when(created_at)));
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     expect_inside(context, &config)?;
-    let key = recovery.then(|| ask_for_recovery_key(context)).transpose()?;
+    expect_stopped(&config)?;
+    let Some(key) = recovery_key(context, recovery).await? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     let _lock = lock(&config)?;
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
-    context.terminal.say("verifying the backup, then restoring it …");
+    let (name, data_dir) = (file.display(), config.data_dir.display());
+    context.terminal.say(&if matches!(is_unused(&config.data_dir), Ok(true)) {
+        format!("verifying {name}, then restoring it to {data_dir}, which is empty …")
+    } else {
+        format!("verifying {name}, then replacing the store in {data_dir} with it …")
+    });
     let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
     let now = SystemClock.now();
     let restored =
@@ -95,14 +104,24 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| {
-        failure("the backup was not restored", &error, &format!("infrad restore {}", file.display()))
+        failure("cannot restore the backup", &error, &format!("infrad restore {}", file.display()))
     })?;
     context.terminal.say(&format!(
-        "restored the store as it was at {}; ended {} in it: users sign in again",
-        restored.description.created_at,
+        "restored the store of {} to {data_dir} and revoked its {}: your users must sign in again",
+        when(restored.description.created_at),
         counted(restored.revoked, "session")
     ));
+    let start = if Unit::find().is_some() { "systemctl start infrad" } else { "infrad serve" };
+    context.terminal.say(&format!("start the daemon: `{start}`"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The recovery key if one is needed. Returns `None` after an interrupt.
+async fn recovery_key(context: &Context, is_needed: bool) -> Result<Option<Option<RecoveryKey>>, Failure> {
+    if !is_needed {
+        return Ok(Some(None));
+    }
+    Ok(ask_for_recovery_key(context).await?.map(Some))
 }
 
 /// `command` is the one that opens the backup with its recovery key.
@@ -110,7 +129,8 @@ fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
     let key = if let BackupError::Key(key) = error { Some(key) } else { None };
     if key.is_some_and(KeyError::can_be_recovered) {
         return Failure::new(what).because(error).hint(format!(
-            "name the root key of the backup under `keys`; if it is lost for good, the recovery key: `{command} --recovery`"
+            "add the root key of the backup to `keys`; if it is lost for good, use the recovery key: `{command} \
+             --recovery`"
         ));
     }
     failure_for_keys(what, error, key)

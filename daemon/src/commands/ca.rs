@@ -6,9 +6,9 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use jiff::SignedDuration;
 
-use super::Context;
 use super::operation::ask_holder;
 use super::outside::why_outside;
+use super::{Context, when};
 use crate::arguments::CaCommand;
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
 use crate::config::Config;
@@ -25,8 +25,9 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
                 (false, _) => certificates.certificate_pem,
                 (true, Some(next)) => next.certificate_pem,
                 (true, None) => {
-                    return Err(Failure::new("no other certification authority is to come")
-                        .hint("`infrad ca rotate` makes one"));
+                    return Err(
+                        Failure::new("there is no next CA").hint("announce one with `infrad ca rotate`")
+                    );
                 }
             };
             context.terminal.data(pem).map_err(|error| Failure::output(&error))?;
@@ -43,14 +44,15 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
 fn describe(certificates: &AuthorityCertificates) -> String {
     match &certificates.next {
         Some(next) => format!(
-            "another certification authority takes over at {}\n  fingerprint  {}\nUsers who come by until then are told, \
-             and not asked again. Programs that were given the certificate as a file, `INFRA_CA_FILE` too, need the next one in it as \
-             well, from `infrad ca print --next`",
-            next.takeover_at, next.pin
+            "a new CA takes over at {}\n  fingerprint  {}\nUsers who connect before then learn of it automatically. \
+             Add the new certificate (`infrad ca print --next`) to every file with the current one, such as that of \
+             `INFRA_CA_FILE`.",
+            when(next.takeover_at),
+            next.pin
         ),
         None => format!(
-            "another certification authority has taken over\n  fingerprint  {0}\nEvery user who pinned the one before has \
-             to accept it: `infra trust SERVER --fingerprint {0}`",
+            "a new CA has taken over\n  fingerprint  {0}\nTell every user who pinned the previous one to run: `infra \
+             trust SERVER --fingerprint {0}`",
             certificates.pin
         ),
     }
@@ -77,7 +79,7 @@ async fn ask(
         authority
             .rotate(SignedDuration::from_secs(overlap_seconds.into()), replaces)
             .await
-            .map_err(|error| Failure::new("no other certification authority can be made").because(&error))?;
+            .map_err(|error| Failure::new("cannot create another CA").because(&error))?;
     }
     Ok(AuthorityCertificates::of(&authority))
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use infra_shared::clock::{Clock, SystemClock};
+
 use super::Context;
 use super::status::{ask_daemon, describe_certificates};
 use crate::control::{DaemonStatus, Operation};
@@ -14,17 +16,20 @@ pub(super) async fn renew(context: &Context) -> Result<ExitCode, Failure> {
     let is_from = |source| running.certificates.iter().any(|certificate| certificate.source == source);
     if is_from(Source::Files) {
         return Err(Failure::usage("there is nothing to renew")
-            .because_text("the certificate comes from the files of `tls.files`, which the daemon reads every two seconds".to_owned())
-            .hint("replace the files; `infrad status` shows what is served"));
+            .because_text(
+                "the certificate comes from the files in `tls.files`, which the daemon checks every two seconds"
+                    .to_owned(),
+            )
+            .hint("replace the files, then check the new dates with `infrad status`"));
     }
     context.terminal.say(if is_from(Source::Acme) {
-        "ordering a new certificate by ACME; this may take a minute or two …"
+        "ordering a new ACME certificate; this can take two minutes …"
     } else {
-        "without ACME there is nothing to order: the daemon's own authority issues its certificate, and a new one a month \
-         before it expires; it issues another one now …"
+        "issuing a new certificate from the daemon's own CA; the daemon also does this automatically, a month before \
+         the certificate expires …"
     });
-    let status = ask_daemon(&config, Operation::RenewCertificate).await?;
-    let text = describe_certificates(&status).join("\n") + "\n";
+    let status: DaemonStatus = ask_daemon(&config, Operation::RenewCertificate).await?;
+    let text = describe_certificates(&status, SystemClock.now()).join("\n") + "\n";
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use infra_shared::clock::{Clock, SystemClock};
 use jiff::Timestamp;
 
 use crate::assembly::expected_public_urls;
-use crate::commands::Context;
+use crate::commands::{Context, when};
 use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
 use crate::identity::{CheckResult, Outcome, ProviderSettings};
@@ -34,15 +34,15 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         if !(matches!(error, FilesError::File { .. }) && access::is_for_another_user(context)) {
             let hint = match &error {
                 FilesError::File { .. } => {
-                    "correct that file: docs/https.md says what it holds, and which user must be able to read it"
+                    "correct that file: docs/https.md describes its contents and the user that must be able to read \
+                     it"
                 }
                 FilesError::Chain { .. } => {
-                    "a chain, the server's own certificate first, and its key, for the first of `publicURLs`"
+                    "use a chain that starts with the server's own certificate, and its key, for the first entry of \
+                     `publicURLs`"
                 }
             };
-            return Err(Failure::usage("the certificate files cannot be served with")
-                .because(&error)
-                .hint(hint));
+            return Err(Failure::usage("cannot use the certificate files").because(&error).hint(hint));
         }
         let (what, cause) = ("certificate files".to_owned(), format!("this user cannot read them: {error}"));
         let outcome = Outcome::Unknown { cause };
@@ -66,10 +66,10 @@ pub(super) fn print_schema(context: &Context) -> Result<ExitCode, Failure> {
 /// have it.
 async fn check_local_secrets(config: &Config) -> Result<(), Failure> {
     let client_secrets = config.providers.iter().map(|provider| {
-        (format!("the client secret of provider `{}` cannot be used", provider.name), &provider.client_secret)
+        (format!("cannot use the client secret of provider `{}`", provider.name), &provider.client_secret)
     });
     let credentials = config.services.iter().flat_map(|service| {
-        let what = format!("a credential of service `{}` cannot be used", service.name);
+        let what = format!("cannot use a credential of service `{}`", service.name);
         service.credentials.iter().map(move |credential| (what.clone(), credential))
     });
     for (what, reference) in client_secrets.chain(credentials) {
@@ -116,12 +116,14 @@ fn certificate_until(config: &Config, files: &CertificateFiles) -> Result<Timest
 /// Describes in one line how HTTPS is served.
 fn https(config: &Config) -> String {
     match &config.https.source {
-        OtherSource::None => "a certification authority of its own".to_owned(),
+        OtherSource::None => "the daemon's own CA".to_owned(),
         OtherSource::Acme(acme) => {
-            format!("certificates by ACME for {}, from {}", acme.domains.join(", "), acme.directory)
+            format!("ACME certificates for {} from {}", acme.domains.join(", "), acme.directory)
         }
         OtherSource::Files(files) => match certificate_until(config, files) {
-            Ok(until) => format!("the certificate in {}, until {until}", files.certificate.display()),
+            Ok(until) => {
+                format!("the certificate in {}, valid until {}", files.certificate.display(), when(until))
+            }
             Err(_) => format!("the certificate in {}", files.certificate.display()),
         },
     }
@@ -137,12 +139,12 @@ fn report(config: &Config, found: &[Tried]) -> String {
     let text = lines.join("\n") + "\n" + &live::as_table(found);
     let last = match (found.is_empty(), found.iter().any(fails)) {
         (true, _) => {
-            "configuration is valid; to contact providers and secret backends too: `infrad check --live`"
+            "configuration is valid; run `infrad check --live` to test providers and secret backends as well"
         }
         (false, true) => {
-            "configuration is valid, but the service would not work as configured: see FAILS above"
+            "configuration is valid, but the service would not work as configured: see `failed` above"
         }
-        (false, false) => "configuration is valid, as far as this user can see: see unknown above",
+        (false, false) => "configuration is valid, as far as this user can see: see `unknown` above",
     };
     text + last + "\n"
 }
@@ -185,8 +187,8 @@ providers:
             "provider okta: issuer https://example.okta.com, client secret ",
             "data directory: /srv/infrad\n",
             "root key: /etc/infra/root.key\n",
-            "https: a certification authority of its own\n",
-            "\nconfiguration is valid; to contact",
+            "https: the daemon's own CA\n",
+            "\nconfiguration is valid; run ",
         ] {
             assert!(report.contains(part), "{part}: {report}");
         }

@@ -42,7 +42,9 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         config.log.level = LogLevel::Warn;
     }
     logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
-    context.terminal.warn("FOR DEVELOPMENT ONLY: the identity provider of this daemon accepts anyone who claims to be alice or bob");
+    context.terminal.warn(
+        "FOR DEVELOPMENT ONLY: the identity provider of this daemon accepts anyone who claims to be alice or bob",
+    );
     let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
     let daemon =
         Daemon::assemble(config, path, handed, Accepted { new_store: true, ..Accepted::default() }, clock)
@@ -161,8 +163,8 @@ fn instructions(environment: &[(OsString, OsString)]) -> String {
         })
         .collect();
     format!(
-        "\nin another terminal:\n{}\n  infra login\n\nor run a command against it: `infrad dev -- COMMAND`\n\
-         Ctrl-C stops it and removes everything",
+        "\nrun this in another terminal:\n{}\n  infra login\n\nor run a single command with it: `infrad dev -- \
+         COMMAND`\nstop it with Ctrl-C, which also removes its data",
         exports.join("\n")
     )
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use zeroize::Zeroizing;
 
-use super::operation::{expect_store, perform};
+use super::operation::{expect_stopped, expect_store, perform};
 use super::outside::expect_inside;
-use super::{Context, failure_for_keys};
+use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::{KeyCommand, RecoveryCommand};
 use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
@@ -19,9 +19,9 @@ use crate::failure::Failure;
 use crate::keys::{self, KeyStatus, RecoveryKey};
 use crate::platform::HiddenTyping;
 
-const REWRAPPING: &str = "wrapping the data key under the first root key of the configuration …";
+const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
 /// Longer than a recovery key with all its dashes.
-const LONGEST_LINE: u64 = 1024;
+const LONGEST_LINE: usize = 1024;
 
 pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
@@ -37,39 +37,46 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
         }
         KeyCommand::Rewrap { recovery } => {
             let status = if recovery {
-                rewrap_recovered(context, &config).await?
+                match rewrap_recovered(context, &config).await? {
+                    Some(status) => status,
+                    None => return Ok(ExitCode::from(INTERRUPTED)),
+                }
             } else {
                 context.terminal.say(REWRAPPING);
                 perform(context, &config, Operation::Rewrap).await?
             };
-            context.terminal.say(&format!("the data key is now wrapped by {}", status.root_key));
+            context.terminal.say(&format!("the root key {} now wraps the data key", status.root_key));
         }
         KeyCommand::Rotate => {
-            context.terminal.say("moving the store to a new data key; writes wait meanwhile …");
+            context.terminal.say("encrypting the store with a new data key; writes wait until it is done …");
             let status: KeyStatus = perform(context, &config, Operation::Rotate).await?;
-            context.terminal.say(&format!("the store has data key {} now", status.data_key_version));
+            context.terminal.say(&format!("data key {} now encrypts the store", status.data_key_version));
         }
         KeyCommand::Recovery { command: RecoveryCommand::Create } => {
             let key: Zeroizing<String> =
                 Zeroizing::new(perform(context, &config, Operation::CreateRecovery).await?);
             context.terminal.say(
-                "This is the recovery key. It is shown this once: print it, and keep it where neither this host nor \
-                 your root key is.\nWithout the root key, `infrad key rewrap --recovery` opens the data with it, and \
-                 `infrad restore --recovery` a backup from now on. Whoever has it, and the data or a backup, can \
-                 read the store.",
+                "This is your recovery key. It is shown only now: print it, and keep it away from this host and from \
+                 your root key.\nIf you lose the root key, `infrad key rewrap --recovery` opens the store with the \
+                 recovery key, and `infrad restore --recovery` opens every backup that you make from now on.\nAnyone \
+                 with the recovery key and a copy of the data or of a backup can read the store.",
             );
             let line = Zeroizing::new(format!("{}\n", *key));
             // If the output fails, the key is lost.
             context.terminal.data(line.as_bytes()).map_err(|error| {
-                Failure::new("cannot print the recovery key, which is lost: it has replaced the one before")
+                Failure::new("cannot print the new recovery key: it is lost, and the previous one is already replaced")
                     .because(&error)
-                    .hint("`infrad key recovery create` once more, where it can be printed")
+                    .hint("run `infrad key recovery create` again, with its output on a terminal or in a private file")
             })?;
-            context.terminal.say("check what you wrote down: `infrad key recovery test`; then make a backup");
+            context.terminal.say(
+                "test your copy with `infrad key recovery test`, then make a backup: `infrad backup FILE`",
+            );
         }
         KeyCommand::Recovery { command: RecoveryCommand::Test } => {
             expect_inside(context, &config)?;
-            let key = ask_for_recovery_key(context)?;
+            let Some(key) = ask_for_recovery_key(context).await? else {
+                return Ok(ExitCode::from(INTERRUPTED));
+            };
             keys::test_recovery(&config.data_dir, &key)
                 .map_err(|error| Failure::new("the recovery key does not open the store").because(&error))?;
             context.terminal.say("the recovery key opens the store");
@@ -78,43 +85,51 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Unwraps the data key with the recovery key and wraps it with the first root key.
-async fn rewrap_recovered(context: &Context, config: &Config) -> Result<KeyStatus, Failure> {
+/// Unwraps the data key with the recovery key and wraps it with the first root key. Returns `None` after an interrupt.
+async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<KeyStatus>, Failure> {
     expect_inside(context, config)?;
     expect_store(config)?;
-    let key = ask_for_recovery_key(context)?;
+    expect_stopped(config)?;
+    let Some(key) = ask_for_recovery_key(context).await? else { return Ok(None) };
     let _lock = lock(config)?;
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     context.terminal.say(REWRAPPING);
     let rewrapped = keys::rewrap_recovered(&config.data_dir, &key, &config.root_keys).await;
     let outcome = if rewrapped.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "rewrap", outcome });
-    rewrapped.map_err(|error| failure_for_keys("the data key was not wrapped anew", &error, Some(&error)))
+    rewrapped.map(Some).map_err(|error| {
+        failure_for_keys("cannot wrap the data key with the first root key", &error, Some(&error))
+    })
 }
 
-/// Reads a recovery key from standard input. At a terminal, it prompts and hides the input.
-pub(super) fn ask_for_recovery_key(context: &Context) -> Result<RecoveryKey, Failure> {
+/// Reads a recovery key from standard input. At a terminal, it prompts and hides the input, and returns `None` after an
+/// interrupt.
+pub(super) async fn ask_for_recovery_key(context: &Context) -> Result<Option<RecoveryKey>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new("cannot read the recovery key from standard input").because(&error)
+    };
     let input = std::io::stdin();
-    // Before the prompt, so that early input is hidden too.
-    let hidden = input.is_terminal().then(HiddenTyping::start);
-    if hidden.is_some() {
-        context
-            .terminal
-            .say("recovery key (case, spaces and dashes do not matter; it is not shown while you type):");
-    }
-    let mut line = Zeroizing::new(String::with_capacity(usize::try_from(LONGEST_LINE).unwrap_or_default()));
-    let read = input.lock().take(LONGEST_LINE).read_line(&mut line);
-    drop(hidden);
-    read.map_err(|error| Failure::new("standard input cannot be read").because(&error))?;
-    RecoveryKey::parse(line.trim())
-        .map_err(|error| Failure::usage("this is not a recovery key").because(&error))
+    let line = if input.is_terminal() {
+        // Before the prompt, so that early input is hidden too.
+        let hidden = HiddenTyping::start().map_err(failed)?;
+        context.terminal.say("type the recovery key, with or without dashes; your typing stays hidden:");
+        match hidden.read_line(LONGEST_LINE).await.map_err(failed)? {
+            Some(line) => line,
+            None => return Ok(None),
+        }
+    } else {
+        let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_LINE));
+        input.lock().take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(failed)?;
+        line
+    };
+    // Bytes that are not text become a character that no key has.
+    let text = String::from_utf8_lossy(&line);
+    let key = RecoveryKey::parse(text.trim())
+        .map_err(|error| Failure::usage("this is not a recovery key").because(&error))?;
+    Ok(Some(key))
 }
 
 fn describe(status: &KeyStatus, config: &Config) -> String {
-    let recovery = match status.recovery_key_created_at {
-        Some(created_at) => format!("made {created_at}"),
-        None => "none: `infrad key recovery create` makes one".to_owned(),
-    };
     let mut lines = vec![
         format!("store         {}", status.store),
         format!("data key      {}", status.data_key_version),
@@ -122,9 +137,25 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
     ];
     for (position, root_key) in config.root_keys.iter().enumerate() {
         let name = if position == 0 { "configured  " } else { "            " };
-        let role = if position == 0 { "wraps" } else { "may unwrap" };
+        // A key that this user cannot read stays undecided.
+        let has_wrapped = root_key.has_wrapped(&status.root_key, &config.data_dir).unwrap_or_default();
+        let role = match (has_wrapped, position) {
+            (Some(true), _) => "wraps the data key",
+            (Some(false), 0) => "unused until you run `infrad key rewrap`",
+            (Some(false), _) => "may open older backups",
+            (None, 0) => "first in `keys`",
+            (None, _) => "may unwrap the data key",
+        };
         lines.push(format!("{name}  {} ({role})", root_key.describe()));
     }
-    lines.push(format!("recovery key  {recovery}"));
+    lines.push(recovery_line(status));
     lines.join("\n") + "\n"
+}
+
+/// When the recovery key was created, or how to create one.
+pub(super) fn recovery_line(status: &KeyStatus) -> String {
+    match status.recovery_key_created_at {
+        Some(created_at) => format!("recovery key  created {}", when(created_at)),
+        None => "recovery key  none: create one with `infrad key recovery create`".to_owned(),
+    }
 }

@@ -10,12 +10,12 @@ use infra_shared::clock::SystemClock;
 use serde::de::DeserializeOwned;
 
 use super::outside::{self, why_outside};
-use super::{Context, failure_of_operation};
+use super::{Context, failure_of_operation, stopping};
 use crate::assembly::{AssemblyError, DataDirectory, Operations, open_audit};
 use crate::config::Config;
 use crate::control::{self, Answered, ControlError, Operation};
 use crate::failure::Failure;
-use crate::platform::PlatformError;
+use crate::platform::{self, PlatformError};
 
 /// Runs an operation that returns JSON.
 pub(super) async fn perform<T: DeserializeOwned>(
@@ -27,7 +27,7 @@ pub(super) async fn perform<T: DeserializeOwned>(
         Some(Answered::Json(value)) => {
             serde_json::from_value(value).map_err(|_| ControlError::Unexpected.into())
         }
-        Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
+        Some(Answered::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
         Some(Answered::File(_)) => Err(ControlError::Unexpected.into()),
         None => ask_holder(context, config, operation).await,
     }
@@ -44,7 +44,7 @@ pub(super) async fn perform_to_file(
         Some(Answered::File(mut from)) => {
             copy(from.as_mut(), to).map_err(|error| ControlError::Write(error).into())
         }
-        Some(Answered::Failed(failure)) => Err(failure_of_operation("it could not be done", &failure)),
+        Some(Answered::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
         Some(Answered::Json(_)) => Err(ControlError::Unexpected.into()),
         None => control::ask_for_file(&config.data_dir, operation, to)
             .await
@@ -82,13 +82,29 @@ pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
         Err(error) => return Err(cannot_look(&config.data_dir, &error)),
     }
     Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
-        .hint("`infrad serve` makes one, `infrad restore` brings one back"))
+        .hint("create one with `infrad serve`, or restore a backup with `infrad restore FILE`; for another store, add `--config FILE`"))
+}
+
+/// Fails if a daemon uses the data directory, before the command asks for anything.
+pub(super) fn expect_stopped(config: &Config) -> Result<(), Failure> {
+    match platform::lock_holder(&config.data_dir) {
+        Ok(Some(process)) => Err(is_running(&config.data_dir, &process)),
+        // Taking the lock reports other errors.
+        _ => Ok(()),
+    }
+}
+
+/// The failure of a command that needs the data directory for itself.
+fn is_running(data_dir: &Path, process: &str) -> Failure {
+    Failure::new("cannot use the data directory while infrad is running")
+        .because_text(format!("{} is in use by another infrad (process {process})", data_dir.display()))
+        .hint(format!("stop it with {}, then run the same command again", stopping(process)))
 }
 
 /// Reports an inaccessible directory, which may or may not contain a store.
 pub(super) fn cannot_look(data_dir: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot look into {}: {error}", data_dir.display()))
-        .hint("run it as root, or as the user that infrad runs as")
+    Failure::new(format!("cannot read {}: {error}", data_dir.display()))
+        .hint("run the same command as root, or as the user that infrad runs as")
 }
 
 /// Runs the operation in this process. Returns `None` if a daemon holds the data directory.

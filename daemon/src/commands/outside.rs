@@ -22,7 +22,7 @@ pub(super) fn why_outside(context: &Context, config: &Config) -> Option<String> 
     let mut causes = Vec::new();
     if unit.account().is_some_and(|account| account.uid != own.uid) {
         causes.push(format!(
-            "{UNIT} runs as the user {}, who owns the data, and this command runs as {}",
+            "{UNIT} runs as the user {}, who owns the data, but this command runs as {}",
             unit.user(),
             own.name
         ));
@@ -33,7 +33,7 @@ pub(super) fn why_outside(context: &Context, config: &Config) -> Option<String> 
             _ => None,
         }).map(|name| {
             format!(
-                "the root key {} is a systemd credential of {UNIT}, and this command does not run inside the unit",
+                "the root key {} is a systemd credential of {UNIT}, but this command runs outside the unit",
                 name.display()
             )
         }));
@@ -48,7 +48,7 @@ pub(super) fn expect_inside(context: &Context, config: &Config) -> Result<(), Fa
 
 /// The failure of a command that must run as the service.
 pub(super) fn failure(cause: String) -> Failure {
-    Failure::new("this command has to run as the service does").because_text(cause).hint(as_service())
+    Failure::new("this command must run as the service does").because_text(cause).hint(as_service())
 }
 
 /// The command to type instead of the current one.
@@ -61,9 +61,9 @@ pub(super) fn as_service() -> String {
 /// The hint if `source`, from which systemd hands over a credential, is missing.
 pub(super) fn restore_credential(source: &str) -> String {
     format!(
-        "restore {source} from its copy. If a root key is lost: do not stop a running daemon, which still holds it. With a \
-         recovery key, make another root key, `(umask 377; set -C; head -c 32 /dev/urandom >{source})`, then `infrad \
-         as-service key rewrap --recovery` and `systemctl start infrad`"
+        "restore {source} from its copy. If a root key is lost, keep a running daemon running, because it still has \
+         the key. With a recovery key, create a new root key, `(umask 377; set -C; head -c 32 /dev/urandom \
+         >{source})`, then run `infrad as-service key rewrap --recovery` and `systemctl start infrad`"
     )
 }
 

@@ -33,9 +33,7 @@ impl Reloading {
     pub(super) async fn reload_when_told(self, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
             ServiceManager::reloading();
-            tracing::info!(
-                "told to reload: certificates, the audit log and the level of the log are looked at anew"
-            );
+            tracing::info!("reloading certificates, the audit log and the log level");
             self.audit.reopen();
             self.certificates.reload().await;
             if let Some(configuration) = &self.configuration {
@@ -51,7 +49,10 @@ impl Configuration {
         let config = match Config::read(&self.path) {
             Ok(config) => config,
             Err(error) => {
-                tracing::error!(%error, "the configuration has a fault: what runs goes on, a restart would fail");
+                tracing::error!(
+                    %error,
+                    "the new configuration is invalid: still using the old one; a restart would fail"
+                );
                 audit.record(&Event::Reloaded {
                     outcome: "failed",
                     configuration_hash: None,
@@ -71,7 +72,7 @@ impl Configuration {
         });
         if !changed.is_empty() {
             let sections = changed.join(", ");
-            tracing::warn!(sections, "these sections differ from what runs: they need a restart");
+            tracing::warn!(sections, "these sections changed: restart to apply them");
         }
     }
 }

@@ -43,8 +43,8 @@ pub(super) async fn run(
     keep_memory_from_swap();
     allow_open_files(config.limits.listener.connections);
     let clock = Arc::new(SystemClock);
-    let mut signals = Signals::listen()
-        .map_err(|error| Failure::new("the daemon cannot listen for signals").because(&error))?;
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::new("cannot listen for signals").because(&error))?;
     let daemon = select! {
         daemon = Daemon::assemble(config, context.config_path.clone(), handed, accepted, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // The start may be waiting for a root key. There is nothing to shut down yet.
@@ -82,11 +82,11 @@ fn keep_memory_from_swap() {
     match lock_memory() {
         Ok(true) => {}
         Ok(false) => tracing::warn!(
-            "memory is not locked, and keys in it may be swapped to a disk: allow it (`LimitMEMLOCK=infinity`, or the \
-             capability IPC_LOCK), or encrypt the swap"
+            "memory is not locked, so keys in it may be swapped to disk: allow locking (`LimitMEMLOCK=infinity` or \
+             the capability IPC_LOCK), or encrypt the swap"
         ),
         Err(error) => {
-            tracing::warn!(%error, "memory cannot be locked, and keys in it may be swapped to a disk");
+            tracing::warn!(%error, "cannot lock memory, so keys in it may be swapped to disk");
         }
     }
 }
@@ -101,11 +101,11 @@ fn allow_open_files(connections: usize) {
         Ok(Some(allowed)) if allowed < needed => tracing::warn!(
             allowed,
             needed,
-            "the limit of open files is too low for `limits.maxConnections`: raise it (`LimitNOFILE=`, `ulimit -Hn`), or lower \
-             `limits.maxConnections`"
+            "the limit of open files is too low for `limits.maxConnections`: raise it (`LimitNOFILE=` or `ulimit \
+             -Hn`), or lower `limits.maxConnections`"
         ),
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) async fn until_stopped(
         () = signals.next() => {}
     }
     // Logged only, because writing to an unread standard error would block.
-    tracing::info!("stopping; what is under way may end, a second signal ends it at once");
+    tracing::info!("stopping: running requests may finish; send the signal again to stop immediately");
     ServiceManager::stopping();
     // Fails if the daemon has already stopped.
     let _ = stop.send(());

@@ -8,8 +8,8 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Context;
 use super::status::ask_daemon;
+use super::{Context, when};
 use crate::arguments::SessionsCommand;
 use crate::config::Config;
 use crate::control::Operation;
@@ -33,8 +33,8 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
         SessionsCommand::Revoke { user, .. } => {
             let ended: usize = ask_daemon(&config, Operation::EndSessions { user: user.clone() }).await?;
             match (ended, user) {
-                (0, Some(_)) => context.terminal.say("there are no sessions of that user"),
-                (0, None) => context.terminal.say("there are no sessions"),
+                (0, Some(_)) => context.terminal.say("that user has no live sessions"),
+                (0, None) => context.terminal.say("there are no live sessions"),
                 _ => context.terminal.say(&told(ended)),
             }
             Ok(ExitCode::SUCCESS)
@@ -81,7 +81,7 @@ async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<Ex
 }
 
 fn told(ended: usize) -> String {
-    format!("ended {}", counted(ended, "session"))
+    format!("revoked {}", counted(ended, "session"))
 }
 
 fn table(listed: &ListedSessions) -> String {
@@ -108,9 +108,13 @@ fn row(listed: &ListedSession, now: Timestamp) -> [String; 6] {
     [
         listed.session.id.to_string(),
         printable(&format!("{user} ({})", listed.user.provider), MAX_CHARACTERS),
-        listed.session.created_at.to_string(),
-        listed.last_used_at.to_string(),
-        format!("{}h{:02}m", minutes / 60, minutes % 60),
+        when(listed.session.created_at),
+        when(listed.last_used_at),
+        if minutes < 60 {
+            format!("{minutes} min")
+        } else {
+            format!("{} h {} min", minutes / 60, minutes % 60)
+        },
         printable(&from.into_iter().flatten().collect::<Vec<_>>().join(" "), MAX_CHARACTERS),
     ]
 }

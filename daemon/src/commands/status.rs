@@ -3,10 +3,13 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::printable::counted;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::{Context, operation};
+use super::key::recovery_line;
+use super::{Context, operation, when};
 use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
@@ -19,7 +22,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
-        describe(&status)
+        describe(&status, SystemClock.now())
     };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     // The daemon waits for a remote system, which is exit code 4.
@@ -36,40 +39,34 @@ pub(super) async fn ask_daemon<T: DeserializeOwned>(
             Err(operation::cannot_look(&config.data_dir, &error))
         }
         Err(ControlError::Unreachable(error)) => {
-            let what = format!("no infrad runs with the data in {}", config.data_dir.display());
+            let what = format!("no infrad is running with the data in {}", config.data_dir.display());
             let by_unit = Unit::find().is_some();
-            let hint =
-                if by_unit { "`systemctl start infrad` starts it" } else { "`infrad serve` starts it" };
-            Err(Failure::new(what).because(&error).hint(hint))
+            let start = if by_unit { "`systemctl start infrad`" } else { "`infrad serve`" };
+            let cause =
+                format!("cannot connect to {}: {error}", config.data_dir.join("control.sock").display());
+            Err(Failure::new(what).because_text(cause).hint(format!("start it with {start}")))
         }
         status => Ok(status?),
     }
 }
 
-fn describe(status: &DaemonStatus) -> String {
-    let state = match &status.waiting_for {
-        None => "ready".to_owned(),
-        Some(cause) => format!("waiting: {cause}"),
-    };
+fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     let mut lines = vec![
-        format!("state         {state}"),
+        format!("state         {}", state(status, now)),
         format!("version       {}", status.version),
-        format!("process       {}, since {}", status.pid, status.started_at),
+        format!("process       {}, started {}", status.pid, when(status.started_at)),
     ];
     if let Some(identity) = &status.identity {
         lines.extend(identity.public_urls.iter().map(|origin| format!("address       {origin}")));
         lines.push(format!("fingerprint   {}", identity.pin));
     }
-    lines.extend(describe_certificates(status));
+    lines.extend(describe_certificates(status, now));
     if let Some(sessions) = status.live_sessions {
         lines.push(format!("sessions      {sessions}"));
     }
     if let Some(keys) = &status.keys {
         lines.push(format!("data key      {}, wrapped by {}", keys.data_key_version, keys.root_key));
-        lines.push(match keys.recovery_key_created_at {
-            Some(created_at) => format!("recovery key  made {created_at}"),
-            None => "recovery key  none: `infrad key recovery create` makes one".to_owned(),
-        });
+        lines.push(recovery_line(keys));
     }
     let reads: Vec<String> =
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
@@ -77,43 +74,112 @@ fn describe(status: &DaemonStatus) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The state in words: an expired certificate counts, although the daemon itself is ready.
+fn state(status: &DaemonStatus, now: Timestamp) -> String {
+    if let Some(cause) = &status.waiting_for {
+        return format!("waiting: {cause}");
+    }
+    let expired = status.certificates.iter().find_map(|certificate| {
+        certificate.expires_at.filter(|expires_at| *expires_at <= now).map(|at| (certificate.source, at))
+    });
+    match expired {
+        Some((source, at)) => {
+            format!(
+                "degraded: the certificate {} expired on {}, and clients reject it",
+                origin(source),
+                when(at)
+            )
+        }
+        None => "ready".to_owned(),
+    }
+}
+
 /// One line per certificate, followed by its errors or what it waits for.
-pub(super) fn describe_certificates(status: &DaemonStatus) -> Vec<String> {
-    let mut lines: Vec<String> = status.certificates.iter().flat_map(describe_certificate).collect();
+pub(super) fn describe_certificates(status: &DaemonStatus, now: Timestamp) -> Vec<String> {
+    let mut lines: Vec<String> =
+        status.certificates.iter().flat_map(|certificate| describe_certificate(certificate, now)).collect();
     if let Some(next) = &status.next_authority {
         lines.push(format!(
-            "              from {} on, an authority with another fingerprint:",
-            next.takeover_at
+            "              from {} on, a CA with another fingerprint:",
+            when(next.takeover_at)
         ));
         lines.push(format!("              {}", next.pin));
     }
     lines
 }
 
-fn describe_certificate(state: &CertificateState) -> Vec<String> {
-    let source = match state.source {
-        Source::OwnAuthority => "of its own authority",
-        Source::Acme => "by ACME",
+/// Where a certificate comes from.
+fn origin(source: Source) -> &'static str {
+    match source {
+        Source::OwnAuthority => "of the daemon's own CA",
+        Source::Acme => "from ACME",
         Source::Files => "from files",
-    };
+    }
+}
+
+fn describe_certificate(state: &CertificateState, now: Timestamp) -> Vec<String> {
     let names =
         if state.names.is_empty() { "clients that pinned it".to_owned() } else { state.names.join(", ") };
     let until = match (state.expires_at, state.days_left) {
+        (Some(expires_at), _) if expires_at <= now => format!("expired {}", when(expires_at)),
         (Some(expires_at), Some(days)) => {
-            let since = state.issued_at.map(|issued_at| format!("since {issued_at} ")).unwrap_or_default();
-            format!("{since}until {expires_at} ({} left)", counted(days.max(0), "day"))
+            format!("valid until {} ({} left)", when(expires_at), counted(days.max(0), "day"))
         }
         _ => "none yet".to_owned(),
     };
-    let mut lines = vec![format!("certificate   {source}, {until}, for {names}")];
+    let mut lines = vec![format!("certificate   {}, {until}, for {names}", origin(state.source))];
+    if state.source == Source::Files && state.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        lines.push(
+            "              replace the files in `tls.files`: the daemon loads them within seconds".to_owned(),
+        );
+    }
     if let Some(what) = &state.waiting_for {
         lines.push(format!("              waiting: {what}"));
     }
     if let (Some(error), Some(at)) = (&state.last_error, state.last_error_at) {
         lines.push(format!(
-            "              failed at {at}, {} since the start: {error}",
-            counted(state.failures, "time")
+            "              failed {} since the start, last on {}: {error}",
+            counted(state.failures, "time"),
+            when(at)
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(expires_at: &str) -> DaemonStatus {
+        serde_json::from_value(serde_json::json!({
+            "schema": 1, "state": "ready", "waitingFor": null, "version": "1.0.0", "pid": 1,
+            "startedAt": "2026-01-01T00:00:00Z", "identity": null, "nextCA": null, "keys": null,
+            "liveSessions": 0, "secretReads": {},
+            "certificates": [{
+                "source": "files", "names": ["infra.test"], "issuedAt": "2026-01-01T00:00:00Z", "expiresAt": expires_at,
+                "daysLeft": 1, "failures": 0, "lastError": null, "lastErrorAt": null, "waitingFor": null,
+            }],
+        }))
+        .expect("a status")
+    }
+
+    #[test]
+    fn expired_certificate_is_part_of_the_state() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
+        let valid = describe(&status("2026-03-02T12:00:01Z"), now);
+        assert!(valid.starts_with("state         ready\n"), "{valid}");
+        assert!(
+            valid.contains("from files, valid until 2026-03-02 12:00 UTC (1 day left), for infra.test"),
+            "{valid}"
+        );
+
+        let expired = describe(&status("2026-03-01T12:00:00Z"), now);
+        for words in [
+            "state         degraded: the certificate from files expired on 2026-03-01 12:00 UTC, and clients reject it",
+            "certificate   from files, expired 2026-03-01 12:00 UTC, for infra.test",
+            "replace the files in `tls.files`",
+        ] {
+            assert!(expired.contains(words), "{words}: {expired}");
+        }
+    }
 }

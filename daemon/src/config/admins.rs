@@ -30,7 +30,7 @@ fn admins_of(item: &Field<'_>, providers: &[ProviderSettings]) -> Result<AdminsO
         return Err(field.wrong(expected));
     }
     if groups.is_empty() && emails.is_empty() {
-        return Err(item.wrong("at least one of `groups` and `emails`: empty lists match no user"));
+        return Err(item.wrong("at least one of `groups` and `emails`, because empty lists match no user"));
     }
     Ok(AdminsOfProvider { provider: name, groups, emails })
 }

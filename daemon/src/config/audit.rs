@@ -16,7 +16,9 @@ pub(super) fn read(field: &Field<'_>) -> Result<Option<AuditSettings>, FaultAt> 
     let (max_bytes, keep) = (max_bytes.transpose()?.unwrap_or(MAX_BYTES), keep.transpose()?.unwrap_or(KEEP));
     let journal = section.flag("journal")?;
     match section.find("file") {
-        Some(file) if journal => Err(file.wrong("the only one of `file` and `journal`")),
+        Some(file) if journal => {
+            Err(file.wrong("absent, because only one of `file` and `journal` is allowed"))
+        }
         Some(file) => {
             let path = absolute_path(&file, "/var/log/infra/audit.jsonl")?;
             Ok(Some(AuditSettings::File { path, max_bytes: max_bytes.into(), keep }))

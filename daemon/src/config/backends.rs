@@ -81,7 +81,7 @@ fn settings(section: &Section<'_>) -> Result<BackendSettings, FaultAt> {
         }
         #[cfg(not(feature = "aws"))]
         "awssecretsmanager" | "awsssm" => {
-            Err(kind.wrong("a kind that does not need AWS: this infrad was built without it"))
+            Err(kind.wrong("a kind other than AWS: this infrad was built without AWS support"))
         }
         _ => Err(kind.wrong(expected)),
     }
@@ -97,7 +97,7 @@ fn encoding(config: Option<&Section<'_>>) -> Result<Option<Encoding>, FaultAt> {
     for (key, encoding) in ENCODINGS {
         let Some(field) = config.and_then(|config| config.find(key)) else { continue };
         if field.boolean()? && found.replace(encoding).is_some() {
-            return Err(field.wrong("the only encoding: `base64`, `base64UrlEncoded` or `base64Raw`"));
+            return Err(field.wrong("`false`, because only one encoding can be `true`"));
         }
     }
     Ok(found)

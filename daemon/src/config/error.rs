@@ -13,13 +13,13 @@ use super::tree::Place;
 /// Why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read {path}: {source}; name the file with `--config FILE`")]
+    #[error("cannot read {path}: {source}; name another file with `--config FILE`")]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path} is larger than {limit} bytes, so it is not a configuration")]
+    #[error("{path} is larger than {limit} bytes, too large for a configuration")]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("{path} is not UTF-8 text")]
     NotText { path: PathBuf },
-    #[error("{path} is empty; this is enough to start with:\n\n{example}")]
+    #[error("{path} is empty; start with this:\n\n{example}")]
     Empty { path: PathBuf, example: &'static str },
     #[error("{path}, line {line}, column {column}: {fault}")]
     Faulty { path: PathBuf, line: u64, column: u64, fault: Box<Fault> },
@@ -29,7 +29,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(
-        "this is not YAML: look for a bracket or quote left open, or indentation that differs, here or in the line above"
+        "this is not valid YAML: look for an unclosed bracket or quote, or wrong indentation, in this line or the \
+         line above"
     )]
     NotYaml,
     #[error("a tab indents this line, but YAML allows only spaces: replace the tab")]

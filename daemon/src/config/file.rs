@@ -45,7 +45,10 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<
     let mut bytes = Zeroizing::new(Vec::new());
     let read = File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if read as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("the file is larger than {limit} bytes"),
+        ));
     }
     Ok(bytes)
 }

@@ -26,7 +26,9 @@ pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<
         (None, None) => OtherSource::None,
         (Some(acme), None) => OtherSource::Acme(read_acme(&acme, public_urls)?),
         (None, Some(files)) => OtherSource::Files(read_files(&files)?),
-        (Some(_), Some(files)) => return Err(files.wrong("the only one of `acme` and `files`")),
+        (Some(_), Some(files)) => {
+            return Err(files.wrong("absent, because only one of `acme` and `files` is allowed"));
+        }
     };
     Ok(HttpsSettings {
         minimum_version: minimum_version(&section)?,
@@ -118,13 +120,13 @@ fn read_acme(field: &Field<'_>, public_urls: &[Origin]) -> Result<AcmeSettings, 
 /// Reads names for tls-alpn-01. If there are public URLs, each name must be the host of one.
 fn domains(section: &Section<'_>, public_urls: &[Origin]) -> Result<Vec<String>, FaultAt> {
     const EXPECTED: &str =
-        "a list of DNS names without `*` that lead to this daemon, such as `[infra.example.com]`";
+        "a list of DNS names without `*` that resolve to this daemon, such as `[infra.example.com]`";
     let field = section.require("domains", "domains: [infra.example.com]")?;
     let mut domains: Vec<String> = Vec::new();
     for item in field.list(EXPECTED)? {
         let domain = item.parsed("a DNS name without `*`, such as `infra.example.com`", as_domain)?;
         if domains.contains(&domain) {
-            return Err(item.wrong("another name than those before it"));
+            return Err(item.wrong("a name that the list does not contain yet"));
         }
         if !public_urls.is_empty() && !public_urls.iter().any(|origin| origin.host() == domain) {
             return Err(item.wrong("the host of one of `publicURLs`: logins at other names are rejected"));
@@ -151,7 +153,7 @@ fn external_account(field: &Field<'_>) -> Result<ExternalAccount, FaultAt> {
     let key_id = section.require("keyID", "keyID: kid-1")?;
     let hmac_key = section.require("hmacKey", "hmacKey: file:/etc/infra/acme-hmac-key")?;
     Ok(ExternalAccount {
-        key_id: key_id.text("the key identifier that the authority gave you")?.to_owned(),
+        key_id: key_id.text("the key identifier from your ACME server")?.to_owned(),
         hmac_key: remote::credential(&hmac_key)?,
     })
 }
@@ -246,9 +248,12 @@ mod tests {
     #[test]
     fn invalid_tls_setting_names_expected_value() {
         for (section, expected) in [
-            ("acme: {domains: [a.test]}, files: {certificate: /a, privateKey: /b}", "the only one of"),
+            (
+                "acme: {domains: [a.test]}, files: {certificate: /a, privateKey: /b}",
+                "only one of `acme` and `files`",
+            ),
             ("acme: {domains: []}", "a list of DNS names"),
-            ("acme: {domains: [a.test, A.test]}", "another name"),
+            ("acme: {domains: [a.test, A.test]}", "a name that the list does not contain yet"),
             ("acme: {domains: [c.test]}", "the host of one of `publicURLs`"),
             ("acme: {domains: [\"*.test\"]}", "a DNS name without"),
             ("acme: {domains: [10.0.0.1]}", "a DNS name without"),

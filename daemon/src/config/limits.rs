@@ -138,7 +138,7 @@ pub(super) fn network(item: &Field<'_>) -> Result<IpNet, FaultAt> {
     let is_mapped = matches!(network, IpNet::V6(network) if network.addr().to_ipv4_mapped().is_some());
     if is_everybody {
         return Err(item.wrong(
-            "a network with a prefix of 8 bits or more, because every host in it may claim any address",
+            "a network with a prefix of 8 bits or more, because every host in it can claim any client address",
         ));
     }
     if is_mapped {
@@ -165,7 +165,7 @@ fn time(
 ) -> Result<Duration, FaultAt> {
     let Some(field) = section.find(key) else { return Ok(default) };
     let (least, most) = (seconds.start(), seconds.end());
-    let expected = format!("a time from {least}s to {most}s, such as `{}s`", default.as_secs());
+    let expected = format!("a duration from {least}s to {most}s, such as `{}s`", default.as_secs());
     field.parsed(&expected, |text| {
         let time = duration::parse(text)?.as_secs();
         u32::try_from(time)

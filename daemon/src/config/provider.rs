@@ -149,8 +149,8 @@ fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
 
 /// Audiences are compared byte for byte.
 fn additional_audiences(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
-    let expected = "a list of up to 32 audiences that are trusted besides `clientID`, exactly as the provider writes them, such as \
-                    `[\"318490123456789012\"]`";
+    let expected = "a list of up to 32 audiences to trust in addition to `clientID`, exactly as the provider writes \
+                    them, such as `[\"318490123456789012\"]`";
     let audiences = field.texts(expected)?;
     let is_plain = |audience: &String| {
         (1..=MAX_AUDIENCE_BYTES).contains(&audience.len())
@@ -161,8 +161,8 @@ fn additional_audiences(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
 }
 
 fn endpoint_hosts(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
-    let expected = "a list of up to 32 hosts besides the issuer's own, with the port if it is not 443, such as \
-                    `[oauth2.example.com, \"keys.example.com:8443\"]`";
+    let expected = "a list of up to 32 hosts in addition to the issuer's own, with the port unless it is 443, such \
+                    as `[oauth2.example.com, \"keys.example.com:8443\"]`";
     let hosts = field.texts(expected)?;
     hosts
         .iter()
@@ -180,7 +180,7 @@ fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
         let port = item.whole("8301")?;
         let port = u16::try_from(port).map_err(|_| item.wrong(expected))?;
         if ports.contains(&port) {
-            return Err(item.wrong("another port than those before it"));
+            return Err(item.wrong("a port that the list does not contain yet"));
         }
         ports.push(port);
     }
@@ -240,5 +240,5 @@ fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
         return Ok(Allow::Everyone);
     }
     let listed = allow::listed(&field.section("allowedUsers")?)?;
-    listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists admit no user")))
+    listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists admit no users")))
 }

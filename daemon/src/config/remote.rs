@@ -61,8 +61,8 @@ fn vault_authentication(section: &Section<'_>) -> Result<VaultAuthentication, Fa
         }
         [None, None, None] => Err(section.missing("token", "token: file:/run/secrets/vault-token")),
         [first, second, third] => {
-            let extra = third.as_ref().or(second.as_ref()).or(first.as_ref()).expect("two are written");
-            Err(extra.wrong("the only one of `token`, `appRole` and `kubernetes`"))
+            let extra = third.as_ref().or(second.as_ref()).or(first.as_ref()).expect("two methods are set");
+            Err(extra.wrong("absent, because only one of `token`, `appRole` and `kubernetes` is allowed"))
         }
     }
 }

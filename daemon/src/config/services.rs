@@ -87,7 +87,7 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
     }
     let items = field.list(ALLOW_EXPECTED)?;
     if items.is_empty() {
-        return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list admits no user")));
+        return Err(field.wrong(format!("{ALLOW_EXPECTED}; an empty list admits no users")));
     }
     let rules = items.iter().map(|item| {
         let section = item.section("serviceRule")?;
@@ -120,7 +120,7 @@ fn kind(
     if !is_cluster {
         for key in ["prefix", "username", "apiAudiences"] {
             if let Some(field) = section.find(key) {
-                return Err(field.wrong("absent: only a service of `kind: kubernetes` has it"));
+                return Err(field.wrong("absent, because only a service of `kind: kubernetes` has it"));
             }
         }
         return Ok(ServiceKind::Http);
@@ -128,8 +128,8 @@ fn kind(
     let prefix = match section.find("prefix") {
         None => Cluster::DEFAULT_PREFIX.to_owned(),
         Some(field) => field.parsed(
-            "letters, digits, dashes and colons, with a colon at the end and not `system:` at the beginning, such as \
-             `infra:`; `{provider}` stands for the name of the user's provider",
+            "letters, digits, dashes and colons, ending with a colon and not starting with `system:`, such as \
+             `infra:`; `{provider}` is replaced with the name of the user's provider",
             prefix,
         )?,
     };
@@ -137,8 +137,8 @@ fn kind(
     if allow.providers(providers.iter().map(|provider| provider.name.as_str())).len() > 1
         && !prefix.contains(PROVIDER)
     {
-        let expected = "a prefix with `{provider}` in it, such as `infra:{provider}:`, because this service admits users of \
-                        several providers, and the same name may mean different users";
+        let expected = "a prefix that contains `{provider}`, such as `infra:{provider}:`, because this service \
+                        admits users of several providers, and the same name may belong to different users";
         let field = section.find("prefix");
         return Err(field.map_or_else(
             || section.missing("prefix", "prefix: \"infra:{provider}:\""),

@@ -92,7 +92,7 @@ fn public_urls(field: &Field<'_>) -> Result<Vec<Origin>, FaultAt> {
         let expected = "an https address without a path, such as `https://infra.example.com`";
         let origin = item.parsed(expected, |text| text.parse().ok())?;
         if origins.contains(&origin) {
-            return Err(item.wrong("another address than those before it"));
+            return Err(item.wrong("an address that the list does not contain yet"));
         }
         origins.push(origin);
     }
@@ -165,7 +165,7 @@ fn root_key(
             Ok(RootKeySettings::AWSKMS { aws: remote::aws(Some(&config))?, key_id: key_id.to_owned() })
         }
         #[cfg(not(feature = "aws"))]
-        "awskms" => Err(kind.wrong("a kind that does not need AWS: this infrad was built without it")),
+        "awskms" => Err(kind.wrong("a kind other than AWS: this infrad was built without AWS support")),
         _ => Err(kind.wrong("`native`, `awskms` or `vault`")),
     }
 }
@@ -178,7 +178,7 @@ fn native_key(
 ) -> Result<RootKeySettings, FaultAt> {
     if path.starts_with(data_dir) {
         let expected =
-            "a file outside `dataDir`, so that a thief of the data does not get the key".to_owned();
+            "a file outside `dataDir`, so that a copy of the data does not include its key".to_owned();
         return Err(fault(Fault::Unacceptable { key: "keys: path".to_owned(), expected }));
     }
     Ok(RootKeySettings::Native { path })
@@ -214,7 +214,7 @@ fn rollback_guard_file(
     let path = absolute_path(&field, "/etc/infra/infrad.rollback-guard")?;
     if path.starts_with(data_dir) {
         return Err(
-            field.wrong("a file outside `dataDir`, so that it is not rolled back with the data, or `none`")
+            field.wrong("a file outside `dataDir`, so that restoring old data leaves it as it is, or `none`")
         );
     }
     Ok(Some(path))
@@ -230,7 +230,7 @@ fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
     let section = field.section("sessions")?;
     let default = DEFAULT_SESSIONS;
     let span = |field: &Field<'_>, example, longest: SignedDuration, longest_text: &str| {
-        let expected = format!("a time from 1m to {longest_text}, such as `{example}` or `1h30m`");
+        let expected = format!("a duration from 1m to {longest_text}, such as `{example}` or `1h30m`");
         field.parsed(&expected, |text| {
             duration::parse(text).filter(|span| (SHORTEST..=longest).contains(span))
         })
@@ -248,7 +248,7 @@ fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
     let revalidate_every = section
         .find("revalidateEvery")
         .map(|field| {
-            let expected = "a time from 10s to the `lifetime` of sessions, such as `15m`, or `null`";
+            let expected = "a duration from 10s to the `lifetime` of sessions, such as `15m`, or `null`";
             field.parsed(expected, |text| {
                 duration::parse(text).filter(|every| (SHORTEST_ASKING..=lifetime).contains(every))
             })

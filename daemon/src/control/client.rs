@@ -28,13 +28,16 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Why the request to the running daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("the running infrad cannot be asked: {0}")]
+    #[error("cannot connect to the running infrad: {0}")]
     Unreachable(#[source] io::Error),
-    #[error("the running infrad (process {process}) did not answer within {} s", .patience.as_secs())]
+    #[error("the running infrad (process {process}) did not respond within {} s", .patience.as_secs())]
     TooSlow { process: String, patience: Duration },
-    #[error("the running infrad did not give the expected answer: is it of another version?")]
+    #[error(
+        "the running infrad sent an unexpected response: it is probably another version than this command; restart \
+         it"
+    )]
     Unexpected,
-    #[error("the answer of the running infrad cannot be written: {0}")]
+    #[error("cannot write the response of the running infrad: {0}")]
     Write(#[source] io::Error),
     #[error(transparent)]
     Failed(#[from] OperationFailure),

@@ -148,13 +148,13 @@ impl Listener for SameUser {
                 Ok((stream, address)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == own || peer.uid() == 0 => return (stream, address),
                     Ok(peer) => {
-                        tracing::warn!(user = peer.uid(), "refused another user at the control socket");
+                        tracing::warn!(user = peer.uid(), "rejected another user at the control socket");
                     }
-                    Err(error) => tracing::warn!(%error, "refused an unknown user at the control socket"),
+                    Err(error) => tracing::warn!(%error, "rejected an unknown user at the control socket"),
                 },
                 // Usually out of file descriptors. Wait until some are closed.
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept at the control socket");
+                    tracing::warn!(%error, "cannot accept a connection at the control socket");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -137,7 +137,7 @@ pub(super) fn collect_update(
 ) -> ClaimsUpdate {
     let (mut update, groups) = collect_parts(claim_sets, settings);
     let no_groups = |reason: &dyn std::fmt::Display| {
-        tracing::warn!(provider = settings.name, %reason, "the provider confirms no group of a session");
+        tracing::warn!(provider = settings.name, %reason, "the provider confirmed none of a session's groups");
         GroupsClaim::Listed { names: Vec::new(), left_out: 0 }
     };
     update.groups = match groups {

@@ -97,7 +97,7 @@ impl Discovery {
         };
         let fetched = tokio::time::timeout(self.fetch_timeout, fetching)
             .await
-            .unwrap_or_else(|_| Err(unavailable("discovery: no answer in time")));
+            .unwrap_or_else(|_| Err(unavailable("discovery: the request timed out")));
         match fetched {
             Ok(metadata) => {
                 self.endpoints.remember(&metadata, settings, now).await;
@@ -114,7 +114,7 @@ impl Discovery {
                 cache.failure = Some((failure, Instant::now()));
                 let usable = cache.usable(now);
                 if usable.is_some() {
-                    tracing::warn!(provider = settings.name, %error, "the provider's metadata could not be renewed");
+                    tracing::warn!(provider = settings.name, %error, "cannot renew provider metadata: using the cached copy");
                 }
                 usable.ok_or(error)
             }
@@ -178,9 +178,12 @@ pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -
             Some(Value::String(text)) => {
                 (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::COPY_ISSUER)
             }
-            Some(_) => ("something that is no text".to_owned(), unusable::COMPARE_ISSUER),
+            Some(_) => ("a value that is not text".to_owned(), unusable::COMPARE_ISSUER),
         };
-        let reason = format!("issuer differs: configured `{}`, the provider says {said}", settings.issuer);
+        let reason = format!(
+            "the issuer differs: configured `{}`, the provider's metadata has {said}",
+            settings.issuer
+        );
         return Err(Unusable::new(reason, advice));
     }
     read_after_issuer(document, settings)
@@ -201,10 +204,10 @@ fn read_after_issuer(
 
     let authorization_endpoint = required("authorization_endpoint", "no authorization_endpoint")?;
     if authorization_url::has_reserved_parameter(&authorization_endpoint) {
-        return Err(wrong("authorization_endpoint sets parameters of the login"));
+        return Err(wrong("authorization_endpoint contains reserved query parameters"));
     }
     if !strings(document, "response_types_supported").contains(&"code") {
-        return Err(Unusable::new("no response type `code`", unusable::OFFER_CODES));
+        return Err(Unusable::new("the provider offers no response type `code`", unusable::OFFER_CODES));
     }
     // RFC 9700 §2.1.1: a provider that does not advertise PKCE may ignore it, unless the operator has confirmed
     // support. What the provider advertises always counts.
@@ -212,7 +215,7 @@ fn read_after_issuer(
     let is_assumed = settings.assumes_pkce && is_silent;
     if !is_assumed && !strings(document, PKCE_METHODS).contains(&"S256") {
         let advice = if is_silent { unusable::ASSUME_PKCE } else { unusable::OFFER_PKCE };
-        return Err(Unusable::new("no PKCE with S256", advice));
+        return Err(Unusable::new("the provider offers no PKCE with S256", advice));
     }
     let authentication = match settings.client_authentication {
         ClientAuthentication::ClientSecretBasic => "client_secret_basic",
@@ -224,7 +227,7 @@ fn read_after_issuer(
         methods.contains(&authentication) || (methods.is_empty() && authentication == "client_secret_basic");
     if !is_offered {
         let advice = unusable::advice_on_authentication(settings.client_authentication, &methods);
-        return Err(Unusable::new("the configured clientAuthentication is not offered", advice));
+        return Err(Unusable::new("the provider does not offer the configured clientAuthentication", advice));
     }
     Ok(Metadata {
         authorization_endpoint,
@@ -263,13 +266,13 @@ fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
     let url = plain_url::parse(text).ok_or("an endpoint is not a URL")?;
     let is_loopback = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_loopback());
     if url.scheme() != "https" && !(development && url.scheme() == "http" && is_loopback) {
-        return Err("an endpoint is not HTTPS");
+        return Err("an endpoint does not use HTTPS");
     }
     if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
-        return Err("an endpoint has no host, or a user");
+        return Err("an endpoint has no host, or contains a user");
     }
     if url.fragment().is_some() {
-        return Err("an endpoint has a fragment");
+        return Err("an endpoint contains a fragment");
     }
     Ok(url)
 }
@@ -352,11 +355,12 @@ mod tests {
             (json!("https://okta.test/"), "`https://okta.test/`"),
             (json!("https://a\u{1b}[2J"), "`https://a[2J`"),
             (json!(null), "none"),
-            (json!(7), "something that is no text"),
+            (json!(7), "a value that is not text"),
         ] {
             document["issuer"] = said;
-            let expected =
-                format!("issuer differs: configured `https://okta.test`, the provider says {shown}");
+            let expected = format!(
+                "the issuer differs: configured `https://okta.test`, the provider's metadata has {shown}"
+            );
             assert_eq!(read_value(&document, &settings()).err(), Some(expected));
         }
     }
@@ -365,14 +369,17 @@ mod tests {
     fn pkce_is_assumed_only_if_operator_confirms_it() {
         let mut document = good();
         document.as_object_mut().expect("an object").remove("code_challenge_methods_supported");
-        assert_eq!(read_value(&document, &settings()).err().as_deref(), Some("no PKCE with S256"));
+        assert_eq!(
+            read_value(&document, &settings()).err().as_deref(),
+            Some("the provider offers no PKCE with S256")
+        );
         let settings = ProviderSettings { assumes_pkce: true, ..settings() };
         assert!(read_value(&document, &settings).is_ok() && read_value(&good(), &settings).is_ok());
         for said in [json!(["plain"]), json!([]), json!(null)] {
             document["code_challenge_methods_supported"] = said.clone();
             assert_eq!(
                 read_value(&document, &settings).err().as_deref(),
-                Some("no PKCE with S256"),
+                Some("the provider offers no PKCE with S256"),
                 "{said}"
             );
         }

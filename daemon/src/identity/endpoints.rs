@@ -122,7 +122,7 @@ impl Endpoints {
             let is_pinned = settings.endpoint_hosts.as_ref().is_none_or(|pinned| pinned.contains(&host));
             if !is_pinned && !is_at_issuer(url, &settings.issuer) {
                 return Err(unusable(format!(
-                    "{name} is at {host}, which is neither the issuer's host nor in `endpointHosts`"
+                    "{name} is at {host}, which is neither the issuer's host nor listed in `endpointHosts`"
                 ))
                 .into());
             }
@@ -139,7 +139,7 @@ impl Endpoints {
     pub(super) async fn remember(&self, metadata: &Metadata, settings: &ProviderSettings, now: Timestamp) {
         let Some(memory) = &self.memory else { return };
         if let Err(error) = memory.compare(metadata.hosts(), settings, now).await {
-            tracing::error!(provider = settings.name, %error, "the hosts of a provider cannot be remembered");
+            tracing::error!(provider = settings.name, %error, "cannot store the hosts of a provider's endpoints");
         }
     }
 }
@@ -168,8 +168,8 @@ impl Memory {
                 tracing::warn!(
                     provider = name,
                     change,
-                    "the provider's endpoints are at other hosts than before: if nobody announced that, sign-ins may go to \
-                     somebody else; `endpointHosts` pins them"
+                    "the provider's endpoints moved to other hosts: if the provider did not announce this, an \
+                     attacker may receive your users' sign-ins; pin the hosts with `endpointHosts`"
                 );
                 self.audit.record(&Event::EndpointsChanged { provider: name, issuer, change: &change });
                 RememberedEndpoints { issuer: issuer.clone(), hosts, changed: Some((now, before.hosts)) }

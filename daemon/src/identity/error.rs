@@ -27,15 +27,15 @@ pub enum IdentityError {
     #[error("provider unusable: {0}")]
     Unusable(#[from] Unusable),
     /// One client has the maximum number of waiting exchanges.
-    #[error("too many exchanges are waiting")]
+    #[error("too many exchanges are queued")]
     QueueFull,
     /// The provider rejected so many codes recently that the client must wait for this long.
-    #[error("too many codes were refused lately")]
+    #[error("the provider rejected too many codes from this client recently")]
     TooManyRejectedCodes(Duration),
     /// The provider rejects the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
-        "invalid_client: the provider refused the client secret that was just read from {reference}; was it replaced \
-         there or at the provider, or is `clientID` or `clientAuthentication` wrong?"
+        "invalid_client: the provider rejected the client secret that was just read from {reference}: it was \
+         replaced there or at the provider, or `clientID` or `clientAuthentication` is wrong"
     )]
     ClientRefused { reference: String },
     /// The client secret cannot be read.
@@ -43,16 +43,16 @@ pub enum IdentityError {
     ClientSecret(#[from] ReadError),
     /// `iss` of the authorization response is missing or another provider's (RFC 9207 §2.4). Nothing was sent to the
     /// provider. The text is one of our own reason codes.
-    #[error("refused: {0}")]
+    #[error("rejected: {0}")]
     ResponseIssuer(&'static str),
     /// The provider rejected the code, or its response proves no identity. The text is one of our own reason codes.
-    #[error("refused: {0}")]
+    #[error("rejected: {0}")]
     Refused(String),
     /// The times in an ID token do not fit the local clock. The text shows both.
-    #[error("refused: {0}")]
+    #[error("rejected: {0}")]
     ClocksDiffer(String),
     /// A value exceeds a limit. The text shows its size.
-    #[error("refused: {0}")]
+    #[error("rejected: {0}")]
     LimitExceeded(String),
 }
 
@@ -109,7 +109,8 @@ fn times(claims: &Map<String, Value>, now: Timestamp) -> Option<String> {
     }
     let (seconds, side) = if seconds < 0 { (-seconds, "behind") } else { (seconds, "ahead of") };
     Some(format!(
-        "issued at {issued_at} until {expires_at}, and this clock says {now:.0}, {seconds} s {side} the provider's"
+        "issued at {issued_at}, valid until {expires_at}, but this host's clock shows {now:.0}, {seconds} s {side} \
+         the provider's"
     ))
 }
 
@@ -149,7 +150,7 @@ mod tests {
                 of(IDTokenError::Expired, &json!({"iat": issued_at, "exp": issued_at + 300, "aud": "a"}));
             let text = error.to_string();
             assert!(matches!(error, IdentityError::ClocksDiffer(_)), "{text}");
-            assert!(text.starts_with("refused: ID token: expired: issued at 1970-01-1"), "{text}");
+            assert!(text.starts_with("rejected: ID token: expired: issued at 1970-01-1"), "{text}");
             assert!(text.contains(told) && text.contains("1970-01-12T13:46:40Z"), "{text}");
         }
         let later = json!({"iat": 1_000_000, "nbf": 1_000_600, "exp": 1_000_900});
@@ -174,7 +175,7 @@ mod tests {
             (json!(vec!["x"; 20]), format!("[{}] and 12 more", ["x"; 8].join(", "))),
         ] {
             let error = of(IDTokenError::AudienceDiffers, &json!({"aud": audience}));
-            let expected = format!("refused: ID token: audience_mismatch: the token is for {told}");
+            let expected = format!("rejected: ID token: audience_mismatch: the token is for {told}");
             assert_eq!(error.to_string(), expected);
         }
     }
@@ -183,6 +184,6 @@ mod tests {
     fn oversized_token_reports_its_size() {
         let error = of(IDTokenError::TooLarge { bytes: 400_000 }, &json!({}));
         assert!(matches!(&error, IdentityError::LimitExceeded(_)), "{error}");
-        assert_eq!(error.to_string(), "refused: ID token: too_large: 400000 bytes, at most 393216");
+        assert_eq!(error.to_string(), "rejected: ID token: too_large: 400000 bytes, at most 393216");
     }
 }

@@ -81,8 +81,8 @@ impl Provider {
         findings.push(CheckResult { what: "signing keys".to_owned(), outcome });
         if metadata.signs_with_allowed == Some(false) {
             let outcome = Outcome::Fails {
-                cause: "the provider lists none of the algorithms of `signingAlgorithms`".to_owned(),
-                advice: "add one that its metadata list as `id_token_signing_alg_values_supported`"
+                cause: "the provider offers none of the algorithms in `signingAlgorithms`".to_owned(),
+                advice: "add one of those that its metadata list as `id_token_signing_alg_values_supported`"
                     .to_owned(),
                 is_away: false,
             };
@@ -122,7 +122,7 @@ impl Provider {
         // RFC 9111 §5.1: how long a cache held the response.
         let age = text(AGE).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
         let Some(date) = date else {
-            let cause = "the provider's answer has no date".to_owned();
+            let cause = "the provider's response has no `Date` header".to_owned();
             return CheckResult { what, outcome: Outcome::Unknown { cause } };
         };
         let theirs = date.timestamp().as_second().saturating_add(age);
@@ -139,17 +139,19 @@ impl Provider {
             Err(IdentityError::Refused(cause)) if cause.ends_with("invalid_grant") => Outcome::Works,
             Err(error @ IdentityError::ClientRefused { .. }) => Outcome::Fails {
                 cause: error.to_string(),
-                advice: "compare `clientID`, `clientAuthentication` and the secret with the provider's"
+                advice: "compare `clientID`, `clientAuthentication` and the secret with the client's settings at the \
+                         provider"
                     .to_owned(),
                 is_away: false,
             },
             Err(error @ IdentityError::Unavailable(_)) => Outcome::Fails {
                 cause: error.to_string(),
-                advice: "try again in a while".to_owned(),
+                advice: "try again in a few minutes; if it keeps failing, check your network and the provider's \
+                         status page".to_owned(),
                 is_away: true,
             },
             Err(error) => Outcome::Unknown { cause: error.cause() },
-            Ok(_) => Outcome::Unknown { cause: "the provider took a code that it never issued".to_owned() },
+            Ok(_) => Outcome::Unknown { cause: "the provider accepted a code that it never issued".to_owned() },
         }
     }
 
@@ -171,7 +173,8 @@ impl Provider {
             Err(error) => {
                 return Outcome::Fails {
                     cause: error.to_string(),
-                    advice: "try again in a while".to_owned(),
+                    advice: "try again in a few minutes; if it keeps failing, check your network and the provider's \
+                             status page".to_owned(),
                     is_away: true,
                 };
             }
@@ -185,13 +188,13 @@ impl Provider {
             (300..=399, Some(location)) if leads_there(location) => Outcome::Works,
             // RFC 6749 §4.1.2.1 requires an error page for the user; 400 means the same for a program.
             (400, _) => Outcome::Fails {
-                cause: "the provider refuses it (status 400)".to_owned(),
+                cause: "the provider rejects it (status 400)".to_owned(),
                 advice: "register exactly this redirect URI at the provider, or correct `redirectPorts`"
                     .to_owned(),
                 is_away: false,
             },
             (status, _) => Outcome::Unknown {
-                cause: format!("the provider does not say without a person (status {status})"),
+                cause: format!("the provider reveals this only during a real sign-in (status {status})"),
             },
         }
     }
@@ -204,8 +207,8 @@ fn clocks(ahead: i64) -> Outcome {
     }
     let side = if ahead < 0 { "behind" } else { "ahead of" };
     Outcome::Fails {
-        cause: format!("this machine's clock is {} s {side} the provider's", ahead.abs()),
-        advice: "set this machine's clock by NTP, such as with `timedatectl set-ntp true`".to_owned(),
+        cause: format!("this host's clock is {} s {side} the provider's", ahead.abs()),
+        advice: "synchronize this host's clock with NTP: `timedatectl set-ntp true`".to_owned(),
         is_away: false,
     }
 }
@@ -216,11 +219,12 @@ fn refresh_tokens(metadata: &Metadata) -> Outcome {
         Some(true) => Outcome::Works,
         // Discovery §3: both lists may omit supported values.
         Some(false) => Outcome::Unknown {
-            cause: "the provider does not say that it gives them: allow the grant type `refresh_token` and the scope \
-                    `offline_access` for this client; the log has a warning if a login brings none"
+            cause: "the provider's metadata do not list refresh tokens: allow the grant type `refresh_token` and the \
+                    scope `offline_access` for this client; infrad logs a warning if a sign-in brings no refresh \
+                    token"
                 .to_owned(),
         },
-        None => Outcome::Unknown { cause: "the provider does not say whether it gives them".to_owned() },
+        None => Outcome::Unknown { cause: "the provider's metadata do not say if it issues refresh tokens".to_owned() },
     }
 }
 

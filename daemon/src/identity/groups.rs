@@ -54,7 +54,7 @@ impl GroupsClaim {
                 provider,
                 ignored = odd.len(),
                 first,
-                "groups were left out: a name counts if it is printable text in Unicode's form NFC of 1 to 256 bytes"
+                "ignored some groups: a group name must be printable text of 1 to 256 bytes in Unicode form NFC"
             );
         }
         let names = names.into_iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
@@ -73,7 +73,7 @@ impl GroupsClaim {
 impl fmt::Display for GroupsClaim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (names, left_out) = match self {
-            Self::Missing => return formatter.write_str("missing from the answer"),
+            Self::Missing => return formatter.write_str("missing from the response"),
             Self::WrongType(kind) => return write!(formatter, "of the wrong type ({kind})"),
             Self::Listed { names, left_out } => (names, *left_out),
         };
@@ -84,7 +84,7 @@ impl fmt::Display for GroupsClaim {
             write!(formatter, " and {} more", names.len() - MAX_SHOWN)?;
         }
         if left_out > 0 {
-            write!(formatter, ", {left_out} left out")?;
+            write!(formatter, ", {left_out} ignored")?;
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ mod tests {
         claim.extend([json!(7), json!(null), json!({"a": 1}), json!("plain"), json!("Zo\u{eb}")]);
         let told = read(&json!(claim)).expect("few");
         assert_eq!(told.names(), ["plain", "Zo\u{eb}"]);
-        assert_eq!(told.to_string(), "[plain, Zo\u{eb}], 13 left out");
+        assert_eq!(told.to_string(), "[plain, Zo\u{eb}], 13 ignored");
         for name in odd {
             assert!(read(&json!(name)).expect("one").names().is_empty(), "{name:?}");
         }

@@ -79,7 +79,7 @@ impl Provider {
         };
         tokio::time::timeout(BACKGROUND_TIMEOUT, request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("the refresh took too long").into()))
+            .unwrap_or_else(|_| Err(unavailable("the refresh timed out").into()))
             .map_err(|error| refresh_error(error, spent.load(Ordering::Relaxed), &self.settings))
     }
 
@@ -95,7 +95,7 @@ impl Provider {
             Ok(Ok(claims)) => Ok(claims),
             Ok(Err(ClaimsError::OtherSubject(reason))) => Err(RefreshError::Denied(reason)),
             Ok(Err(ClaimsError::Unverified(reason))) => Ok(RefreshedClaims::Unverified(reason)),
-            Err(_) => Ok(RefreshedClaims::Unverified("verifying the claims took too long".to_owned())),
+            Err(_) => Ok(RefreshedClaims::Unverified("verifying the claims timed out".to_owned())),
         }
     }
 
@@ -116,7 +116,7 @@ impl Provider {
             // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
             let fetched = tokio::time::timeout(BACKGROUND_TIMEOUT / 2, fetching)
                 .await
-                .unwrap_or_else(|_| Err(unavailable("userinfo: no answer in time")));
+                .unwrap_or_else(|_| Err(unavailable("userinfo: the request timed out")));
             match fetched {
                 Ok(user_info) => user_info,
                 // Core §5.3.2: the verified userinfo endpoint returned claims about another subject.
@@ -178,8 +178,9 @@ impl Provider {
             let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
             let (outbound, url) = (self.outbound.clone(), endpoint.clone());
             let http = move |request| request_revocation(outbound.clone(), url.clone(), request);
-            let request =
-                client.revoke_token(token.into()).map_err(|_| refused("revocation endpoint: not HTTPS"))?;
+            let request = client
+                .revoke_token(token.into())
+                .map_err(|_| refused("revocation endpoint: it does not use HTTPS"))?;
             match request.request_async(&http).await {
                 Ok(()) => Ok(true),
                 Err(RequestTokenError::Request(error)) => Err(error),
@@ -188,7 +189,7 @@ impl Provider {
         };
         tokio::time::timeout(BACKGROUND_TIMEOUT, request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("the revocation took too long")))
+            .unwrap_or_else(|_| Err(unavailable("the revocation timed out")))
     }
 }
 

@@ -149,7 +149,7 @@ impl SigningKeys {
     async fn fetch_in_time(&self, outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
         tokio::time::timeout(self.fetch_timeout, fetch(outbound, jwks_uri))
             .await
-            .unwrap_or_else(|_| Err(unavailable("signing keys: no answer in time")))
+            .unwrap_or_else(|_| Err(unavailable("signing keys: the request timed out")))
     }
 }
 

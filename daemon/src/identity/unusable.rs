@@ -14,10 +14,11 @@ pub struct Unusable {
 }
 
 pub(super) const CORRECT_METADATA: &str =
-    "ask the provider's operator to correct its metadata: nothing here replaces them";
-pub(super) const COMPARE_ISSUER: &str = "compare `issuer` with the provider's documentation: its metadata have to be at \
-     ISSUER/.well-known/openid-configuration";
-pub(super) const COPY_ISSUER: &str = "if the provider's own name is right, write it as `issuer`, byte for byte; otherwise `issuer` leads to another provider";
+    "ask the provider's operator to correct its metadata: no setting of infrad replaces them";
+pub(super) const COMPARE_ISSUER: &str = "compare `issuer` with the provider's documentation: its metadata must be at \
+                                         ISSUER/.well-known/openid-configuration";
+pub(super) const COPY_ISSUER: &str = "if the provider's value is right, copy it to `issuer`, byte for byte; \
+                                      otherwise `issuer` points to another provider";
 pub(super) const ASSUME_PKCE: &str =
     "set `assumePKCE: true` if the provider's documentation says that it checks PKCE with S256";
 pub(super) const OFFER_PKCE: &str =
@@ -29,10 +30,10 @@ pub(super) const ALLOW_USER_INFO: &str =
     "allow this client to call the userinfo endpoint, or have the provider put the claims into the ID token";
 pub(super) const PLAIN_USER_INFO: &str = "have the provider answer this client's userinfo requests with unsigned JSON, or put the claims into the ID token";
 pub(super) const TOO_LARGE: &str =
-    "compare `issuer` with the provider's documentation: no provider is known to send that much";
-const CHECK_NETWORK: &str = "check name lookup, firewall and proxy between this machine and the provider, and whether the \
-                             provider works; then try again";
-const READ_THE_LOG: &str = "correct what the cause names";
+    "compare `issuer` with the provider's documentation: no known provider sends such large responses";
+const CHECK_NETWORK: &str = "check DNS, firewall and proxy between this host and the provider, and the provider's \
+                             status page; then try again";
+const READ_THE_LOG: &str = "correct the setting that the cause names";
 
 impl Unusable {
     pub(super) fn new(reason: impl Into<String>, advice: &'static str) -> Self {
@@ -68,17 +69,19 @@ impl IdentityError {
 pub(super) fn advice_on_trust(cause: &Untrusted) -> &'static str {
     match cause {
         Untrusted::Expired | Untrusted::NotYetValid => {
-            "compare this machine's clock with the certificate's dates; if the clock is right, the certificate has to be renewed"
+            "compare this host's clock with the certificate's dates; if the clock is right, ask the provider's \
+             operator to renew the certificate"
         }
         Untrusted::WrongName => {
             "compare `issuer` and the provider's endpoints with the names in the certificate"
         }
-        Untrusted::NoTLS => "correct the port in `issuer`: what answers there speaks no TLS",
+        Untrusted::NoTLS => "correct the port in `issuer`: the server there does not use TLS",
         Untrusted::UnknownAuthority
         | Untrusted::Unacceptable
         | Untrusted::OtherPin { .. }
         | Untrusted::NoAuthoritySent => {
-            "set `caFile` to the authority that issued the certificate: the provider's own, or that of a proxy that opens TLS"
+            "set `caFile` to the CA that issued the certificate: the provider's own CA, or the CA of a proxy that \
+             inspects TLS"
         }
     }
 }

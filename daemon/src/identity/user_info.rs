@@ -37,7 +37,7 @@ pub(super) fn read(answer: &OutboundResponse, subject: &str) -> Result<Map<Strin
     if !json::is_json(answer.content_type.as_deref()) {
         let is_signed = answer.content_type.as_deref().is_some_and(|kind| kind.contains("application/jwt"));
         return Err(if is_signed {
-            let reason = "userinfo: not JSON, but a signed answer (application/jwt)";
+            let reason = "userinfo: a signed response (application/jwt) instead of JSON";
             Unusable::new(reason, unusable::PLAIN_USER_INFO)
         } else {
             Unusable::new("userinfo: not JSON", unusable::CORRECT_METADATA)

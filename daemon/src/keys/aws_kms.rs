@@ -34,7 +34,7 @@ impl KMSRootKey {
     }
 
     fn unexpected(&self) -> KeyError {
-        KeyError::RootKeyRefused { id: self.id(), cause: "the answer is not one of KMS".to_owned() }
+        KeyError::RootKeyRefused { id: self.id(), cause: "the response is not a KMS response".to_owned() }
     }
 
     /// Reads the key in `Plaintext` of a KMS response.

@@ -26,11 +26,11 @@ pub struct RecoveryKey(SecretString);
 /// Why a text is not a recovery key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryKeyError {
-    #[error("a recovery key has 56 letters and digits, in groups of four; this has {characters}")]
+    #[error("a recovery key has 56 letters and digits, but this has {characters}")]
     Length { characters: usize },
-    #[error("a recovery key has no such character: {0:?}")]
+    #[error("a recovery key never contains the character {0:?}")]
     Character(char),
-    #[error("its checksum does not fit: a character was mistyped or misread")]
+    #[error("the checksum is wrong: a character was mistyped or misread")]
     Checksum,
 }
 

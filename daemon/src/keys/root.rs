@@ -57,6 +57,16 @@ impl RootKeySettings {
         if key.is(&unwrapped) { Ok(Some(())) } else { Err(does_not_open(root_key.as_ref())) }
     }
 
+    /// Whether this key wrapped a data key, by the id of the key that did; `None` if only its server can decide. A native
+    /// key that is still missing has wrapped nothing.
+    pub fn has_wrapped(&self, id: &str, data_dir: &Path) -> Result<Option<bool>, KeyError> {
+        Ok(match self.open(data_dir)? {
+            Some(root_key) if root_key.id() == id => Some(true),
+            Some(root_key) if root_key.may_have_wrapped(id) => None,
+            _ => Some(false),
+        })
+    }
+
     /// Describes the key for people.
     pub fn describe(&self) -> String {
         match self {

@@ -44,7 +44,7 @@ impl TransitRootKey {
     fn unexpected(&self) -> KeyError {
         KeyError::RootKeyRefused {
             id: self.id(),
-            cause: "the answer is not one of a transit engine".to_owned(),
+            cause: "the response is not from a transit engine".to_owned(),
         }
     }
 }

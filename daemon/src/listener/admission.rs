@@ -42,7 +42,7 @@ pub(super) struct ConnectionSlot {
 
 /// Memory for connections is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connections reached their memory limit")]
+#[error("connections reached their memory limit")]
 pub struct NoMemory;
 
 impl Admission {

@@ -129,7 +129,7 @@ impl Protocol {
         let counted =
             slot.reserve(IDLE - HANDSHAKE).and_then(|()| slot.reserve_until_authenticated(whole - IDLE));
         if counted.is_err() {
-            return tracing::debug!(peer = %peer.0, "no memory for the connection");
+            return tracing::debug!(peer = %peer.0, "closed a connection: the memory for connections is used up");
         }
         let activity = slot.activity.clone();
         activity.begin_http(!is_http2);

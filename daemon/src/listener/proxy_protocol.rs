@@ -25,7 +25,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
     stream.read_exact(&mut fixed).await?;
     let [signature @ .., version_and_command, family, high, low] = fixed;
     if signature != SIGNATURE {
-        return Err(invalid("it begins with something else"));
+        return Err(invalid("the signature is missing"));
     }
     let mut rest = stream.take(u16::from_be_bytes([high, low]).into());
     let origin = match (version_and_command, family) {
@@ -42,9 +42,9 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
             Origin::Client((Ipv6Addr::from(source), port).into())
         }
         // Datagrams do not occur on a stream, and other values are unassigned.
-        (0x21, _) => return Err(invalid("the family or transport is not one of a stream")),
-        (0x22..=0x2f, _) => return Err(invalid("the command is unknown")),
-        _ => return Err(invalid("the version is another")),
+        (0x21, _) => return Err(invalid("its address family or transport is not TCP")),
+        (0x22..=0x2f, _) => return Err(invalid("its command is unknown")),
+        _ => return Err(invalid("it has another version")),
     };
     tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
     if rest.limit() > 0 {
@@ -54,7 +54,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
 }
 
 fn invalid(why: &str) -> io::Error {
-    let error = format!("a proxy that is trusted sent no PROXY header of version 2: {why}");
+    let error = format!("a trusted proxy sent no valid PROXY header of version 2: {why}");
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 

@@ -16,9 +16,9 @@ const MAX_NAMES: usize = 1024;
 /// The host has addresses that a remote server must not make the daemon contact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
-    #[error("{host} is at {address}, which is no public address")]
+    #[error("{host} resolves to {address}, which is not a public address")]
     NotPublic { host: String, address: IpAddr },
-    #[error("more than {MAX_NAMES} hosts were named")]
+    #[error("more than {MAX_NAMES} hosts are named")]
     TooManyNames,
 }
 
@@ -185,7 +185,7 @@ mod tests {
         // As if the name had been public before.
         guard.names.write().expect("a lock").insert("localhost".to_owned());
         let refused = resolve(&guard).await.expect_err("no address is left");
-        assert!(refused.to_string().starts_with("localhost is at "), "{refused}");
+        assert!(refused.to_string().starts_with("localhost resolves to "), "{refused}");
     }
 
     #[tokio::test]

@@ -64,7 +64,7 @@ async fn truncated_response_is_rejected_with_reason() {
         assert!(error.may_have_arrived());
         assert_eq!(
             error.to_string(),
-            "127.0.0.1 cannot be reached: the connection ended before the answer was complete",
+            "127.0.0.1 cannot be reached: the connection was closed before the response was complete",
             "{answer}"
         );
     }

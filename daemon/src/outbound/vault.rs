@@ -63,12 +63,12 @@ impl VaultClient {
             200..=299 => match serde_json::from_slice(&answer.body) {
                 Ok(value @ Value::Object(_)) => Ok(value),
                 _ => Err(BackendError::Unexpected(format!(
-                    "{host}: the answer to {path} is not a JSON object"
+                    "{host}: the response to {path} is not a JSON object"
                 ))),
             },
-            400 => Err(BackendError::Rejected(format!("{host} does not take this request at {path}"))),
+            400 => Err(BackendError::Rejected(format!("{host} rejects this request at {path}"))),
             401 | 403 => Err(BackendError::NotAllowed(format!(
-                "{host} denies {path}: the token has expired, or its policies do not allow this"
+                "{host} denies access to {path}: the token has expired, or its policies do not allow this"
             ))),
             404 => Err(BackendError::NotFound(format!("{host} has nothing at {path}"))),
             _ => Err(unavailable(host, path, &answer)),
@@ -101,7 +101,7 @@ fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> BackendErro
         status @ 300..=399 => {
             let target = redirect_target(answer);
             return BackendError::Unexpected(format!(
-                "{host} redirects {path} to {target} (status {status}), and infrad follows no redirect"
+                "{host} redirects {path} to {target} (status {status}), but infrad follows no redirects"
             ));
         }
         status => return BackendError::Unexpected(format!("{host} answered {path} with status {status}")),

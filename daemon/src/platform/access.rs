@@ -54,12 +54,12 @@ impl Access {
                     Some(false) => {
                         return Self::Unusable {
                             cause: format!(
-                                "{} may not enter {}",
+                                "{} cannot enter {}",
                                 who(account),
                                 describe(directory, &metadata)
                             ),
                             advice: format!(
-                                "`chmod a+x {0}`, or a place outside of {0}",
+                                "`chmod a+x {0}`, or use a path outside of {0}",
                                 directory.display()
                             ),
                         };
@@ -81,7 +81,10 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
     let unusable = |cause: String, advice: String| Access::Unusable { cause, advice };
     let is_private = matches!(purpose, Purpose::Secret | Purpose::PrivateDirectory);
     if is_private && entry.is_symlink() {
-        return unusable(format!("{name} is a link"), format!("name the place that {name} leads to"));
+        return unusable(
+            format!("{name} is a symbolic link"),
+            format!("configure the path that {name} points to"),
+        );
     }
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -89,8 +92,12 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
     };
     let described = describe(path, &metadata);
     if metadata.is_dir() != (purpose == Purpose::PrivateDirectory) {
-        let expected = if metadata.is_dir() { "a directory where a file belongs" } else { "not a directory" };
-        return unusable(format!("{name} is {expected}"), format!("name another place than {name}"));
+        let expected = if metadata.is_dir() {
+            "a directory, and a file is needed"
+        } else {
+            "a file, and a directory is needed"
+        };
+        return unusable(format!("{name} is {expected}"), format!("configure another path than {name}"));
     }
     if purpose == Purpose::PrivateDirectory {
         if metadata.uid() != account.uid {
@@ -98,7 +105,7 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
             return unusable(format!("{} does not own {described}", who(account)), advice);
         }
         if metadata.mode() & 0o077 != 0 {
-            return unusable(format!("others may enter {described}"), format!("`chmod 0700 {name}`"));
+            return unusable(format!("other users can enter {described}"), format!("`chmod 0700 {name}`"));
         }
         return Access::Usable;
     }
@@ -114,7 +121,7 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
         let is_own =
             account.uid == 0 || metadata.uid() == account.uid || account.gids.contains(&metadata.gid());
         let advice = if is_own { close } else { format!("`chown {}: {name}`, then {close}", account.name) };
-        return unusable(format!("others may read {described}"), advice);
+        return unusable(format!("other users can read {described}"), advice);
     }
     // Root may hand a file to a group. A file of another user could change while the daemon uses it.
     if purpose == Purpose::Secret && metadata.uid() != account.uid && metadata.uid() != 0 {
@@ -154,7 +161,10 @@ fn grants(path: &Path, metadata: &Metadata, what: u32, account: &Account) -> Opt
 
 fn has_access_list(path: &Path) -> Access {
     Access::Unknown {
-        cause: format!("an access list decides who may use {0}: `getfacl {0}`", path.display()),
+        cause: format!(
+            "{0} has an access control list, which this check cannot evaluate: see `getfacl {0}`",
+            path.display()
+        ),
     }
 }
 
@@ -225,11 +235,11 @@ mod tests {
         assert!(told.contains("the user infrad cannot read") && told.contains("mode 0600"), "{told}");
         assert!(told.contains("`chown infrad: "), "{told}");
         let told = cause(judge(0o644, Purpose::CertificateKey, &own));
-        assert!(told.contains("others may read") && told.contains("`chmod 0640 "), "{told}");
+        assert!(told.contains("other users can read") && told.contains("`chmod 0640 "), "{told}");
         let told = cause(judge(0o644, Purpose::CertificateKey, &other));
         assert!(told.contains("; `chown infrad: ") && told.contains(", then `chmod 0640 "), "{told}");
         let told = cause(judge(0o604, Purpose::Secret, &own));
-        assert!(told.contains("others may read") && told.contains("`chmod 0400 "), "{told}");
+        assert!(told.contains("other users can read") && told.contains("`chmod 0400 "), "{told}");
     }
 
     #[test]
@@ -240,7 +250,7 @@ mod tests {
         let path = file(&closed, 0o644);
         fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("a mode");
         let told = cause(Access::judge(&path, Purpose::Public, &stranger(vec![])));
-        assert!(told.contains("may not enter") && told.contains("closed (owner "), "{told}");
+        assert!(told.contains("cannot enter") && told.contains("closed (owner "), "{told}");
         assert_eq!(Access::judge(&path, Purpose::Public, &Account::of_this_process()), Access::Usable);
     }
 
@@ -263,9 +273,9 @@ mod tests {
         assert_eq!(judge("none", Purpose::Secret), Access::Missing);
         assert_eq!(judge("none/below", Purpose::Secret), Access::Missing);
         symlink(file(folder.path(), 0o600), folder.path().join("link")).expect("a link");
-        assert!(cause(judge("link", Purpose::Secret)).contains("is a link"));
+        assert!(cause(judge("link", Purpose::Secret)).contains("is a symbolic link"));
         assert_eq!(judge("link", Purpose::CertificateKey), Access::Usable);
         fs::create_dir(folder.path().join("folder")).expect("a directory");
-        assert!(cause(judge("folder", Purpose::Public)).contains("a directory where a file belongs"));
+        assert!(cause(judge("folder", Purpose::Public)).contains("a directory, and a file is needed"));
     }
 }

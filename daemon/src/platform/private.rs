@@ -190,7 +190,10 @@ fn unless_unsupported(error: std::io::Error) -> std::io::Result<()> {
         return Err(error);
     }
     WARNED.call_once(|| {
-        tracing::warn!(%error, "a file system cannot sync directories: what is replaced just before a power loss may be lost");
+        tracing::warn!(
+            %error,
+            "a file system cannot sync directories: a file replaced just before a power loss may be lost"
+        );
     });
     Ok(())
 }

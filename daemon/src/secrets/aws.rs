@@ -72,7 +72,7 @@ impl AWSAccess {
         tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| {
             let (service, seconds) = (operation.service, PATIENCE.as_secs());
             let cause = self.failures.of_metadata().unwrap_or_else(|| {
-                format!("{service}: no answer within {seconds} s, the search for credentials included")
+                format!("{service}: no response within {seconds} s, including the search for credentials")
             });
             Err(BackendError::Unreachable(cause))
         })
@@ -89,7 +89,7 @@ impl AWSAccess {
         let signer = AWSSigner { credentials: &credentials, region: &region, now: SystemClock.now() };
         let request = signer.request(operation, &endpoint, body).ok_or_else(|| {
             BackendError::Unexpected(
-                "the region or the access key holds what cannot be in a request".to_owned(),
+                "the region or the access key contains characters that a request cannot carry".to_owned(),
             )
         })?;
         read(service, &self.outbound.send(&request, MAX_BYTES).await?)
@@ -136,15 +136,17 @@ fn standard_endpoint(service: &str, region: &str) -> Result<Url, BackendError> {
         .all(plain)
         .then(|| format!("https://{service}.{region}.{suffix}/").parse().ok())
         .flatten();
-    url.ok_or_else(|| BackendError::Unexpected("the AWS region is not one, such as `us-west-2`".to_owned()))
+    url.ok_or_else(|| {
+        BackendError::Unexpected("the AWS region is malformed: write, for example, `us-west-2`".to_owned())
+    })
 }
 
 fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError> {
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     if answer.status == 200 {
-        return body
-            .filter(Value::is_object)
-            .ok_or_else(|| BackendError::Unexpected(format!("{service}: the answer is not a JSON object")));
+        return body.filter(Value::is_object).ok_or_else(|| {
+            BackendError::Unexpected(format!("{service}: the response is not a JSON object"))
+        });
     }
     let code = body.as_ref().and_then(|body| body.get("__type")).and_then(Value::as_str);
     // The code may have a namespace: `com.amazonaws.kms#NotFoundException`.

@@ -26,5 +26,5 @@ pub(super) fn decode(bytes: &[u8], encoding: Option<Encoding>, origin: &str) -> 
     let decoded = engine.decode(without_line_break(bytes));
     decoded
         .map(Stored::new)
-        .map_err(|_| ReadError::Malformed(format!("{origin} is not in the declared encoding")))
+        .map_err(|_| ReadError::Malformed(format!("{origin} is not in the configured encoding")))
 }

@@ -21,7 +21,7 @@ impl SecretBackend for Environment {
         if is_name {
             Ok(())
         } else {
-            Err("after `env:` comes the name of a variable, such as `env:OKTA_CLIENT_SECRET`".to_owned())
+            Err("write the name of a variable after `env:`, such as `env:OKTA_CLIENT_SECRET`".to_owned())
         }
     }
 
@@ -39,6 +39,6 @@ fn read(name: &str, encoding: Option<Encoding>) -> Result<Stored, ReadError> {
     let origin = format!("the variable {name}");
     match env::var_os(name) {
         Some(value) => decode(&Zeroizing::new(value.into_encoded_bytes()), encoding, &origin),
-        None => Err(ReadError::NotFound(format!("{origin} is not set for infrad"))),
+        None => Err(ReadError::NotFound(format!("{origin} is not set in infrad's environment"))),
     }
 }

@@ -23,13 +23,13 @@ impl SecretBackend for File {
         let path = Path::new(name);
         match &self.directory {
             None if path.is_absolute() => Ok(()),
-            None => Err("after `file:` comes an absolute path, such as `file:/run/secrets/okta`".to_owned()),
+            None => Err("write an absolute path after `file:`, such as `file:/run/secrets/okta`".to_owned()),
             Some(directory) => {
                 let stays_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
                 if stays_inside && !name.is_empty() {
                     Ok(())
                 } else {
-                    Err(format!("a name of this backend is that of a file in {}", directory.display()))
+                    Err(format!("for this backend, write the name of a file in {}", directory.display()))
                 }
             }
         }

@@ -77,8 +77,8 @@ fn server_of_pod() -> Result<Url, ReadError> {
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
     let (Some(host), Some(port)) = (host, port) else {
         return Err(ReadError::Credential(
-            "infrad does not run in a pod (KUBERNETES_SERVICE_HOST is not set): declare a backend of kind \
-             `kubernetes` with `config: {server, tokenFile, caFile, namespace}`"
+            "infrad runs outside a pod (KUBERNETES_SERVICE_HOST is not set): declare a backend of kind `kubernetes` \
+             with `config: {server, tokenFile, caFile, namespace}`"
                 .to_owned(),
         ));
     };
@@ -101,16 +101,14 @@ fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> 
     match answer.status {
         200 => {}
         401 => {
-            return Err(ReadError::Credential(
-                "the API server does not accept the account's token (401)".to_owned(),
-            ));
+            return Err(ReadError::Credential("the API server rejects the account's token (401)".to_owned()));
         }
         403 => {
             return Err(ReadError::NotAllowed(format!(
                 "the account may not `get` {name}: bind it to a Role that allows this"
             )));
         }
-        404 => return Err(ReadError::NotFound(format!("{name} is not there"))),
+        404 => return Err(ReadError::NotFound(format!("{name} does not exist"))),
         status @ (408 | 429 | 500..=599) => {
             return Err(ReadError::Unreachable(format!("the API server answered with status {status}")));
         }
@@ -119,7 +117,7 @@ fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> 
         }
     }
     let parsed: Object = serde_json::from_slice(&answer.body)
-        .map_err(|_| ReadError::Unexpected("the API server's answer is not a Secret".to_owned()))?;
+        .map_err(|_| ReadError::Unexpected("the API server's response is not a Secret".to_owned()))?;
     let encoded =
         parsed.data.get(key).ok_or_else(|| ReadError::NotFound(format!("{name} has no key `{key}`")))?;
     let decoded = BASE64_STANDARD.decode(encoded.expose_secret()).map(Stored::new);
@@ -141,7 +139,7 @@ impl SecretBackend for Kubernetes {
         };
         match name.split_once('/') {
             Some((object, key)) if is_object(object) && is_key(key) => Ok(()),
-            _ => Err("a name of this backend is that of a Secret and a key in it, such as \
+            _ => Err("for this backend, write the name of a Secret and a key in it, such as \
                       `infra-okta/clientSecret`"
                 .to_owned()),
         }

@@ -12,7 +12,7 @@ pub(super) struct Plaintext {
 #[async_trait]
 impl SecretBackend for Plaintext {
     fn check_name(&self, name: &str) -> Result<(), String> {
-        if name.is_empty() { Err("after `plaintext:` comes the secret itself".to_owned()) } else { Ok(()) }
+        if name.is_empty() { Err("write the secret itself after `plaintext:`".to_owned()) } else { Ok(()) }
     }
 
     async fn read(&self, name: &str) -> Result<Stored, ReadError> {

@@ -155,7 +155,7 @@ impl VaultAccess {
                 // Vault returns 400 for a wrong role or secret, and 403 for an unknown mount.
                 BackendError::Rejected(_) | BackendError::NotFound(_) | BackendError::NotAllowed(_) => {
                     BackendError::Credential(format!(
-                        "{} refuses the login at {path}: wrong credentials, or no such mount",
+                        "{} rejects the login at {path}: the credentials are wrong, or the mount does not exist",
                         self.client.address().host_str().unwrap_or_default()
                     ))
                 }
@@ -163,8 +163,8 @@ impl VaultAccess {
             })?;
         let auth = answer.get("auth");
         let token = auth.and_then(|auth| auth.get("client_token")).and_then(Value::as_str);
-        let token =
-            token.ok_or_else(|| BackendError::Unexpected(format!("the answer to {path} holds no token")))?;
+        let token = token
+            .ok_or_else(|| BackendError::Unexpected(format!("the response to {path} contains no token")))?;
         let lease = auth.and_then(|auth| auth.get("lease_duration")).and_then(Value::as_u64);
         let lease = match lease {
             None | Some(0) => LONGEST_USE,

@@ -130,7 +130,7 @@ impl Cache {
                     succeeded = true;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read a service's credential: its last value stays valid");
+                    tracing::warn!(%error, "cannot read a service's credential: still using the last value");
                     failure = Some(error);
                 }
             }
@@ -167,7 +167,8 @@ async fn read(
     let secret = backends.read(reference, reason).await?;
     if secret.expose_secret().len() < MIN_LENGTH {
         return Err(ReadError::Malformed(format!(
-            "{reference} has fewer than {MIN_LENGTH} characters, and could be guessed; `openssl rand -hex 32` makes a good one"
+            "{reference} has fewer than {MIN_LENGTH} characters and could be guessed: create one with `openssl rand \
+             -hex 32`"
         )));
     }
     Ok(secret)

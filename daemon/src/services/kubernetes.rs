@@ -24,10 +24,10 @@ pub struct ClusterUser {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAClusterUser {
     #[error(
-        "the identity provider does not vouch for the user's e-mail; `username: subject` would name them otherwise"
+        "the identity provider has not verified the user's e-mail; `username: subject` would use the subject instead"
     )]
     NoVerifiedEmail,
-    #[error("the user's name would be one of Kubernetes' own")]
+    #[error("the user's name would be reserved by Kubernetes")]
     Reserved,
 }
 

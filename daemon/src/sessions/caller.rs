@@ -51,13 +51,13 @@ pub struct Accepted<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthenticated {
     /// Malformed, unknown ID or wrong secret. Clients cannot distinguish these cases.
-    #[error("the token is not known")]
+    #[error("the token is unknown")]
     Unknown,
     /// The token is correct, but it or its session expired.
     #[error("the session expired")]
     Expired,
     /// The token is correct, but its session was revoked.
-    #[error("the session was ended")]
+    #[error("the session was revoked or signed out")]
     Revoked,
     /// The token is valid, but for another audience.
     #[error("the token is for another audience")]

@@ -34,9 +34,9 @@ const MAX_DEVICE_CHARACTERS: usize = 64;
 /// Why a login is refused. `Display` is for the log; clients see less.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginRefusal {
-    #[error("no provider of that name")]
+    #[error("there is no provider with that name")]
     UnknownProvider,
-    #[error("redirect URI is not registered for the provider")]
+    #[error("the redirect URI is not in the provider's `redirectPorts`")]
     UnregisteredRedirectURI,
     #[error("malformed state")]
     MalformedState,
@@ -50,18 +50,18 @@ pub enum LoginRefusal {
     Ticket(#[from] DecryptError),
     #[error("ticket expired")]
     TicketExpired,
-    #[error("ticket used before")]
+    #[error("the ticket was already used")]
     TicketUsed,
-    #[error("code verifier does not match the challenge of the ticket")]
+    #[error("the code verifier does not match the challenge in the ticket")]
     VerifierDiffers,
-    #[error("login is bound to another daemon, or to a provider that is not configured here")]
+    #[error("the login is bound to another daemon, or to a provider that is not configured here")]
     BoundElsewhere,
     /// The codes of two logins were mixed up (RFC 9700 §4.4), most likely by the provider that the login was bound to.
-    #[error("login is bound to the provider `{bound_to}`, and its ticket is for `{ticket}`")]
+    #[error("the login is bound to the provider `{bound_to}`, but its ticket is for `{ticket}`")]
     BoundToOtherProvider { bound_to: String, ticket: String },
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("policy does not admit this user: {0}")]
+    #[error("`allow` does not admit this user: {0}")]
     NotAdmitted(Box<NotAdmitted>),
     #[error("store: {0}")]
     Store(#[from] StoreError),

@@ -55,7 +55,11 @@ impl ProviderSlots {
             Ok(Ok(AttemptOutcome::Unanswered)) => self.unanswered = self.unanswered.saturating_add(1),
             Ok(Ok(AttemptOutcome::NotSent)) | Err(_) => {}
             Ok(Err(error)) => {
-                tracing::error!(provider = self.provider, %error, "cannot store what a provider answered about a session");
+                tracing::error!(
+                    provider = self.provider,
+                    %error,
+                    "cannot store a provider's response about a session"
+                );
             }
         }
         true

@@ -73,7 +73,12 @@ impl Sessions {
                 tracing::debug!(session = %id, provider = name, "the provider has no revocation endpoint: its tokens expire");
             }
             Err(IdentityError::Refused(reason)) => {
-                tracing::warn!(session = %id, provider = name, reason, "the provider refuses to revoke its tokens");
+                tracing::warn!(
+                    session = %id,
+                    provider = name,
+                    reason,
+                    "the provider rejected the revocation of its tokens"
+                );
             }
             Err(error) => {
                 if row.failures == 0 {
@@ -100,7 +105,7 @@ impl Sessions {
             let _permit = permit;
             if let Err(error) = provider.revoke(&refresh_token).await {
                 let name = &provider.settings().name;
-                tracing::debug!(provider = name, %error, "cannot revoke the provider's tokens of a refused login");
+                tracing::debug!(provider = name, %error, "cannot revoke the provider's tokens of a rejected login");
             }
         });
     }

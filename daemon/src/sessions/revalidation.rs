@@ -74,8 +74,8 @@ impl Sessions {
         let Some(grant) = grant else {
             tracing::warn!(
                 provider = name,
-                "the provider gave no refresh token: this session is not revalidated; `infrad check --live` shows whether \
-                 the provider issues any"
+                "the provider issued no refresh token, so this session cannot be revalidated: `infrad check --live` \
+                 shows if the provider issues refresh tokens"
             );
             return None;
         };
@@ -206,7 +206,7 @@ impl Sessions {
                         subject = user.subject,
                         email = user.email,
                         groups = %groups,
-                        "the policy no longer admits this user"
+                        "`allow` no longer admits this user: revoked the session"
                     );
                     self.revoke_one(id, EndReason::NotAdmitted).await?;
                     return Ok(());
@@ -222,12 +222,17 @@ impl Sessions {
                     session = %id,
                     provider = name,
                     reason,
-                    "the provider confirms the session but does not prove the user's claims: the old claims stay"
+                    "the provider confirmed the session but did not prove the user's claims: keeping the old claims"
                 );
                 self.counts.revalidation(name, "unverified");
             }
             Err(error) => {
-                tracing::info!(session = %id, provider = name, reason = %error, "the provider returned claims for a different subject");
+                tracing::info!(
+                    session = %id,
+                    provider = name,
+                    reason = %error,
+                    "the provider returned claims of another subject: revoked the session"
+                );
                 self.counts.revalidation(name, "rejected");
                 self.revoke_one(id, EndReason::ProviderRefused).await?;
                 return Ok(());
@@ -251,15 +256,20 @@ impl Sessions {
                 tracing::warn!(
                     session = %id,
                     provider,
-                    "a response of the provider was lost, and the provider rejects the refresh token that was sent: the \
-                     session is revoked, because its user can no longer be confirmed"
+                    "a response of the provider was lost, and it rejects the refresh token that was sent: revoked \
+                     the session, because the provider can no longer confirm its user"
                 );
                 self.counts.revalidation(provider, "response_lost");
                 self.revoke_one(id, EndReason::AnswerLost).await?;
                 return Ok(AttemptOutcome::Answered);
             }
             RefreshError::InvalidGrant | RefreshError::Denied(_) => {
-                tracing::info!(session = %id, provider, reason = %error, "the provider refuses to refresh this session");
+                tracing::info!(
+                    session = %id,
+                    provider,
+                    reason = %error,
+                    "the provider rejected the refresh of this session: revoked the session"
+                );
                 self.counts.revalidation(provider, "rejected");
                 self.revoke_one(id, EndReason::ProviderRefused).await?;
                 return Ok(AttemptOutcome::Answered);

@@ -126,7 +126,7 @@ pub fn remove_strays(data_dir: &Path, current: &str) -> Result<(), StoreError> {
             let removed =
                 if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             removed.map_err(failed)?;
-            tracing::info!(file = %name, "removed what an interrupted change of keys left behind");
+            tracing::info!(file = %name, "removed files that an interrupted key change left behind");
         }
     }
     Ok(())

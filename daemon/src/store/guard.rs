@@ -59,8 +59,7 @@ impl Guard {
             found: Mutex::default(),
         };
         if !agrees {
-            let _ =
-                guard.report("what was changed or ended does not agree with the rollback guard".to_owned());
+            let _ = guard.report("changed or ended sessions differ from the rollback guard".to_owned());
         }
         Ok(guard)
     }
@@ -80,8 +79,8 @@ impl Guard {
         if found.is_none() {
             tracing::error!(
                 what,
-                "part of the database is older than it was: sessions are not validated; find out who can write to the data \
-                 directory, then restart with `--accept-rollback`, which ends all sessions"
+                "part of the database was replaced with an older version: sessions cannot be validated; find out who \
+                 can write to the data directory, then restart with `--accept-rollback`, which revokes all sessions"
             );
             *found = Some(what.clone());
         }
@@ -103,7 +102,7 @@ impl Guard {
         if expected.allows(session.revision, session.ended.is_some()) {
             return Ok(());
         }
-        Err(self.report(format!("session {} is stored as it was before its last change", session.id)))
+        Err(self.report(format!("session {} is stored without its last change", session.id)))
     }
 
     /// Starts a change. Fails if the guard's row is older than in memory.

@@ -24,7 +24,7 @@ pub(super) fn migrate(
         // Left over from an interrupted migration.
         copy::remove(&kept)?;
         copy::export(connection, &kept, key)?;
-        tracing::info!(copy = %kept.display(), "a copy of the database is kept in the form that it had");
+        tracing::info!(copy = %kept.display(), "upgrading the database: kept a copy with the old schema");
     }
     for (number, migration) in (1..).zip(migrations) {
         // Lock for writing before reading the version, so that it stays true until it is raised.

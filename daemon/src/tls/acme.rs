@@ -86,21 +86,21 @@ pub struct ExternalAccount {
 pub enum AcmeError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    #[error("the external account's `hmacKey` cannot be used: {0}")]
+    #[error("cannot use `hmacKey` of the external account: {0}")]
     ExternalAccount(String),
-    #[error("the authority did not accept {name}: {cause}")]
+    #[error("the ACME server did not validate {name}: {cause}")]
     NotValidated { name: String, cause: String },
-    #[error("the authority offers no tls-alpn-01 challenge for {name}, which is the one that infrad answers")]
+    #[error("the ACME server offers no tls-alpn-01 challenge for {name}, the only kind that infrad supports")]
     NoChallenge { name: String },
-    #[error("the certificate that the authority issued cannot be served with: {0}")]
+    #[error("the certificate that the ACME server issued cannot be used: {0}")]
     Chain(#[from] ChainError),
-    #[error("{MOST_FAILED_ORDERS} orders within an hour brought no certificate: the next is made at {0}")]
+    #[error("{MOST_FAILED_ORDERS} orders failed within an hour: the next order follows at {0}")]
     Spent(Timestamp),
-    #[error("the authority asked to be left alone: the next order is made at {0}")]
+    #[error("the ACME server requested a pause: the next order follows at {0}")]
     Paused(Timestamp),
-    #[error("none of the names leads to this daemon: {0}")]
+    #[error("none of the names resolves to this daemon: {0}")]
     NotReached(String),
-    #[error("no client for the authority can be built: {0}")]
+    #[error("cannot build a client for the ACME server: {0}")]
     Client(#[from] NoClient),
 }
 
@@ -162,10 +162,10 @@ impl Acme {
                     resolver.serve_chain(chain);
                 }
                 Ok(_) => tracing::info!(
-                    "the certificate by ACME is for other names than those of the configuration"
+                    "the stored ACME certificate is for other names than the configuration: ordering a new one"
                 ),
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate by ACME from before cannot be served with");
+                    tracing::warn!(%error, "the stored ACME certificate cannot be used");
                     issued = Some(kept);
                 }
             }
@@ -204,7 +204,7 @@ impl Acme {
             }
             Ok(Looked::Waits(what)) => {
                 if self.journal.waits_for(&what) {
-                    tracing::info!(waiting_for = what, "no certificate by ACME yet");
+                    tracing::info!(waiting_for = what, "no ACME certificate yet");
                 }
                 self.set_pause((self.pause_now() * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT));
                 false
@@ -216,7 +216,7 @@ impl Acme {
             // Keep the earlier failure as the last error.
             Err(TlsError::Acme(error @ (AcmeError::Spent(time) | AcmeError::Paused(time)))) => {
                 if self.journal.waits_for(&error.to_string()) {
-                    tracing::warn!(%error, "no certificate by ACME yet");
+                    tracing::warn!(%error, "no ACME certificate yet");
                 }
                 let left = time.duration_since(self.clock.now());
                 self.set_pause(left.unsigned_abs().clamp(INTERVAL, LONGEST_PAUSE));
@@ -326,7 +326,7 @@ impl Acme {
 
     fn note_failure(&self, error: &TlsError) {
         if self.journal.failed(self.clock.now(), &error.to_string()) {
-            tracing::error!(%error, "no certificate by ACME: what was served before goes on serving");
+            tracing::error!(%error, "cannot obtain an ACME certificate: still serving the previous one");
         }
     }
 

@@ -243,14 +243,14 @@ impl Certificates {
                 }
                 Ok(Tended::Succeeded) => {
                     let pin = self.local.pin();
-                    tracing::warn!(%pin, "the next certification authority has taken over");
+                    tracing::warn!(%pin, "the next CA has taken over");
                     self.local_journal.tell("ca_replaced", Some(&pin.to_string()));
                     self.publish_or_log().await;
                     INTERVAL
                 }
                 Err(error) => {
                     self.local_journal.failed(self.clock.now(), &error.to_string());
-                    tracing::error!(%error, "cannot renew the certificate: the old one goes on serving");
+                    tracing::error!(%error, "cannot renew the certificate: still serving the old one");
                     PAUSE
                 }
             };
@@ -291,7 +291,7 @@ impl Certificates {
     async fn publish_or_log(&self) {
         if let Err(error) = self.publish().await {
             self.announce_in(FAILED_ANNOUNCEMENT);
-            tracing::error!(%error, "cannot announce what proves this daemon");
+            tracing::error!(%error, "cannot update the announcement of certificates");
         }
     }
 

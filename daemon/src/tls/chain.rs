@@ -26,13 +26,16 @@ pub(super) struct CheckedChain {
 /// Why a chain and key cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    #[error("there is no certificate in it")]
+    #[error("the file contains no certificate")]
     NoCertificate,
     #[error("certificate {0} of the chain cannot be read")]
     Unreadable(usize),
-    #[error("certificate {0} of the chain was not issued by the one after it: the server's own comes first")]
+    #[error(
+        "certificate {0} of the chain was not issued by the next one: put the server's own certificate first, then \
+         its issuers in order"
+    )]
     OutOfOrder(usize),
-    #[error("the first certificate is an authority's: the server's own comes first")]
+    #[error("the first certificate is a CA's: put the server's own certificate first")]
     Authority,
     #[error("the private key does not belong to the certificate")]
     OtherKey,

@@ -44,7 +44,7 @@ pub struct CertificateFiles {
 pub enum FilesError {
     #[error("{path}: {cause}")]
     File { path: String, cause: String },
-    #[error("{certificate} and {private_key} cannot be served with: {cause}")]
+    #[error("cannot use {certificate} and {private_key}: {cause}")]
     Chain { certificate: String, private_key: String, cause: ChainError },
 }
 
@@ -102,9 +102,9 @@ impl CertificateFiles {
         };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&contents.certificate)
             .collect::<Result<_, _>>()
-            .map_err(|_| file(&self.certificate, "it is not PEM"))?;
+            .map_err(|_| file(&self.certificate, "the file is not PEM"))?;
         let key = PrivateKeyDer::from_pem_slice(&contents.private_key).map_err(|_| {
-            file(&self.private_key, "it holds no private key in PEM form, or an encrypted one")
+            file(&self.private_key, "the file contains no unencrypted private key in PEM form")
         })?;
         CheckedChain::check(chain, key, names, now).map_err(|cause| FilesError::Chain {
             certificate: self.certificate.display().to_string(),
@@ -164,7 +164,7 @@ impl OwnFiles {
         let hangs = || FilesError::File {
             path: self.files.certificate.display().to_string(),
             cause: format!(
-                "it or the key was not read within {} s: does its file system hang?",
+                "reading it and the key took longer than {} s: its file system probably hangs",
                 PATIENCE.as_secs()
             ),
         };
@@ -207,12 +207,12 @@ impl OwnFiles {
                 let until = chain.not_after;
                 resolver.serve_chain(chain);
                 self.journal.succeeded();
-                tracing::info!(%until, "took up the certificate files");
+                tracing::info!(%until, "loaded the certificate files");
                 Ok(())
             }
             Err(error) => {
                 self.journal.failed(now, &error.to_string());
-                tracing::error!(%error, "the certificate files are refused, the certificate before goes on serving");
+                tracing::error!(%error, "cannot use the certificate files: still serving the previous certificate");
                 Err(error)
             }
         }
@@ -250,18 +250,18 @@ fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, FilesError>
     // Check the open file, so that the file checked is the file read.
     let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
     if !metadata.is_file() {
-        return Err(failed("it is not a file".to_owned()));
+        return Err(failed("this is not a regular file".to_owned()));
     }
     if is_private && metadata.mode() & 0o007 != 0 {
         let mode = metadata.mode() & 0o640;
         return Err(failed(format!(
-            "this private key can be read by others: run `chmod {mode:o} {}`",
+            "other users can read this private key: run `chmod {mode:o} {}`",
             path.display()
         )));
     }
     file.take(LARGEST_FILE + 1).read_to_end(&mut contents).map_err(|error| failed(error.to_string()))?;
     if contents.len() as u64 > LARGEST_FILE {
-        return Err(failed(format!("it is larger than {LARGEST_FILE} bytes")));
+        return Err(failed(format!("the file is larger than {LARGEST_FILE} bytes")));
     }
     Ok(contents)
 }

@@ -27,7 +27,7 @@ const CHECK_BYTES: usize = 32;
 pub enum BackupError {
     #[error("{path} is not a backup of infrad")]
     NotABackup { path: String },
-    #[error("{path} was damaged or changed: use another backup")]
+    #[error("{path} is damaged or was changed: use another backup")]
     Damaged { path: String },
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -64,7 +64,7 @@ pub async fn work_with_providers(
     let _ = stopped.wait_for(|stopped| *stopped).await;
     let ending = async { while working.join_next().await.is_some() {} };
     if timeout(drain, ending).await.is_err() {
-        tracing::warn!("stopping without the answers of providers that did not respond in time");
+        tracing::warn!("stopping: gave up waiting for providers");
     }
 }
 

@@ -57,7 +57,7 @@ impl Supervision {
             tracing::error!(
                 task,
                 retry_in_seconds = pause.as_secs(),
-                "a task of the daemon panicked and is started again: report this"
+                "a background task panicked and was restarted: please report this bug"
             );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

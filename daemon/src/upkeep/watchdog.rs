@@ -20,9 +20,7 @@ pub(super) async fn keep_alive(store: Store) {
         match timeout(period, asking).await {
             Ok(Ok(_)) => ServiceManager::alive(),
             _ => {
-                tracing::error!(
-                    "the store does not answer: the service manager is not told that all is well"
-                );
+                tracing::error!("the store does not respond: skipped the watchdog notification to systemd");
             }
         }
     }

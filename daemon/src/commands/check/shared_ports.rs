@@ -32,8 +32,8 @@ impl SharedPorts {
     pub(super) fn text(&self) -> String {
         let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
         format!(
-            "note: the providers {} share the redirect ports {}; give each its own `redirectPorts`, so that a response of one \
-             cannot reach a login with another",
+            "note: the providers {} share the redirect ports {}; give each its own `redirectPorts`, so that a \
+             response of one provider cannot reach a login with another",
             self.providers.join(", "),
             ports.join(", ")
         )

@@ -31,7 +31,11 @@ pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -
             Some(account) if account.uid == own.uid => of_unit(config, unit, find_for(config, unit).await),
             Some(account) if own.uid == 0 => of_unit(config, unit, find_as(&account, config, unit)),
             Some(_) => {
-                vec![unknown("start", "whether the service starts", "ask as root: `sudo infrad check`")]
+                vec![unknown(
+                    "start",
+                    "if the service starts",
+                    "only root can check this: run `sudo infrad check`",
+                )]
             }
             // The checks of files report the unknown user.
             None => Vec::new(),
@@ -53,8 +57,8 @@ fn find_as(account: &Account, config: &Config, unit: &Unit) -> Vec<Tried> {
         Ok(runtime.block_on(find_for(config, unit)))
     };
     run_as(account, find).flatten().unwrap_or_else(|error: std::io::Error| {
-        let cause = format!("the rights of the user {} cannot be taken on: {error}", account.name);
-        vec![unknown("start", "whether the service starts", &cause)]
+        let cause = format!("cannot switch to the user {}: {error}", account.name);
+        vec![unknown("start", "if the service starts", &cause)]
     })
 }
 
@@ -77,7 +81,7 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
             AssemblyError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse
         );
         found.push(if is_in_use && running.is_none() {
-            let cause = "it is in use, perhaps by the infrad that runs with this data and does not say what it listens on";
+            let cause = "it is in use, perhaps by the running infrad, which does not report its addresses";
             unknown(problem.about, &problem.what, cause)
         } else {
             failed(problem)
@@ -87,7 +91,7 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
         match find_store_problem(config).await {
             Ok(problem) => found.extend(problem.map(failed)),
             Err(error) => {
-                let cause = format!("it is tried with a copy, which cannot be made: {error}");
+                let cause = format!("the check needs a copy of the store, which cannot be created: {error}");
                 found.push(unknown("store", &config.data_dir.display().to_string(), &cause));
             }
         }

@@ -64,14 +64,14 @@ fn every_limit_can_be_written() {
 #[test]
 fn limit_beyond_its_bounds_names_expected_value() {
     for (limits, expected) in [
-        ("handshakeTimeout: 0s", "a time from 1s to 60s, such as `5s`"),
-        ("handshakeTimeout: 5", "a time from 1s to 60s"),
-        ("idleTimeout: 11m", "a time from 1s to 600s, such as `30s`"),
+        ("handshakeTimeout: 0s", "a duration from 1s to 60s, such as `5s`"),
+        ("handshakeTimeout: 5", "a duration from 1s to 60s"),
+        ("idleTimeout: 11m", "a duration from 1s to 600s, such as `30s`"),
         ("maxConnections: 0", "a whole number from 16 to 65536, such as 4096"),
         ("maxConnections: 32, maxConnectionsPerAddress: 33", "a whole number from 1 to 32"),
         ("maxRequestBodyBytes: 2000000", "a whole number from 16384 to 1048576, such as 65536"),
         ("loginStartsPerMinute: none", "a whole number from 1 to 60000, such as 60"),
-        ("providerRequestTimeout: 2s, providerConnectTimeout: 3s", "a time from 1s to 2s"),
+        ("providerRequestTimeout: 2s, providerConnectTimeout: 3s", "a duration from 1s to 2s"),
         ("maxConections: 5", "did you mean `maxConnections`?"),
     ] {
         assert_says(&with_section(&format!("limits: {{{limits}}}")), &["line 2, column", expected]);

@@ -45,7 +45,7 @@ fn ambiguous_or_invalid_service_is_rejected() {
     let second = "  - {name: other, kind: oidc, issuer: https://other.test, clientID: a, clientSecret: env:B, allow: everyone}";
     let of_two = |text: &str| text.replacen("services:", &format!("{second}\nservices:"), 1);
     assert_says(&of_two(&moved_last(&cluster(""))), &["`prefix` is missing"]);
-    assert_says(&of_two(&moved_last(&cluster("prefix: 'infra:'"))), &["a prefix with `{provider}` in it"]);
+    assert_says(&of_two(&moved_last(&cluster("prefix: 'infra:'"))), &["a prefix that contains `{provider}`"]);
     parse(&of_two(&moved_last(&cluster("prefix: 'infra:{provider}:'")))).expect("a good configuration");
 }
 

@@ -90,25 +90,27 @@ impl Chain {
     /// Does not repeat the library's message, because it may contain anything.
     fn failure(&self, error: &CredentialsError) -> BackendError {
         if let Some(cause) = self.failures.of_metadata() {
-            return BackendError::Unreachable(format!("no AWS credentials were found, and {cause}"));
+            return BackendError::Unreachable(format!("found no AWS credentials, and {cause}"));
         }
         let because = self.failures.last().map(|cause| format!(": {cause}")).unwrap_or_default();
         match error {
             CredentialsError::CredentialsNotLoaded(_) => none_found(),
             CredentialsError::ProviderTimedOut(_) => {
-                BackendError::Unreachable(format!("AWS credentials did not come in time{because}"))
+                BackendError::Unreachable(format!("the search for AWS credentials timed out{because}"))
             }
             CredentialsError::InvalidConfiguration(_) => BackendError::Credential(
-                "the AWS configuration of infrad (environment or profile) is not valid".to_owned(),
+                "infrad's AWS configuration (environment or profile) is invalid".to_owned(),
             ),
-            _ => BackendError::Unreachable(format!("the AWS service for credentials gave none{because}")),
+            _ => BackendError::Unreachable(format!(
+                "the AWS credentials service returned no credentials{because}"
+            )),
         }
     }
 }
 
 fn none_found() -> BackendError {
     BackendError::Credential(
-        "no AWS credentials were found: give infrad a role (instance, container or web identity), a profile, or \
+        "found no AWS credentials: give infrad a role (instance, container or web identity), a profile, or \
          `accessKeyID` and `secretAccessKey`"
             .to_owned(),
     )

@@ -22,7 +22,7 @@ impl SecretBackend for ParameterStore {
         if (1..=2048).contains(&name.len()) && name.bytes().all(plain) {
             Ok(())
         } else {
-            Err("a name of this backend is that of a parameter, such as `/infra/okta`".to_owned())
+            Err("for this backend, write the name of a parameter, such as `/infra/okta`".to_owned())
         }
     }
 

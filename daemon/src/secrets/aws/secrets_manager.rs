@@ -46,7 +46,7 @@ impl SecretBackend for SecretsManager {
         if good {
             Ok(())
         } else {
-            Err("a name of this backend is that of a secret, and a field where it is a JSON object, such as \
+            Err("for this backend, write the name of a secret, and a field if it is a JSON object, such as \
                  `infra-okta#clientSecret`"
                 .to_owned())
         }

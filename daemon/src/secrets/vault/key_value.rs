@@ -45,7 +45,7 @@ impl KeyValue {
         let mut answer = self.access.call(Method::GET, &path, None).await?;
         match answer.pointer_mut(place).map(Value::take) {
             Some(data @ Value::Object(_)) => Ok(data),
-            _ => Err(BackendError::Unexpected(format!("the answer to {path} holds no secret"))),
+            _ => Err(BackendError::Unexpected(format!("the response to {path} contains no secret"))),
         }
     }
 }
@@ -61,7 +61,7 @@ impl SecretBackend for KeyValue {
         if good {
             Ok(())
         } else {
-            Err("a name of this backend is a path below its `secretMount` and a field, such as \
+            Err("for this backend, write a path below its `secretMount` and a field, such as \
                  `infra-okta#clientSecret`"
                 .to_owned())
         }

@@ -53,7 +53,7 @@ impl<'a> Change<'a> {
     pub(in crate::store) fn remove(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.is_changed = true;
         if !self.guard.expected(&state.id).allows(state.revision, state.is_ended) {
-            let what = format!("session {} is stored as it was before its last change", state.id);
+            let what = format!("session {} is stored without its last change", state.id);
             return Err(self.guard.report(what));
         }
         self.row.sessions.subtract(&state.mac);
@@ -83,7 +83,7 @@ impl<'a> Change<'a> {
     /// Records a used ticket. Fails if memory knows it as used, because its row was then rolled back.
     pub(in crate::store) fn use_ticket(&mut self, id: [u8; 16]) -> Result<(), StoreError> {
         if self.guard.known().has_ticket(&id) {
-            return Err(self.guard.report("a login ticket that was used is not stored as such".to_owned()));
+            return Err(self.guard.report("a used login ticket is missing".to_owned()));
         }
         self.is_changed = true;
         self.row.changes.add(&digest::used_ticket(&self.key, &id));

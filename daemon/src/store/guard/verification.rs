@@ -97,9 +97,9 @@ pub(in crate::store) fn verify(
     let mut stored = read_all(&snapshot, key, pause)?;
     add_others(&snapshot, key, &mut stored.changes, &mut Known::default())?;
     let found = if !agrees || stored.changes != row.changes {
-        Some("what was changed or ended does not agree with the rollback guard")
+        Some("changed or ended sessions differ from the rollback guard")
     } else if stored.sessions != row.sessions {
-        Some("the sessions do not agree with the rollback guard")
+        Some("the sessions differ from the rollback guard")
     } else {
         None
     };

@@ -62,7 +62,7 @@ impl Acme {
                 Failure { error, is_without_order, is_without_account: false }
             })?;
         self.keep_account(credentials).await?;
-        tracing::info!(directory = %self.settings.directory, "created an account");
+        tracing::info!(directory = %self.settings.directory, "created an ACME account");
         Ok(account)
     }
 

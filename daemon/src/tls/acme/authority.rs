@@ -28,15 +28,15 @@ const PROBLEM: &str = "application/problem+json";
 pub enum AuthorityError {
     #[error(transparent)]
     Outbound(#[from] OutboundError),
-    #[error("the authority refers to another address than that of its directory, {0}: nothing is sent there")]
+    #[error("the ACME server refers to another host than its directory's, {0}: infrad sends nothing there")]
     Elsewhere(String),
-    #[error("the authority answered with the HTTP status {0}")]
+    #[error("the ACME server responded with HTTP status {0}")]
     Status(u16),
-    #[error("the authority refuses: {0}")]
+    #[error("the ACME server rejected the request: {0}")]
     Refused(String),
-    #[error("the authority was not done in time")]
+    #[error("the ACME server did not finish in time")]
     TooSlow,
-    #[error("the answer of the authority is not one of ACME: {0}")]
+    #[error("the ACME server sent an invalid response: {0}")]
     NotAcme(String),
 }
 
@@ -72,7 +72,7 @@ impl Directory {
         if directory.get("newOrder").is_some_and(serde_json::Value::is_string) {
             Ok(())
         } else {
-            Err(AuthorityError::NotAcme("it is no directory".to_owned()).into())
+            Err(AuthorityError::NotAcme("it is not an ACME directory".to_owned()).into())
         }
     }
 
@@ -153,7 +153,7 @@ impl From<instant_acme::Error> for AuthorityError {
                 Err(other) => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
             },
             // serde's message quotes the text.
-            Error::Json(_) => Self::NotAcme("it is not the JSON that was expected".to_owned()),
+            Error::Json(_) => Self::NotAcme("it is not the expected JSON".to_owned()),
             other => Self::NotAcme(printable(&other.to_string(), MOST_CHARACTERS)),
         }
     }

@@ -155,7 +155,7 @@ async fn why_not_validated(order: &mut Order, otherwise: &str) -> AcmeError {
         let Ok(state) = authorization.refresh().await else { continue };
         if state.status == AuthorizationStatus::Invalid {
             let problem = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-            let cause = problem.map_or_else(|| "it did not say why".to_owned(), words);
+            let cause = problem.map_or_else(|| "it gave no reason".to_owned(), words);
             return AcmeError::NotValidated { name, cause };
         }
     }
@@ -171,7 +171,7 @@ impl Issued {
     pub(super) fn check(&self, now: Timestamp) -> Result<CheckedChain, AcmeError> {
         let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|_| AuthorityError::NotAcme("it holds no chain in PEM form".to_owned()))?;
+            .map_err(|_| AuthorityError::NotAcme("it contains no PEM chain".to_owned()))?;
         let key = PrivatePkcs8KeyDer::from(self.private_key.to_vec());
         Ok(CheckedChain::check(chain, key.into(), &self.names, now)?)
     }

@@ -32,14 +32,14 @@ pub(super) struct Suggestion {
 
 /// Fetches the authority's suggestion for `chain`. An error describes why there is none.
 pub(super) async fn ask(account: &Account, chain: &CheckedChain) -> Result<Suggestion, String> {
-    let certificate = chain.identifier().ok_or("the certificate does not name its authority's key")?;
+    let certificate = chain.identifier().ok_or("the certificate does not name its issuer's key")?;
     let (information, ask_again_in) =
         account.renewal_info(&certificate).await.map_err(|error| error.to_string())?;
     let window = information.suggested_window;
     let (start, end) = (window.start.unix_timestamp(), window.end.unix_timestamp());
     match (Timestamp::from_second(start), Timestamp::from_second(end)) {
         (Ok(start), Ok(end)) if start < end => Ok(Suggestion { window: (start, end), ask_again_in }),
-        _ => Err("its window ends before it begins".to_owned()),
+        _ => Err("the suggested window ends before it starts".to_owned()),
     }
 }
 
@@ -63,7 +63,7 @@ impl RenewalTimes {
                 SignedDuration::try_from(ask_again_in).unwrap_or(LATEST).clamp(SOONEST, LATEST)
             }
             Err(cause) => {
-                tracing::debug!(cause, "the authority suggests no time for the renewal");
+                tracing::debug!(cause, "the ACME server suggests no renewal time");
                 OTHERWISE
             }
         };

@@ -22,15 +22,15 @@ const MOST_ADDRESSES: usize = 8;
 /// Connects to `name` as the authority will. An error describes what it found instead.
 pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) -> Result<(), String> {
     let mark = challenge::mark(name).map_err(|error| error.to_string())?;
-    let certificate = mark.cert.first().cloned().ok_or("no certificate was made")?;
+    let certificate = mark.cert.first().cloned().ok_or("cannot create a test certificate")?;
     let _answering = resolver.answer(Protocol::SelfCheck, name, mark);
     let client = client(certificate)?;
-    let mut met = "its name has no address".to_owned();
+    let mut met = "the name has no address".to_owned();
     for address in addresses_of(name, port).await?.into_iter().take(MOST_ADDRESSES) {
         match timeout(PATIENCE, meet(name, address, &client)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(cause)) => met = cause,
-            Err(_) => met = format!("{address} does not answer"),
+            Err(_) => met = format!("{address} does not respond"),
         }
     }
     Err(met)
@@ -39,17 +39,17 @@ pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) 
 pub(super) async fn addresses_of(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     match timeout(PATIENCE, tokio::net::lookup_host((name, port))).await {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(_)) => Err("its name is not in the DNS".to_owned()),
-        Err(_) => Err("the DNS does not answer".to_owned()),
+        Ok(Err(_)) => Err("the name is not in the DNS".to_owned()),
+        Err(_) => Err("the DNS does not respond".to_owned()),
     }
 }
 
 async fn meet(name: &str, address: SocketAddr, client: &TlsConnector) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
-    let server = ServerName::try_from(name.to_owned()).map_err(|_| "it is no DNS name".to_owned())?;
+    let server = ServerName::try_from(name.to_owned()).map_err(|_| "this is not a DNS name".to_owned())?;
     match client.connect(server, stream).await {
         Ok(_) => Ok(()),
-        Err(_) => Err(format!("another server answers at {address}")),
+        Err(_) => Err(format!("another server responds at {address}")),
     }
 }
 

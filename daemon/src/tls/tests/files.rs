@@ -153,7 +153,7 @@ async fn invalid_replacement_keeps_current_certificate() {
         ("not PEM", &|| {
             std::fs::write(directory.join("tls.crt"), "-----BEGIN CERTIFICATE-----\n!\n").expect("written");
         }),
-        ("it is not a file", &|| {
+        ("not a regular file", &|| {
             std::fs::remove_file(directory.join("tls.crt")).expect("removed");
             rustix::fs::mknodat(
                 rustix::fs::CWD,

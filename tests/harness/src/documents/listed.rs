@@ -37,7 +37,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         "infrad ca rotate ",
         Elsewhere("tests/daemon/https.rs: its lines are choices, and the second refuses to follow the first"),
     ),
-    ("docs/https.md", "another certification authority", Shown("what `infrad ca rotate` prints")),
+    ("docs/https.md", "a new CA takes over", Shown("what `infrad ca rotate` prints")),
     ("docs/install.md", ALL, Elsewhere("tests/packages/debian.rs, in a Debian without anything else")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "$ infrad key rewrap", Elsewhere("tests/daemon/keys.rs")),

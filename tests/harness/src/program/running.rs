@@ -16,6 +16,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::wait;
 
@@ -95,6 +96,12 @@ impl Running {
         // The read stops with an error when no input is left.
         let _ = terminal.read_to_end(&mut left);
         String::from_utf8_lossy(&left).into_owned()
+    }
+
+    /// Whether its terminal shows what is typed.
+    pub fn echoes(&self) -> bool {
+        let terminal = self.terminal.as_ref().expect("the program has a terminal");
+        tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO)
     }
 
     /// Waits for the exit. After the time limit, kills the program and fails the test.

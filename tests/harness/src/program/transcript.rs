@@ -102,10 +102,11 @@ fn differing_lines(expected: &str, text: &str) -> String {
 }
 
 /// Patterns of values that differ between runs, with their replacements.
-const VARYING: [(&str, &str); 9] = [
+const VARYING: [(&str, &str); 10] = [
     (r"\bsha256:[0-9a-f]{64}\b", "sha256:OTHER"),
     (r"infra_[0-9A-Za-z]{10}\.[0-9A-Za-z]{24}", "TOKEN"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME"),
     (r"(\b(at|on) )?((\d{4}-\d\d-\d\d|\btomorrow|\byesterday) at )?\b\d\d:\d\d\b", "CLOCK"),
     (r"\b(\d+ days|\d+ h( \d+ min)?|\d+ min|\d+ s) (left|ago)", "TIME $3"),
     (r#""secondsLeft":\d{2,}"#, r#""secondsLeft":SECONDS"#),
