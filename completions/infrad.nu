@@ -23,6 +23,7 @@ module completions {
     --accept-rollback         # Start with data that is older than the data this host used last, and revoke all its sessions
     --new-store               # Create a new store in an empty data directory, although this host has used another store
     --domain: string          # Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable
+    --prepare                 # Stop once the data is accepted or created: for `infrad as-service`, because a unit's start takes no options
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
     --quiet(-q)               # Print only errors and warnings
@@ -443,7 +444,7 @@ module completions {
     --color: string@"nu-complete infrad sessions revoke color" # When to use colour
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    ...ids: string            # IDs of sessions, as `list` prints them
+    ...ids: string            # IDs of sessions, as `list` prints them; a pasted session token counts as its ID
   ]
 
   # Print this message or the help of the given subcommand(s)

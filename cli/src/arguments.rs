@@ -332,9 +332,10 @@ pub struct Proof {
     pub ca_file: Option<PathBuf>,
 }
 
-/// An id has a form, so that a typing error is not taken for a session that ended.
+/// An id has a form, so that a typing error is not taken for a session that ended. A pasted token stands for its id.
 fn session_id(text: &str) -> Result<SessionID, String> {
-    SessionID::parse(text).ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+    SessionID::of_typed(text)
+        .ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }
 
 /// A name that shells can ask for. One of ours would be taken for more than it is.

@@ -2,15 +2,15 @@
 
 mod help;
 mod sessions;
+mod values;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use infra_shared::completion::{Program, Shell};
 
-use crate::config::parse_duration;
-
 pub use sessions::SessionsCommand;
+pub use values::session_id;
 
 /// This program, as shells ask it at TAB.
 pub const PROGRAM: Program =
@@ -66,6 +66,9 @@ pub enum Command {
         /// Equals the name in `tls.acme.domains` and in `publicURLs`. You agree to the terms of service of Let's Encrypt.
         #[arg(long, value_name = "NAME")]
         domain: Vec<String>,
+        /// Stop once the data is accepted or created: for `infrad as-service`, because a unit's start takes no options
+        #[arg(long, hide = true)]
+        prepare: bool,
     },
 
     /// Check the configuration, and the files and variables that it names
@@ -237,7 +240,7 @@ pub enum CaCommand {
     #[command(after_long_help = help::CA_ROTATE)]
     Rotate {
         /// How long the current CA stays in use, such as `30d` or `12h`; `0s` replaces it immediately, for a leaked key
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = overlap)]
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = values::overlap)]
         overlap: u32,
         /// Replace a CA that is already announced; users who learned of that one and do not connect again must accept the
         /// new fingerprint
@@ -261,7 +264,7 @@ pub enum AuditCommand {
         #[arg(long, requires = "file")]
         journal: bool,
         /// Check that the chain is unchanged up to the line with this head, which an earlier run printed
-        #[arg(long, value_name = "HEX")]
+        #[arg(long, value_name = "HEX", value_parser = values::audit_head)]
         head: Option<String>,
         /// Print the result as JSON
         #[arg(long)]
@@ -274,17 +277,6 @@ pub enum CertificateCommand {
     /// Get a new certificate now, even if none is due; with ACME, this counts against the server's rate limits
     #[command(after_long_help = help::CERTIFICATE)]
     Renew,
-}
-
-/// Seconds of a time such as `30d`, a year at most.
-fn overlap(text: &str) -> Result<u32, String> {
-    const MOST: i64 = 366 * 24 * 3_600;
-    let expected = "a duration up to a year, such as `30d`, `12h` or `0s`".to_owned();
-    let duration = parse_duration(text).ok_or_else(|| expected.clone())?;
-    Some(duration.as_secs())
-        .filter(|seconds| (0..=MOST).contains(seconds))
-        .and_then(|seconds| u32::try_from(seconds).ok())
-        .ok_or(expected)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
@@ -364,6 +356,8 @@ mod tests {
             "infrad serve extra",
             "infrad check -q -v",
             "infrad completions csh",
+            "infrad audit verify --head=",
+            "infrad audit verify --head abcd",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }

@@ -35,10 +35,12 @@ use endpoints::{Endpoint, bind, serve_operators};
 use operations::{Lifecycle, Running};
 use providers::{apply_providers, open_sessions};
 
-pub use data_directory::{Accepted, DataDirectory, lock};
+pub use data_directory::{Accepted, DataDirectory, Outcome, check_new_store, lock};
 pub use error::AssemblyError;
 pub use operations::Operations;
-pub use start_problems::{StartProblem, check_addresses, find_start_problems, find_store_problem};
+pub use start_problems::{
+    StartProblem, check_addresses, find_start_problems, find_store_problem, holds_other_files,
+};
 
 /// Longest delay before retrying a root key.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -88,8 +90,10 @@ impl Daemon {
         let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));
         let operator_tasks = serve_operators(&config, &mut handed, &lifecycle, &stopped)?;
         let keys = wait_for_keys(&config, &lifecycle).await?;
-        let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
+        // Before anything is accepted, which it records.
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
+        let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
+        data_directory.record_accepted(&audit);
         let (listener, address) = bind(config.listen, &mut handed, &lifecycle)?;
         let public_urls = public_urls::of(&config, address);
         let redirect =
@@ -169,6 +173,7 @@ impl Daemon {
         let (running, stopped) = (self.running, self.stopping.subscribe());
         let (sessions, supervision) = (&running.sessions, &running.supervision);
         let upkeep = Arc::new(Upkeep {
+            data_dir: self.data_directory.path.clone(),
             store: self.data_directory.store.clone(),
             sessions: sessions.clone(),
             keys: self.data_directory.keys.clone(),

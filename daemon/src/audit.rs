@@ -100,6 +100,13 @@ struct Log {
 struct Sink {
     chain: Chain,
     destination: Destination,
+    gap: Option<Gap>,
+}
+
+/// Events that could not be written since the last one that was.
+struct Gap {
+    count: u64,
+    since: Timestamp,
 }
 
 enum Destination {
@@ -148,7 +155,7 @@ impl Audit {
                 (Chain::default(), Destination::Journal(Journal::open().map_err(AuditError::Journal)?))
             }
         };
-        let sink = Mutex::new(Sink { chain, destination });
+        let sink = Mutex::new(Sink { chain, destination, gap: None });
         Ok(Self(Some(Arc::new(Log {
             sink,
             clock,
@@ -176,11 +183,9 @@ impl Audit {
         let Some(log) = &self.0 else { return };
         let now = log.clock.now();
         let mut sink = log.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = sink.write(now, event) {
-            // Log the first failure only; the rest are counted.
-            if log.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::error!(%error, "cannot write to the audit log");
-            }
+        if let Err(error) = sink.close_gap(now).and_then(|()| sink.write(now, event)) {
+            log.failures.fetch_add(1, Ordering::Relaxed);
+            sink.miss(now, &error);
         }
     }
 
@@ -227,6 +232,8 @@ impl Audit {
                 rejected,
             });
         }
+        // The end of a gap shows even if no event follows. A failure leaves the gap open.
+        let _ = log.sink.lock().unwrap_or_else(PoisonError::into_inner).close_gap(log.clock.now());
     }
 
     /// Returns how many lines could not be written.
@@ -254,6 +261,24 @@ fn expect_fit(path: &Path) -> Result<(), AuditError> {
 }
 
 impl Sink {
+    /// Counts an event that could not be written. Logs only the first of a gap.
+    fn miss(&mut self, now: Timestamp, error: &std::io::Error) {
+        let gap = self.gap.get_or_insert_with(|| {
+            tracing::error!(%error, "cannot write to the audit log");
+            Gap { count: 0, since: now }
+        });
+        gap.count += 1;
+    }
+
+    /// Writes how many events are missing, once the log can be written again.
+    fn close_gap(&mut self, now: Timestamp) -> std::io::Result<()> {
+        let Some(Gap { count, since }) = self.gap else { return Ok(()) };
+        self.write(now, &Event::EventsMissing { count, since })?;
+        self.gap = None;
+        tracing::warn!(count, %since, "writing to the audit log again; the events since then are missing");
+        Ok(())
+    }
+
     fn write(&mut self, now: Timestamp, event: &Event<'_>) -> std::io::Result<()> {
         if let Destination::File(file) = &mut self.destination
             && let Some(chain) = file.mend()?

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::{Accepted, AssemblyError};
 use crate::config::Config;
-use crate::control::{ControlError, OperationFailure};
+use crate::control::{self, ControlError, OperationFailure};
 use crate::failure::Failure;
 use crate::keys::KeyError;
 use crate::logging::Verbosity;
@@ -70,12 +70,29 @@ impl Context {
         }
         Ok(config)
     }
+
+    /// Where the running daemon's data is. A fault in the file is a warning: the daemon runs with what it read before, and
+    /// an operator who has to revoke sessions cannot wait for a sound file.
+    fn find_running(&self) -> Result<PathBuf, Failure> {
+        let Err(error) = Config::read(&self.config_path) else { return Ok(self.read_config()?.data_dir) };
+        let found = Config::find_data_dirs(&self.config_path).into_iter().find(|path| control::may_run(path));
+        let Some(data_dir) = found else { return Err(error.into()) };
+        self.terminal.warn(&format!(
+            "the configuration is invalid, so a restart would fail: {error}; asking the infrad that runs with the data in {}",
+            data_dir.display()
+        ));
+        Ok(data_dir)
+    }
 }
 
 /// Runs `command`.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve { accept_rollback, new_store, domain } => {
+        Command::Serve { accept_rollback, new_store, prepare: true, .. } => {
+            let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
+            block_on(serve::prepare(context, accepted))
+        }
+        Command::Serve { accept_rollback, new_store, domain, .. } => {
             // Taken here, while the process has only one thread.
             let handed = HandedSockets::take()
                 .map_err(|error| Failure::new("cannot use a socket that systemd passed").because(&error))?;

@@ -13,6 +13,7 @@ mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
 pub(crate) mod fuzzing;
 mod https;
+mod lenient;
 mod limits;
 mod provider;
 mod reference;
@@ -116,6 +117,17 @@ impl Config {
         let is_without_secret = config.warnings.is_empty();
         let digest = is_without_secret.then(|| HEXLOWER.encode(&Sha256::digest(text.as_bytes())));
         Ok(Self { digest, ..config })
+    }
+
+    /// Where the data of the daemon that uses the file at `path` may be, although the file cannot be used.
+    pub fn find_data_dirs(path: &Path) -> Vec<PathBuf> {
+        let directories = Directories::for_configuration(path);
+        match file::read(path) {
+            Ok(text) => lenient::data_dirs(&text, &directories),
+            Err(ConfigError::Empty { .. }) => lenient::data_dirs("", &directories),
+            // A path that was mistyped must not lead to another daemon.
+            Err(_) => directories.running,
+        }
     }
 
     fn parse(text: &str, directories: &Directories) -> Result<Self, FaultAt> {

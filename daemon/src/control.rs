@@ -58,6 +58,8 @@ pub enum Operation {
     ProviderEndpoints,
     /// Revokes a session. Returns whether it existed and had not ended.
     EndSession { id: SessionID },
+    /// Returns the ID of the session of a live audience token with this ID, or `null`.
+    SessionOfAudienceToken { id: String },
     /// Revokes the sessions of a user (by email or subject) or of all users. Returns the number.
     EndSessions { user: Option<String> },
 }
@@ -79,6 +81,7 @@ impl Operation {
             | Self::Authority
             | Self::RotateAuthority { .. }
             | Self::ProviderEndpoints
+            | Self::SessionOfAudienceToken { .. }
             | Self::EndSession { .. } => false,
         }
     }
@@ -188,6 +191,11 @@ impl NextAuthority {
         let (pin, takeover_at) = authority.next()?;
         Some(Self { pin, certificate_pem: authority.next_certificate_pem()?, takeover_at })
     }
+}
+
+/// Whether a daemon with this data directory may be asked. `true` if this user cannot tell.
+pub fn may_run(data_dir: &Path) -> bool {
+    !matches!(data_dir.join(SOCKET).try_exists(), Ok(false))
 }
 
 /// The longest path of a Unix socket: `sun_path` in unix(7), without the final NUL.

@@ -27,7 +27,7 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
-pub use judging::{is_unused, judge, native_id, wrapping};
+pub use judging::{id_in_source, is_unused, judge, native_id, wrapping};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};

@@ -30,14 +30,14 @@ pub use lock::{DataDirectoryLock, lock_data_directory, lock_holder};
 pub use memory::lock_memory;
 pub use private::{
     BESIDE, create_file, ensure_private_directory, judge_file_place, judge_file_place_or_made,
-    judge_private_directory, open_directory, read_private_file, replace_file, sync_directory,
-    temporary_directory,
+    judge_private_directory, open_directory, read_as_manager, read_private_file, replace_file,
+    sync_directory, temporary_directory,
 };
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;
 pub use typing::HiddenTyping;
-pub use unit::{SOCKET_UNIT, UNIT, Unit};
-pub use usage::ProcessUsage;
+pub use unit::{SOCKET_UNIT, UNIT, Unit, start_once};
+pub use usage::{ProcessUsage, free_bytes};
 
 /// Why a file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,4 @@
-//! Reads secrets from the backends that store them. A reference names a backend and a secret, which is read at each
-//! use.
+//! Reads secrets from their backends, at each use. A reference names a backend and a secret.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -53,6 +52,11 @@ pub trait SecretBackend: Send + Sync {
 
     /// Returns the local file that stores the secret, if there is one.
     fn file(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
+
+    /// Returns the variable that holds the secret, if there is one.
+    fn variable<'a>(&self, _name: &'a str) -> Option<&'a str> {
         None
     }
 
@@ -277,14 +281,23 @@ impl Backends {
         value::secret(&stored, reference)
     }
 
+    /// Whether the secret can be read without a network.
+    pub fn is_local(&self, reference: &Reference) -> bool {
+        self.find(&reference.backend).is_some_and(|declared| declared.backend.is_local())
+    }
+
+    /// Returns the variable that holds the secret, if there is one.
+    pub fn variable_of<'a>(&self, reference: &'a Reference) -> Option<&'a str> {
+        self.find(&reference.backend)?.backend.variable(reference.name.expose_secret())
+    }
+
     /// Returns what is malformed about a local secret; `None` also if it is not local or cannot be read.
     pub async fn find_local_fault(&self, reference: &Reference) -> Option<ReadError> {
         self.find(&reference.backend).filter(|declared| declared.backend.is_local())?;
         self.resolve(reference).await.err().filter(|error| matches!(error, ReadError::Malformed(_)))
     }
 
-    /// Returns the local file that stores the secret, if there is one, to check its owner and mode without reading
-    /// it.
+    /// Returns the local file of the secret, if there is one, to check its owner and mode without reading it.
     pub fn file_of(&self, reference: &Reference) -> Option<PathBuf> {
         self.find(&reference.backend)?.backend.file(reference.name.expose_secret())
     }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::keys::DatabaseKey;
-use crate::platform::PlatformError;
+use crate::platform::{PlatformError, start_once};
 use connections::Connections;
 use guard::Guard;
 use token_cache::TokenCache;
@@ -78,18 +78,27 @@ pub enum StoreError {
     NotWritten(String),
     /// Part of the database is an earlier version of itself.
     #[error(
-        "part of the database was replaced with an older version ({0}): find out who can write to `dataDir`, then \
-         restart infrad with `--accept-rollback`, which revokes all sessions"
+        "part of the database was replaced with an older version ({found}): find out who can write to `dataDir`, then \
+         accept the data, which revokes all sessions: {accept}",
+        found = .0, accept = start_once("--accept-rollback")
     )]
     Older(String),
     #[error(
         "the clock of this host shows {now}, but it showed {latest} before, so expiry times cannot be checked: \
-         correct the clock; if it was ahead before, restart infrad once with `--accept-rollback`, which revokes all \
-         sessions"
+         correct the clock; if it was ahead before, accept the present time, which revokes all sessions: {accept}",
+        accept = start_once("--accept-rollback")
     )]
     ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no connection became free in time")]
     Busy,
+}
+
+/// Whether a database failed because its disk is full.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<rusqlite::Error>())
+        .any(|cause| cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
 }
 
 /// The SQLCipher store with one writer and a few bounded readers. Clones share it.

@@ -10,6 +10,7 @@ mod rotation;
 mod supervision;
 mod watchdog;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::audit::{Audit, Event};
 use crate::keys::Keys;
-use crate::platform::PlatformError;
+use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
@@ -41,9 +42,12 @@ const VERIFICATION_INTERVAL: Duration = Duration::from_mins(10);
 /// The pause between probes while writes fail, and how many of these pauses apply while they succeed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBED_EVERY: u32 = 60;
+/// With less room, each pause ends with a probe, so that a full disk shows before a user meets it.
+const TIGHT: u64 = 1024 * 1024;
 
 /// Dependencies of the background tasks.
 pub struct Upkeep {
+    pub data_dir: PathBuf,
     pub store: Store,
     pub sessions: Arc<Sessions>,
     pub keys: Arc<Keys>,
@@ -199,7 +203,7 @@ impl Upkeep {
         let mut left = 0;
         loop {
             turns.tick().await;
-            if left > 0 && self.store.check_writes().is_ok() {
+            if left > 0 && self.store.check_writes().is_ok() && !self.is_disk_tight() {
                 left -= 1;
                 continue;
             }
@@ -217,6 +221,11 @@ impl Upkeep {
                 }
             }
         }
+    }
+
+    /// Whether the disk may be full at any moment, although the last write succeeded.
+    fn is_disk_tight(&self) -> bool {
+        platform::free_bytes(&self.data_dir).is_some_and(|left| left < TIGHT)
     }
 
     /// Records the counter outside the data directory if it is not `noted`.

@@ -1,5 +1,6 @@
 //! Parses the arguments of both programs. clap's words explain an error; the hint names the command's `--help`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
@@ -49,7 +50,7 @@ fn misuse<Program>(mut program: Command, words: &[OsString]) -> Failure<Program>
     let words: Vec<OsString> =
         words.iter().map(|word| printable(&word.to_string_lossy(), MAX_CHARACTERS).into()).collect();
     let what = match program.try_get_matches_from_mut(&words) {
-        Err(error) if !is_help(&error) => explanation(&error),
+        Err(error) if !is_help(&error) => without_secrets(&explanation(&error)),
         _ => "an argument has characters that cannot be shown, or too many".to_owned(),
     };
     program.build();
@@ -69,6 +70,36 @@ fn explanation(error: &clap::Error) -> String {
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("For more information"));
     let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     lines.join("\n  ")
+}
+
+/// Hides the words of `text` that look like a secret.
+///
+/// An error message may end up in a log or a shared terminal, and people paste tokens where an ID belongs.
+fn without_secrets(text: &str) -> String {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find(is_part) {
+        let (before, part) = rest.split_at(start);
+        let end = part.find(|character| !is_part(character)).unwrap_or(part.len());
+        let (part, after) = part.split_at(end);
+        shown.push_str(before);
+        shown.push_str(&without_secret(part));
+        rest = after;
+    }
+    shown + rest
+}
+
+/// Hides a token of Infra, also a cut-off one, and a word as long as keys are. Shows fingerprints and file names.
+fn without_secret(word: &str) -> Cow<'_, str> {
+    const TOKEN: &str = "infra_";
+    const SHORTEST_ID: usize = 10;
+    const SHORTEST_KEY: usize = 40;
+    if let Some((before, _)) = word.split_once(TOKEN).filter(|(_, token)| token.len() >= SHORTEST_ID) {
+        return Cow::Owned(format!("{before}{TOKEN}…"));
+    }
+    let is_public =
+        word.bytes().all(|byte| byte.is_ascii_hexdigit()) || word.contains('.') && !word.starts_with("eyJ");
+    if word.len() >= SHORTEST_KEY && !is_public { Cow::Borrowed("…") } else { Cow::Borrowed(word) }
 }
 
 /// Reads `--color` before clap parses the arguments, because clap may print help or errors first.

@@ -105,6 +105,13 @@ impl SessionID {
         is_alphanumeric(text, ID_CHARACTERS).then(|| Self(text.to_owned()))
     }
 
+    /// Reads an ID that was typed, or takes it out of a pasted session token, which may be cut off.
+    #[must_use]
+    pub fn of_typed(text: &str) -> Option<Self> {
+        let id = text.strip_prefix(PREFIX).map_or(text, |rest| rest.split('.').next().unwrap_or(rest));
+        Self::parse(id)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

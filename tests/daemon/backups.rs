@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use infra_harness::copy::copy_files;
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::login;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
 use infra_harness::wait;
@@ -15,7 +15,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn prepared(provider: &Provider) -> Daemon {
-    Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})
+    Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {})
 }
 
 #[track_caller]
@@ -273,7 +273,10 @@ fn backup_reveals_nothing() {
 #[test]
 fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     let provider = Provider::start();
-    let mut daemon = Daemon::start(&provider);
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let log = daemon.directory().join("audit.jsonl");
+    daemon.change(|configuration| configuration.more = format!("audit: {{file: {}}}\n", log.display()));
+    daemon.start_again();
     let token = login::over_http(&daemon, &provider);
     daemon.stop();
     let (data, copy) = (daemon.data_dir(), daemon.directory().join("copy"));
@@ -293,6 +296,8 @@ fn rolled_back_store_is_refused_unless_sessions_are_revoked() {
     accepted.wait_for("that it listens", |stdout, _| stdout.contains("listens on").then_some(()));
     accepted.signal(rustix::process::Signal::TERM);
     accepted.wait_for_end(LIMIT).expect("it ends");
+    let audited = std::fs::read_to_string(&log).expect("the audit log");
+    assert!(audited.contains("\"event\":\"rollback_accepted\",\"sessionsEnded\":1"), "{audited}");
     daemon.start_again();
     assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
     // The daemon records a revocation in the rollback guard within a second, even within one run.

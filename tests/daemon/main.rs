@@ -14,6 +14,7 @@ mod generated;
 mod hostile_provider;
 mod https;
 mod idle_connections;
+mod installed;
 mod keys;
 mod killed;
 mod limits;

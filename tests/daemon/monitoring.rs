@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_harness::daemon::{Daemon, ProviderEntry};
+use infra_harness::documents::Page;
 use infra_harness::login;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
@@ -101,6 +102,7 @@ fn metrics_count_events_and_unknown_paths_add_no_series() {
             "infrad_http_request_duration_seconds_bucket{le=\"+Inf\",method=\"GET\",route=\"/v1/session\"}",
             53.0,
         ),
+        ("infrad_logins_started_total{provider=\"okta\"}", 2.0),
         ("infrad_logins_total{provider=\"okta\",outcome=\"finished\"}", 2.0),
         ("infrad_logins_total{provider=\"okta\",outcome=\"ticket_used\"}", 1.0),
         ("infrad_logins_total{provider=\"\",outcome=\"bad_request\"}", 50.0),
@@ -311,6 +313,10 @@ fn alert_counters_exist_before_first_event() {
     let provider = Provider::start();
     let monitored = MonitoredDaemon::start(&provider);
     for series in [
+        "infrad_logins_started_total{provider=\"okta\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"denied_by_policy\"}",
+        "infrad_logins_total{provider=\"okta\",outcome=\"identity_rejected\"}",
+        "infrad_revalidations_total{provider=\"okta\",outcome=\"unverified\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"invalid_client\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"client_secret_unavailable\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"provider_unavailable\"}",
@@ -359,6 +365,61 @@ fn dashboard_and_rules_use_existing_metrics() {
     }
     let dashboard = std::fs::read_to_string(documents.join("monitoring/dashboard.json")).expect("a document");
     serde_json::from_str::<serde_json::Value>(&dashboard).expect("JSON");
+}
+
+/// A provider that is down sends nobody back. Its metadata is cached, so that each start still succeeds.
+#[test]
+fn outage_of_provider_shows_as_logins_without_outcome() {
+    let provider = Provider::start();
+    let monitored = MonitoredDaemon::start(&provider);
+    login::over_http(&monitored.daemon, &provider);
+    drop(provider);
+    for _ in 0..4 {
+        login::Started::at(&monitored.daemon);
+    }
+    assert_eq!(monitored.metric("infrad_logins_started_total{provider=\"okta\"}"), Some(5.0));
+    let outcomes = monitored.metrics();
+    let outcomes = outcomes.lines().filter(|line| line.starts_with("infrad_logins_total{provider=\"okta\""));
+    let count: f64 = outcomes.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert!((count - 1.0).abs() < f64::EPSILON, "only the login before the outage has an outcome: {count}");
+}
+
+#[test]
+fn full_disk_shows_before_anyone_signs_in() {
+    let provider = Provider::start();
+    let Some(view) = View::new() else { return };
+    let view = Arc::new(view);
+    let mut monitored = MonitoredDaemon::prepare(&provider);
+    let disk = monitored.daemon.data_dir();
+    std::fs::create_dir(&disk).expect("a directory");
+    view.mount_disk(&disk, 2048);
+    monitored.daemon.set_view(&view);
+    monitored.daemon.start_again();
+    view.fill_disk(&disk);
+    // Less than the minute between two probes of a disk with room.
+    let is_noticed = || (monitored.get("/readyz").0 == 503).then_some(());
+    assert!(wait::until(BOUND, is_noticed).is_some(), "{}", monitored.daemon.log());
+    let checked = monitored.daemon.infrad(["check"]).wait().expect(1).stdout;
+    assert!(checked.contains("failed   disk: room in ") && checked.contains("kB left"), "{checked}");
+}
+
+/// Every alert leads to a page and a part of it, and says what is noticed.
+#[test]
+fn each_alert_names_its_runbook() {
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let rules = std::fs::read_to_string(documents.join("monitoring/rules.yaml")).expect("the rules");
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() > 15, "{}", alerts.len());
+    for alert in alerts {
+        let annotation = |name: &str| {
+            let line = alert.lines().find_map(|line| line.trim().strip_prefix(name))?.strip_prefix(": ")?;
+            Some(line.trim_matches('"').to_owned())
+        };
+        assert!(annotation("summary").is_some() && alert.contains("severity: "), "{alert}");
+        let runbook = annotation("runbook").unwrap_or_else(|| panic!("no runbook: {alert}"));
+        let (page, anchor) = runbook.split_once('#').unwrap_or_else(|| panic!("no part of a page: {alert}"));
+        assert!(Page::read(page).anchors().contains(anchor), "{runbook}");
+    }
 }
 
 fn signal(daemon: &Daemon, signal: Signal) {

@@ -244,3 +244,64 @@ fn login_works_with_service_account_web_identity() {
         daemon.set_environment("AWS_ENDPOINT_URL_STS", &moto.endpoint());
     });
 }
+
+#[test]
+fn check_reports_secrets_that_the_service_would_lack() {
+    let provider = Provider::start();
+    let with = |reference: &str, more: &str| {
+        let entry = ProviderEntry {
+            client_secret_reference: Some(reference.to_owned()),
+            ..ProviderEntry::of(&provider)
+        };
+        Daemon::prepare(vec![entry], |configuration: &mut Configuration| {
+            more.clone_into(&mut configuration.more)
+        })
+    };
+    let daemon = with("env:INFRA_TEST_UNSET", "");
+    let checked = daemon.infrad(["check"]).wait().expect(0).stdout;
+    let words = [
+        "unknown  provider okta: client secret env:INFRA_TEST_UNSET",
+        "is not set for this command",
+        "see `unknown`",
+    ];
+    assert!(words.iter().all(|word| checked.contains(word)), "{checked}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("none");
+    let mut daemon = with(&format!("file:{}", missing.display()), "");
+    let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
+    assert!(
+        checked.contains("failed   provider okta: client secret") && checked.contains("is missing"),
+        "{checked}"
+    );
+    daemon.start_again();
+    daemon.wait_for_log("cannot read the client secret: users cannot sign in");
+
+    write_private(&folder.path().join("short"), "short");
+    let credential = format!("file:{}", folder.path().join("short").display());
+    let daemon = with(
+        "plaintext:a-client-secret-of-some-length",
+        &format!(
+            "services: [{{name: a, audience: https://a.example.com, credentials: ['{credential}'], allow: everyone}}]\n"
+        ),
+    );
+    let checked = daemon.infrad(["check"]).wait().expect(2);
+    let checked = checked
+        .stderr_contains(&["cannot use the credential of service `a`", "has fewer than 24 characters"]);
+    assert!(!checked.stderr.contains("white space"), "advice for another fault\n{checked}");
+}
+
+#[test]
+fn configuration_that_others_may_write_is_reported() {
+    use std::os::unix::fs::PermissionsExt;
+    let provider = Provider::start();
+    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    daemon.infrad(["check"]).wait().expect(0);
+    let open = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(daemon.configuration_file(), open).expect("a mode");
+    let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
+    assert!(
+        checked.contains("failed   configuration: ") && checked.contains("other users can write to"),
+        "{checked}"
+    );
+}

@@ -3,6 +3,7 @@
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{Misbehaviour, Person, Provider};
+use infra_harness::services;
 use infra_shared::api::ProblemCode;
 use infra_shared::token_text::SessionToken;
 use serde_json::{Value, json};
@@ -195,4 +196,63 @@ fn check_rejects_invalid_administrator_rules() {
             });
         daemon.infrad(["check"]).wait().expect(2).stderr_contains(&[telling]);
     }
+}
+
+#[test]
+fn pasted_token_is_revoked_and_not_shown() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider);
+    let token = sign_in(&daemon, &provider, "alice", &[]);
+    let (_, secret) = token.split_once('.').expect("the form of a token");
+    let ran = daemon.infrad(["sessions", "revoke", &token]).wait().expect(0);
+    assert!(ran.stderr.contains("revoked 1 session") && !ran.stderr.contains(secret), "{ran}");
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
+    let cut_off = &token[..token.len() - 3];
+    let ran = daemon.infrad(["sessions", "list", cut_off]).wait().expect(2);
+    assert!(!ran.stderr.contains(&secret[..6]), "{ran}");
+}
+
+#[test]
+fn id_of_audience_token_leads_to_its_session() {
+    let provider = Provider::start();
+    let daemon = Daemon::start_with(&provider, |configuration| {
+        configuration.more =
+            "services: [{name: grafana, audience: https://grafana.example.com, allow: everyone}]\n"
+                .to_owned();
+    });
+    let token = login::over_http(&daemon, &provider);
+    let for_grafana = services::token(&daemon.api(), &token, "grafana");
+    let (of_token, _) = for_grafana.trim_start_matches("infra_aud_").split_once('.').expect("a token");
+    for typed in [for_grafana.as_str(), of_token] {
+        let told =
+            format!("{of_token} is the ID of an audience token, and its session {} is live", id(&token));
+        daemon.infrad(["sessions", "revoke", typed]).wait().expect(1).stderr_contains(&[&told]);
+    }
+    daemon.infrad(["sessions", "revoke", &id(&token)]).wait().expect(0);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 401);
+    let gone = daemon.infrad(["sessions", "revoke", "0123456789"]).wait().expect(1);
+    assert!(gone.stderr.contains("no live session 0123456789, and no live audience token"), "{gone}");
+}
+
+#[test]
+fn broken_configuration_blocks_no_revocation() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let token = sign_in(&daemon, &provider, "alice", &[]);
+    let sound = std::fs::read_to_string(daemon.configuration_file()).expect("the configuration");
+    for broken in [format!("{sound}limits:\n\tmaxConnections: 1\n"), format!("{sound}colour: blue\n")] {
+        daemon.change(|configuration| configuration.verbatim = Some(broken));
+        daemon.infrad(["check"]).wait().expect(2);
+        let status = daemon.infrad(["status"]).wait().expect(0);
+        assert!(status.stderr.contains("the configuration is invalid, so a restart would fail"), "{status}");
+        let listed = daemon.infrad(["sessions", "list"]).wait().expect(0).stdout;
+        assert!(listed.contains(&id(&token)), "{listed}");
+    }
+    // Another daemon is never asked instead.
+    let elsewhere = daemon.directory().join("none.yaml").display().to_string();
+    daemon.infrad(["sessions", "revoke", "--all", "--config", &elsewhere]).wait().expect(2);
+    assert_eq!(daemon.api().get_as("/v1/session", &token).status, 200);
+    daemon.infrad(["sessions", "revoke", "--all"]).wait().expect(0).stderr_contains(&["revoked 1 session"]);
+    daemon.stop();
+    daemon.infrad(["status"]).wait().expect(2);
 }

@@ -73,7 +73,7 @@ fn check_matches_transcript() {
 #[test]
 fn check_names_unusable_secret() {
     let provider = Provider::start();
-    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |_| {});
     let configuration = std::fs::read_to_string(daemon.configuration_file()).expect("the configuration");
     let (_, secret) = configuration.split_once("clientSecret: file:").expect("a secret in a file");
     let secret = Path::new(secret.lines().next().expect("a path"));
@@ -86,8 +86,12 @@ fn check_names_unusable_secret() {
     let ran = run(&daemon, ["check", "--json"], 1).json();
     assert_eq!(ran.pointer("/problems/0/status").and_then(|status| status.as_str()), Some("failed"), "{ran}");
 
-    // The configuration may be for another machine.
     std::fs::remove_file(secret).expect("the secret");
+    let ran = run(&daemon, ["check"], 1);
+    assert!(ran.stdout.contains("is missing") && ran.stdout.contains("try: "), "{ran}");
+    // Without its directory, the configuration may be for another machine.
+    let elsewhere = configuration.replace(&secret.display().to_string(), "/nowhere/okta.secret");
+    daemon.change(|configuration| configuration.verbatim = Some(elsewhere));
     let ran = run(&daemon, ["check"], 0);
     assert!(ran.stdout.contains("is missing on this host") && ran.stdout.contains("as far as"), "{ran}");
 }
@@ -436,7 +440,7 @@ fn check_as_root_leaves_data_to_the_user_who_owns_them() {
     let provider = Provider::start();
     let give_away: Break = |daemon| owned(&daemon.data_dir(), OTHER_USER);
     let checked = compare_check_with_serve(&provider, "the data are another user's", true, None, give_away);
-    assert!(checked.stdout.contains("`runuser -u ") && !checked.stdout.contains("chown"), "{checked}");
+    assert!(checked.stderr.contains("`runuser -u ") && !checked.to_string().contains("chown"), "{checked}");
 }
 
 #[test]

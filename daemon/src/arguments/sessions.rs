@@ -4,6 +4,7 @@ use clap::Subcommand;
 use infra_shared::token_text::SessionID;
 
 use super::help;
+use super::values::session_id;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum SessionsCommand {
@@ -23,7 +24,7 @@ pub enum SessionsCommand {
     #[command(after_long_help = help::SESSIONS_REVOKE)]
     #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "user", "all"])))]
     Revoke {
-        /// IDs of sessions, as `list` prints them
+        /// IDs of sessions, as `list` prints them; a pasted session token counts as its ID
         #[arg(value_name = "ID", value_parser = session_id)]
         ids: Vec<SessionID>,
 
@@ -35,9 +36,4 @@ pub enum SessionsCommand {
         #[arg(long)]
         all: bool,
     },
-}
-
-/// An id has a form, so that a typing error is not reported as an ended session.
-fn session_id(text: &str) -> Result<SessionID, String> {
-    SessionID::parse(text).ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }

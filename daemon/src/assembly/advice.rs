@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::AssemblyError;
 use crate::listener::lacks_ipv6;
+use crate::platform::start_once;
 
 impl AssemblyError {
     /// What to try, if the text itself does not say it.
@@ -15,6 +16,13 @@ impl AssemblyError {
             Self::NoStore { .. } => Some(
                 "create one with `infrad serve`, or restore a backup with `infrad restore FILE`".to_owned(),
             ),
+            Self::RolledBack { .. } => {
+                Some(format!("to accept the data as it is: {}", start_once("--accept-rollback")))
+            }
+            Self::NewStore { .. } => Some(format!(
+                "only if you want a new store, with another fingerprint: {}",
+                start_once("--new-store")
+            )),
             Self::Listen { address, source } => advice_on_listening(*address, source),
             Self::Database { data_dir, .. } => Some(format!(
                 "free space if `df {data_dir}` shows a full file system; otherwise look for disk errors: `journalctl \

@@ -8,6 +8,7 @@ use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
 use super::{AssemblyError, public_urls};
+use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::keys::{self, Keys};
 use crate::platform::{self, DataDirectoryLock};
@@ -25,6 +26,8 @@ pub struct DataDirectory {
     /// No daemon ever came to serve from it.
     is_new: bool,
     is_new_store_accepted: bool,
+    /// How many sessions were ended because older data was accepted; `None` if there was nothing to accept.
+    ended: Option<usize>,
 }
 
 /// How new a store is, compared with what the rollback guard has seen.
@@ -62,6 +65,17 @@ pub struct Accepted {
     pub new_store: bool,
 }
 
+/// What [`DataDirectory::accept`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted older data and ended its sessions.
+    Ended { sessions: usize },
+    /// Created a store.
+    Created,
+    /// There was nothing to accept.
+    Nothing,
+}
+
 /// Locks the data directory for this process and creates it if it is missing.
 pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
     platform::ensure_private_directory(&config.data_dir)?;
@@ -72,7 +86,7 @@ pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
 ///
 /// Fails if the rollback guard knows another store. Usually `dataDir` is wrong or its volume is not mounted. Users
 /// would find a daemon with a different fingerprint.
-pub(super) fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
+pub fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
     if !keys::is_unused(&config.data_dir)? {
         return Ok(false);
     }
@@ -98,6 +112,28 @@ fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, age: &Age) {
 }
 
 impl DataDirectory {
+    /// Applies `accepted` as a start would, for a unit, whose start takes no options. Does not serve.
+    pub async fn accept(
+        config: &Config,
+        accepted: Accepted,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Outcome, AssemblyError> {
+        let is_new = check_new_store(config, accepted)?;
+        if is_new && !accepted.new_store {
+            return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
+        }
+        let lock = lock(config)?;
+        let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
+        let audit = super::open_audit(config.audit.as_ref(), clock)?;
+        let data_directory = Self::open_with(lock, keys, config, accepted).await?;
+        data_directory.record_accepted(&audit);
+        Ok(match data_directory.ended {
+            Some(sessions) => Outcome::Ended { sessions },
+            None if is_new => Outcome::Created,
+            None => Outcome::Nothing,
+        })
+    }
+
     /// Locks the data directory and opens its contents. Creates nothing if there is no store.
     pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
         let is_free = platform::lock_holder(&config.data_dir)?.is_none();
@@ -125,16 +161,18 @@ impl DataDirectory {
         let age = how_old(&store, &rollback_guard_file, &name)?;
         warn_of_missing_record(&rollback_guard_file, &age);
         let now = infra_shared::clock::SystemClock.now();
-        if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
+        let ended = if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
             let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
             rollback_guard_file.raise(&name, store.guard_counter()?)?;
             tracing::warn!(
                 ended,
                 "accepted data that was rolled back or whose clock was ahead: revoked all its sessions"
             );
+            Some(ended)
         } else {
             age.expect_newest(config)?;
-        }
+            None
+        };
         let is_new = age.counter == 0;
         Ok(Self {
             _lock: lock,
@@ -144,7 +182,15 @@ impl DataDirectory {
             rollback_guard_file,
             is_new,
             is_new_store_accepted: accepted.new_store,
+            ended,
         })
+    }
+
+    /// Records that older data was accepted. The sessions it ended have no events of their own.
+    pub(super) fn record_accepted(&self, audit: &Audit) {
+        if let Some(sessions_ended) = self.ended {
+            audit.record(&Event::RollbackAccepted { sessions_ended });
+        }
     }
 
     /// Says that the store is new, at each start until one has succeeded. A warning, unless the operator asked for it.

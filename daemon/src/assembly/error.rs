@@ -27,15 +27,19 @@ pub enum AssemblyError {
     Audit(#[from] AuditError),
     #[error(
         "the data in {data_dir} is older than the data this host used last, and would bring back revoked sessions: \
-         restore the newer data, or start once with `--accept-rollback`, which revokes all sessions"
+         restore the newer data, or accept this data, which revokes all sessions"
     )]
     RolledBack { data_dir: String },
     #[error(
         "{data_dir} contains no store, but {rollback_guard_file} has an entry for one: check that `dataDir` is the \
-         right directory and that its volume is mounted; to create a new store with another fingerprint, start once \
-         with `infrad serve --new-store`"
+         right directory and that its volume is mounted"
     )]
     NewStore { data_dir: String, rollback_guard_file: String },
+    #[error(
+        "{data_dir} contains other files and no store, and {cause}: configure a directory of its own as `dataDir`, such \
+         as `/var/lib/infrad`"
+    )]
+    OtherFiles { data_dir: String, cause: &'static str },
     #[error("there is no store in {data_dir} yet")]
     NoStore { data_dir: String },
     #[error("provider `{name}`: {source}")]
@@ -53,7 +57,7 @@ pub enum AssemblyError {
 
 impl AssemblyError {
     /// Names the place of a database that failed.
-    pub(super) fn located(self, data_dir: &Path) -> Self {
+    pub fn located(self, data_dir: &Path) -> Self {
         match self {
             Self::Store(source @ StoreError::Database(_))
             | Self::Tls(TlsError::Store(source @ StoreError::Database(_))) => {

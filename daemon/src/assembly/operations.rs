@@ -26,7 +26,7 @@ use crate::listener::Requests;
 use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
 use crate::sessions::Sessions;
-use crate::store::{SessionSelector, Store, StoreError, UserFilter};
+use crate::store::{SessionSelector, Store, StoreError, UserFilter, is_disk_full};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{BackupError, LiveSessions, Supervision, create_backup, rotate};
 
@@ -103,6 +103,7 @@ impl Operations {
             | Operation::RenewCertificate
             | Operation::Sessions { .. }
             | Operation::ProviderEndpoints
+            | Operation::SessionOfAudienceToken { .. }
             | Operation::EndSession { .. }
             | Operation::EndSessions { .. } => return None,
             Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
@@ -215,6 +216,9 @@ impl Lifecycle {
                 let read =
                     |name: String| Ok((name.clone(), running.operations.store.provider_endpoints(&name)?));
                 answered(names.map(read).collect::<Result<BTreeMap<_, _>, _>>())
+            }
+            (Operation::SessionOfAudienceToken { id }, Ok(running)) => {
+                answered(running.operations.store.session_of_audience_token(&id, self.clock.now()))
             }
             (Operation::EndSession { id }, Ok(running)) => {
                 let one = SessionSelector::Ids(vec![id]);
@@ -337,11 +341,29 @@ impl From<AssemblyError> for OperationFailure {
     }
 }
 
-/// Converts an error, with advice if a root key caused it.
-fn failure_of(error: &dyn std::error::Error, key: Option<&KeyError>) -> OperationFailure {
+/// Converts an error, with advice if a root key or a full disk caused it.
+fn failure_of(error: &(dyn std::error::Error + 'static), key: Option<&KeyError>) -> OperationFailure {
+    const FREE_SPACE: &str = "free space on the file system of `dataDir`: docs/runbooks.md#the-disk-is-full";
+    let on_disk = is_disk_full(error).then_some(FREE_SPACE);
     OperationFailure {
         cause: error.to_string(),
         is_away: key.is_some_and(KeyError::is_away),
-        advice: key.and_then(KeyError::advice).map(ToOwned::to_owned),
+        advice: key.and_then(KeyError::advice).or(on_disk).map(ToOwned::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_disk_has_advice_for_the_operator() {
+        let failed = |code| {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            failure_of(&StoreError::Database(error), None).advice
+        };
+        let advice = failed(rusqlite::ffi::SQLITE_FULL).expect("advice");
+        assert!(advice.contains("docs/runbooks.md#the-disk-is-full"), "{advice}");
+        assert_eq!(failed(rusqlite::ffi::SQLITE_CORRUPT), None);
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn expect_none(
     handed: &HandedSockets,
 ) -> Result<(), AssemblyError> {
     check_addresses(config, handed.addresses())?;
-    platform::judge_private_directory(&config.data_dir)?;
+    judge_data_directory(&config.data_dir)?;
     if let Some(process) = platform::lock_holder(&config.data_dir)? {
         let path = config.data_dir.join("lock").display().to_string();
         return Err(PlatformError::Locked { path, process }.into());
@@ -56,9 +56,8 @@ pub async fn find_start_problems(
         found.extend(judged.err().map(|error| StartProblem { about, what, error }));
     };
     let (data_dir, shown) = (&config.data_dir, config.data_dir.display().to_string());
-    let directory = platform::judge_private_directory(data_dir)
-        .and_then(|()| platform::lock_holder(data_dir).map(drop))
-        .map_err(AssemblyError::from)
+    let directory = judge_data_directory(data_dir)
+        .and_then(|()| platform::lock_holder(data_dir).map(drop).map_err(AssemblyError::from))
         .and_then(|()| ControlSocket::judge(data_dir).map_err(|source| no_control_socket(data_dir, source)));
     if directory.is_ok() {
         let store = check_new_store(config, accepted).map(drop);
@@ -96,6 +95,29 @@ pub async fn find_start_problems(
         add("address", address.to_string(), judged);
     }
     found
+}
+
+/// Checks that the data can be kept there. Advises no change of owner or mode to a directory that holds something else.
+fn judge_data_directory(data_dir: &Path) -> Result<(), AssemblyError> {
+    platform::judge_private_directory(data_dir).map_err(|error| {
+        let cause = match &error {
+            PlatformError::TooOpen { .. } => "others may read it",
+            PlatformError::OtherOwner { .. } => "another user owns it",
+            _ => return error.into(),
+        };
+        if holds_other_files(data_dir) {
+            return AssemblyError::OtherFiles { data_dir: data_dir.display().to_string(), cause };
+        }
+        error.into()
+    })
+}
+
+/// Whether `directory` was made for something else: it holds files and no store. `false` if this user cannot see them.
+pub fn holds_other_files(directory: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    let names: Vec<std::ffi::OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let ours = ["keys.json", "lock", "control.sock", "infrad.db"];
+    !names.is_empty() && !names.iter().any(|name| ours.iter().any(|our| name == our))
 }
 
 /// Whether an earlier step of the start creates the audit log's directory: with the data directory or the root key.

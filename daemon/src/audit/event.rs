@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// One audit event.
@@ -90,6 +91,15 @@ pub enum Event<'a> {
     /// Part of the database was older than before.
     RollbackDetected {
         detail: &'a str,
+    },
+    /// An operator accepted older data, or a time that was ahead, which ended all sessions in it.
+    RollbackAccepted {
+        sessions_ended: usize,
+    },
+    /// Events before this one could not be written, for the first time at `since`.
+    EventsMissing {
+        count: u64,
+        since: Timestamp,
     },
     /// A task of the daemon panicked and was restarted.
     TaskFailed {

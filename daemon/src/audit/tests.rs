@@ -222,6 +222,24 @@ fn write_failure_is_counted_and_blocks_no_user() {
     std::fs::create_dir(fixture.directory.path()).expect("a directory");
     record(&audit, 1);
     assert_eq!(audit.failures(), 3, "it goes on once it can");
+    let gap = "\"event\":\"events_missing\",\"count\":3,\"since\":\"1970-01-01T00:00:00Z\"";
+    assert!(fixture.text().contains("session-0"), "{}", fixture.text());
+    let older = std::fs::read_to_string(fixture.path().with_extension("jsonl.1")).unwrap_or_default();
+    assert!(format!("{older}{}", fixture.text()).contains(gap), "{older}\n{}", fixture.text());
+}
+
+#[test]
+fn end_of_a_gap_is_recorded_without_another_event() {
+    let fixture = Fixture::new();
+    let audit = fixture.open(200);
+    record(&audit, 1);
+    std::fs::remove_dir_all(fixture.directory.path()).expect("removed");
+    record(&audit, 2);
+    audit.record_counts();
+    assert_eq!(audit.failures(), 2, "that the gap cannot be closed yet is no missing event");
+    std::fs::create_dir(fixture.directory.path()).expect("a directory");
+    audit.record_counts();
+    assert!(fixture.text().contains("\"event\":\"events_missing\",\"count\":2,"), "{}", fixture.text());
 }
 
 #[test]
@@ -366,7 +384,11 @@ fn full_disk_leaves_no_partial_line() {
     disk.empty();
     record(&audit, 2);
     let verified = verify(&path, None, false).expect("whole");
-    assert_eq!((verified.cut_off, verified.lines + audit.failures()), (0, 103));
+    // The log itself says how many events are missing, and where.
+    let gaps = std::fs::read_to_string(&path).expect("a log").matches("\"event\":\"events_missing\"").count();
+    assert!(gaps > 0);
+    assert_eq!((verified.cut_off, verified.missing_events), (0, audit.failures()));
+    assert_eq!(verified.lines + audit.failures(), 103 + u64::try_from(gaps).expect("a few"));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Verified {
     pub kept_head: Option<KeptHead>,
     /// Lines that a crash cut off.
     pub cut_off: u64,
+    /// Events that could not be written, as the lines after them say.
+    pub missing_events: u64,
 }
 
 /// A line of a file.
@@ -77,6 +79,11 @@ struct Link {
     sequence: u64,
     #[serde(rename = "previousHash")]
     previous: String,
+    #[serde(default)]
+    event: String,
+    /// Of `events_missing`.
+    #[serde(default)]
+    count: u64,
 }
 
 /// How often to retry if files were rotated while they were opened.
@@ -132,6 +139,7 @@ struct Verification {
     beginnings: Vec<Position>,
     lines: u64,
     cut_off: u64,
+    missing_events: u64,
 }
 
 impl Verification {
@@ -152,7 +160,11 @@ impl Verification {
     fn line(&mut self, text: &[u8], position: Position) -> Result<(), Fault> {
         let beginning = Chain::default();
         let is_beginning = |link: &Link| link.sequence == 1 && link.previous == beginning.previous;
-        let (sequence, is_cut_off) = match (serde_json::from_slice::<Link>(text), &self.chain) {
+        let link = serde_json::from_slice::<Link>(text);
+        let missing =
+            link.as_ref().ok().filter(|link| link.event == "events_missing").map_or(0, |link| link.count);
+        self.missing_events = self.missing_events.saturating_add(missing);
+        let (sequence, is_cut_off) = match (link, &self.chain) {
             (Ok(link), None) => {
                 self.beginnings.extend(is_beginning(&link).then(|| position.clone()));
                 (link.sequence, false)
@@ -207,6 +219,7 @@ impl Verification {
             head,
             kept_head: self.kept_head,
             cut_off: self.cut_off,
+            missing_events: self.missing_events,
         })
     }
 }

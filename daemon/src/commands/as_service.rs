@@ -11,7 +11,7 @@ use infra_shared::command_line;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, INTERRUPTED, outside};
-use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command};
+use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command, session_id};
 use crate::failure::Failure;
 use crate::platform::{UNIT, Unit};
 
@@ -41,6 +41,8 @@ const HIDES_FILES: [&str; 3] = ["PrivateTmp=no", "ProtectHome=no", "ProtectSyste
 const FIRST_OF_SYSTEMD: i32 = 200;
 
 pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
+    // systemd logs and shows the words, so a pasted token must not be among them.
+    let words = &words.iter().map(without_token).collect::<Vec<_>>();
     let typed: Vec<OsString> = [OsString::from("infrad")].iter().chain(words).cloned().collect();
     // An error in the command is reported as if it had been typed alone.
     let arguments: Arguments = match command_line::parse(&typed) {
@@ -67,6 +69,9 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     );
     process.arg("--").arg(unit.program().unwrap_or("/usr/bin/infrad"));
     process.args(with_absolute_paths(words, &arguments));
+    if matches!(arguments.command, Command::Serve { .. }) {
+        process.arg("--prepare");
+    }
     // Use the unit's configuration unless the operator names another.
     if arguments.global.config == context.config_path {
         process.arg("--config").arg(unit.configuration());
@@ -77,9 +82,17 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     }
 }
 
+/// The ID of a token in the place of the token.
+fn without_token(word: &OsString) -> OsString {
+    let token = word.to_str().filter(|text| text.starts_with("infra_"));
+    token.and_then(|text| session_id(text).ok()).map_or_else(|| word.clone(), |id| id.as_str().into())
+}
+
 /// Rejects commands that the unit itself performs or that do not depend on the service.
 fn expect_command(command: &Command) -> Result<(), Failure> {
     let refused = match command {
+        // The unit's own start takes no options.
+        Command::Serve { accept_rollback, new_store, .. } if *accept_rollback || *new_store => return Ok(()),
         Command::Serve { .. } => "the unit itself runs `serve`",
         Command::AsService { .. } => "`as-service` is given twice",
         Command::Completions { .. } => "completions are the same for every user",
@@ -262,7 +275,21 @@ mod tests {
         for line in ["serve", "as-service status", "completions bash"] {
             assert!(expect_command(&parse(line).1.command).is_err(), "{line}");
         }
-        assert!(expect_command(&parse("key status --json").1.command).is_ok());
+        for line in ["key status --json", "serve --accept-rollback", "serve --new-store"] {
+            assert!(expect_command(&parse(line).1.command).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn pasted_token_is_replaced_by_its_id() {
+        for (word, expected) in [
+            ("infra_VmNJEtYXZH.itugRhoJ0123456789abcdef", "VmNJEtYXZH"),
+            ("infra_aud_UVsCIoqRjx.itugRhoJ0123456789abcdef", "UVsCIoqRjx"),
+            ("VmNJEtYXZH", "VmNJEtYXZH"),
+            ("--user=infra_x", "--user=infra_x"),
+        ] {
+            assert_eq!(without_token(&OsString::from(word)), OsString::from(expected));
+        }
     }
 
     #[test]

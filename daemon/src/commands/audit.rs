@@ -60,7 +60,7 @@ fn configured(context: &Context) -> Result<PathBuf, Failure> {
              verify --journal --file audit.jsonl`",
         )),
         None => Err(Failure::usage("the configuration has no audit log")
-            .hint("configure one with `audit: {file: /var/log/infra/audit.jsonl}`, or name a file with `--file FILE`")),
+            .hint("configure one with `audit: {file: /var/log/infrad/audit.jsonl}`, or name a file with `--file FILE`")),
     }
 }
 
@@ -68,7 +68,8 @@ fn configured(context: &Context) -> Result<PathBuf, Failure> {
 const MOST_LISTED: usize = 16;
 
 fn describe(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, beginnings, gaps, head, kept_head, cut_off } = verified;
+    let Verified { files, lines, first, beginnings, gaps, head, kept_head, cut_off, missing_events } =
+        verified;
     let chains = match beginnings.len() {
         0 | 1 => "an unbroken chain".to_owned(),
         count => format!("{count} unbroken chains"),
@@ -101,6 +102,12 @@ fn describe(path: &Path, verified: &Verified) -> String {
             numbers.join(", ")
         );
     }
+    if *missing_events > 0 {
+        let _ = writeln!(
+            text,
+            "missing: {missing_events} events, which could not be written: search the log for `events_missing`"
+        );
+    }
     if *cut_off > 0 {
         let _ = writeln!(text, "{} cut off by a crash", counted(*cut_off, "line"));
     }
@@ -129,12 +136,13 @@ fn size(lines: u64, files: usize) -> String {
 }
 
 fn as_json(path: &Path, verified: &Verified) -> String {
-    let Verified { files, lines, first, beginnings, gaps, head, kept_head, cut_off } = verified;
+    let Verified { files, lines, first, beginnings, gaps, head, kept_head, cut_off, missing_events } =
+        verified;
     let position =
         |Position { path, line }: &Position| json!({"file": path.display().to_string(), "line": line});
     let report = json!({
         "schema": 1, "file": path.display().to_string(), "files": files, "lines": lines, "firstSequence": first,
-        "chainStarts": beginnings.iter().map(position).collect::<Vec<_>>(), "missingFiles": gaps, "truncatedLines": cut_off, "head": head,
+        "chainStarts": beginnings.iter().map(position).collect::<Vec<_>>(), "missingFiles": gaps, "truncatedLines": cut_off, "missingEvents": missing_events, "head": head,
         "headSequence": kept_head.as_ref().map(|kept| kept.number),
         "headCoversFrom": kept_head.as_ref().map(|kept| position(&kept.from)),
     });

@@ -1,6 +1,8 @@
 //! `infrad backup` and `infrad restore`.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::audit::Event;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{KeyError, Opener, RecoveryKey, is_unused};
-use crate::platform::{Account, Unit};
+use crate::platform::{Account, PlatformError, Unit};
 use crate::upkeep::{self, BackupError, RollbackGuardFile, open_backup};
 
 pub(super) async fn run(
@@ -54,6 +56,7 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
         .map_err(|error| failed(&error))?;
     context.terminal.say("creating a backup …");
     perform_to_file(context, &config, Operation::Backup, beside.as_file_mut()).await?;
+    give_to_user_of_data(beside.as_file(), folder, &config.data_dir).map_err(|error| failed(&error))?;
     beside.as_file().sync_all().map_err(|error| failed(&error))?;
     // Atomically: the file is complete or absent.
     beside.persist_noclobber(file).map_err(|error| failed(&error))?;
@@ -63,6 +66,16 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
          it"
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A backup that root has the running daemon make, into a directory of the daemon's user, is that user's: the commands that
+/// read it run as that user.
+fn give_to_user_of_data(file: &File, folder: &Path, data_dir: &Path) -> std::io::Result<()> {
+    let (folder, data) = (std::fs::metadata(folder)?, std::fs::metadata(data_dir)?);
+    if Account::of_this_process().uid == 0 && data.uid() != 0 && folder.uid() == data.uid() {
+        fchown(file, Some(data.uid()), Some(data.gid()))?;
+    }
+    Ok(())
 }
 
 async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
@@ -124,13 +137,33 @@ async fn recovery_key(context: &Context, is_needed: bool) -> Result<Option<Optio
     Ok(ask_for_recovery_key(context).await?.map(Some))
 }
 
+/// Where the root key of a backup belongs on this host.
+fn place_of_root_key() -> String {
+    let passed = Unit::find().and_then(|unit| {
+        let (_, source) = *unit.credentials().iter().find(|(name, _)| *name == "root.key")?;
+        Some(source.to_owned())
+    });
+    passed.map_or_else(
+        || "add the root key of the backup to `keys`".to_owned(),
+        |source| format!("put the root key of the backup into {source}"),
+    )
+}
+
 /// `command` is the one that opens the backup with its recovery key.
 fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
     let key = if let BackupError::Key(key) = error { Some(key) } else { None };
+    if let BackupError::Platform(PlatformError::Io { path, source }) = error
+        && source.kind() == ErrorKind::PermissionDenied
+    {
+        let user = Account::of_this_process().name;
+        return Failure::new(what)
+            .because(error)
+            .hint(format!("give the file to that user: `chown {user}: {path}`, as root"));
+    }
     if key.is_some_and(KeyError::can_be_recovered) {
         return Failure::new(what).because(error).hint(format!(
-            "add the root key of the backup to `keys`; if it is lost for good, use the recovery key: `{command} \
-             --recovery`"
+            "{}; if it is lost for good, use the recovery key: `{command} --recovery`",
+            place_of_root_key()
         ));
     }
     failure_for_keys(what, error, key)

@@ -2,7 +2,9 @@
 //! names. With `--live`, tests everything that it names.
 
 mod access;
+mod credentials;
 mod live;
+mod local_secrets;
 mod shared_ports;
 mod start;
 
@@ -21,6 +23,7 @@ use live::Tried;
 
 pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
+    access::expect_user_of_data(context, &config)?;
     if live {
         return live::run(context, &config, json).await;
     }
@@ -31,7 +34,7 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         && let OtherSource::Files(files) = &config.https.source
         && let Err(error) = certificate_until(&config, files)
     {
-        if !(matches!(error, FilesError::File { .. }) && access::is_for_another_user(context)) {
+        if !(matches!(error, FilesError::File { .. }) && access::other_user(context).is_some()) {
             let hint = match &error {
                 FilesError::File { .. } => {
                     "correct that file: docs/https.md describes its contents and the user that must be able to read \
@@ -48,7 +51,8 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
         let outcome = Outcome::Unknown { cause };
         found.push(Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } });
     }
-    check_local_secrets(&config).await?;
+    local_secrets::expect_usable(context, &config).await?;
+    found.extend(local_secrets::unset_variables(context, &config).await);
     let problems = start::judge(context, &config, &found).await;
     found.extend(problems);
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
@@ -60,24 +64,6 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
 pub(super) fn print_schema(context: &Context) -> Result<ExitCode, Failure> {
     context.terminal.data(SCHEMA).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Checks secrets in files, variables and the configuration. A missing one is not an error, because the service may
-/// have it.
-async fn check_local_secrets(config: &Config) -> Result<(), Failure> {
-    let client_secrets = config.providers.iter().map(|provider| {
-        (format!("cannot use the client secret of provider `{}`", provider.name), &provider.client_secret)
-    });
-    let credentials = config.services.iter().flat_map(|service| {
-        let what = format!("cannot use a credential of service `{}`", service.name);
-        service.credentials.iter().map(move |credential| (what.clone(), credential))
-    });
-    for (what, reference) in client_secrets.chain(credentials) {
-        if let Some(error) = config.backends.find_local_fault(reference).await {
-            return Err(Failure::usage(&what).because(&error).hint(error.advice()));
-        }
-    }
-    Ok(())
 }
 
 fn report_as_json(config: &Config, found: &[Tried]) -> String {

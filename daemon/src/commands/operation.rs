@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::outside::{self, why_outside};
 use super::{Context, failure_of_operation, stopping};
-use crate::assembly::{AssemblyError, DataDirectory, Operations, open_audit};
+use crate::assembly::{Accepted, AssemblyError, DataDirectory, Operations, check_new_store, open_audit};
 use crate::config::Config;
 use crate::control::{self, Answered, ControlError, Operation};
 use crate::failure::Failure;
@@ -78,7 +78,8 @@ fn failure_of_holder(context: &Context, config: &Config, error: ControlError) ->
 pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
     match config.data_dir.join("keys.json").try_exists() {
         Ok(true) => return Ok(()),
-        Ok(false) => {}
+        // A volume that is not mounted looks like a store that was never made.
+        Ok(false) => drop(check_new_store(config, Accepted::default())?),
         Err(error) => return Err(cannot_look(&config.data_dir, &error)),
     }
     Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))

@@ -58,6 +58,12 @@ pub(super) fn as_service() -> String {
     format!("`{sudo}infrad as-service {}`", line(&words))
 }
 
+/// The command to type instead of the current one, which runs as root.
+pub(super) fn as_user(user: &str) -> String {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    format!("`runuser -u {user} -- infrad {}`", line(&words))
+}
+
 /// The hint if `source`, from which systemd hands over a credential, is missing.
 pub(super) fn restore_credential(source: &str) -> String {
     format!(

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use infra_shared::clock::SystemClock;
+use infra_shared::printable::counted;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::reload::{Configuration, Reloading};
 use super::{Context, failure_of, introduction};
-use crate::assembly::{Accepted, Daemon};
+use crate::assembly::{Accepted, Daemon, DataDirectory, Outcome};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
@@ -40,6 +41,7 @@ pub(super) async fn run(
         log_format: config.log.format,
         log,
     };
+    warn_of_secrets(&config).await;
     keep_memory_from_swap();
     allow_open_files(config.limits.listener.connections);
     let clock = Arc::new(SystemClock);
@@ -52,6 +54,29 @@ pub(super) async fn run(
     };
     introduce(context, &daemon, configuration.log_format)?;
     Ok(until_stopped(daemon, Some(configuration), signals).await.into())
+}
+
+/// Accepts older data or creates a store, as a start with these options would, and does not serve.
+pub(super) async fn prepare(context: &Context, accepted: Accepted) -> Result<ExitCode, Failure> {
+    let config = context.read_config()?;
+    let data_dir = config.data_dir.display();
+    let outcome = DataDirectory::accept(&config, accepted, Arc::new(SystemClock))
+        .await
+        .map_err(|error| failure_of("cannot accept the data", &error.located(&config.data_dir)))?;
+    context.terminal.say(&match outcome {
+        Outcome::Ended { sessions } => {
+            format!(
+                "accepted the data in {data_dir}; revoked {}: users must sign in again",
+                counted(sessions, "session")
+            )
+        }
+        Outcome::Created => format!("created a new store in {data_dir}, with another fingerprint"),
+        Outcome::Nothing => {
+            format!("there is nothing to accept: the data in {data_dir} is not older than the data this host used last")
+        }
+    });
+    context.terminal.say("start the daemon with `systemctl start infrad`");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The failure to start the log, without which the daemon does not run.
@@ -75,6 +100,18 @@ fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<()
         .map_err(|error| Failure::output(&error))?;
     tracing::info!(%address, "ready");
     Ok(())
+}
+
+/// The daemon reads client secrets at each login only, so that one without a network is tried at the start. It may still be
+/// put right while the daemon runs.
+async fn warn_of_secrets(config: &Config) {
+    for provider in &config.providers {
+        if config.backends.is_local(&provider.client_secret)
+            && let Err(error) = config.backends.resolve(&provider.client_secret).await
+        {
+            tracing::warn!(provider = provider.name, %error, "cannot read the client secret: users cannot sign in");
+        }
+    }
 }
 
 /// Runs before any key is in memory. If memory cannot be locked, logs a warning and continues.

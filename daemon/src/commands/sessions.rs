@@ -1,5 +1,6 @@
 //! `infrad sessions`: lists and revokes users' sessions through the running daemon.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use infra_shared::api::{ListedSession, ListedSessions};
@@ -11,7 +12,6 @@ use serde::Serialize;
 use super::status::ask_daemon;
 use super::{Context, when};
 use crate::arguments::SessionsCommand;
-use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 
@@ -26,12 +26,12 @@ struct Json<'a> {
 }
 
 pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<ExitCode, Failure> {
-    let config = context.read_config()?;
+    let data_dir = context.find_running()?;
     match command {
-        SessionsCommand::List { user, json } => list(context, &config, user.clone(), *json).await,
-        SessionsCommand::Revoke { ids, .. } if !ids.is_empty() => end(context, &config, ids).await,
+        SessionsCommand::List { user, json } => list(context, &data_dir, user.clone(), *json).await,
+        SessionsCommand::Revoke { ids, .. } if !ids.is_empty() => end(context, &data_dir, ids).await,
         SessionsCommand::Revoke { user, .. } => {
-            let ended: usize = ask_daemon(&config, Operation::EndSessions { user: user.clone() }).await?;
+            let ended: usize = ask_daemon(&data_dir, Operation::EndSessions { user: user.clone() }).await?;
             match (ended, user) {
                 (0, Some(_)) => context.terminal.say("that user has no live sessions"),
                 (0, None) => context.terminal.say("there are no live sessions"),
@@ -44,11 +44,11 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
 
 async fn list(
     context: &Context,
-    config: &Config,
+    data_dir: &Path,
     user: Option<String>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let mut listed: ListedSessions = ask_daemon(config, Operation::Sessions { user }).await?;
+    let mut listed: ListedSessions = ask_daemon(data_dir, Operation::Sessions { user }).await?;
     listed.sessions.sort_by(|one, other| {
         let order = |listed: &ListedSession| (listed.user.issuer.clone(), listed.user.subject.clone());
         order(one)
@@ -66,15 +66,23 @@ async fn list(
 }
 
 /// Revokes each session. An unknown ID does not stop the others from being revoked.
-async fn end(context: &Context, config: &Config, ids: &[SessionID]) -> Result<ExitCode, Failure> {
+async fn end(context: &Context, data_dir: &Path, ids: &[SessionID]) -> Result<ExitCode, Failure> {
     let (mut ended, mut gone) = (0, 0);
     for id in ids {
-        if ask_daemon(config, Operation::EndSession { id: id.clone() }).await? {
+        if ask_daemon(data_dir, Operation::EndSession { id: id.clone() }).await? {
             ended += 1;
-        } else {
-            gone += 1;
-            context.terminal.warn(&format!("there is no live session {id}"));
+            continue;
         }
+        gone += 1;
+        // The ID of an audience token looks the same, and its session is still live.
+        let of_token = Operation::SessionOfAudienceToken { id: id.to_string() };
+        let session: Option<SessionID> = ask_daemon(data_dir, of_token).await?;
+        context.terminal.warn(&match session {
+            Some(session) => format!(
+                "{id} is the ID of an audience token, and its session {session} is live: `infrad sessions revoke {session}`"
+            ),
+            None => format!("there is no live session {id}, and no live audience token with this ID"),
+        });
     }
     context.terminal.say(&told(ended));
     Ok(if gone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,7 @@
 //! `infrad status`: shows the state of the running daemon.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
 
 use infra_shared::clock::{Clock, SystemClock};
@@ -10,15 +11,13 @@ use serde::de::DeserializeOwned;
 
 use super::key::recovery_line;
 use super::{Context, operation, when};
-use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::platform::Unit;
 use crate::tls::{CertificateState, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
-    let config = context.read_config()?;
-    let status: DaemonStatus = ask_daemon(&config, Operation::Status).await?;
+    let status: DaemonStatus = ask_daemon(&context.find_running()?, Operation::Status).await?;
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
@@ -31,19 +30,18 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
 
 /// Runs an operation that only the running daemon can perform.
 pub(super) async fn ask_daemon<T: DeserializeOwned>(
-    config: &Config,
+    data_dir: &Path,
     operation: Operation,
 ) -> Result<T, Failure> {
-    match control::ask(&config.data_dir, operation).await {
+    match control::ask(data_dir, operation).await {
         Err(ControlError::Unreachable(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(operation::cannot_look(&config.data_dir, &error))
+            Err(operation::cannot_look(data_dir, &error))
         }
         Err(ControlError::Unreachable(error)) => {
-            let what = format!("no infrad is running with the data in {}", config.data_dir.display());
+            let what = format!("no infrad is running with the data in {}", data_dir.display());
             let by_unit = Unit::find().is_some();
             let start = if by_unit { "`systemctl start infrad`" } else { "`infrad serve`" };
-            let cause =
-                format!("cannot connect to {}: {error}", config.data_dir.join("control.sock").display());
+            let cause = format!("cannot connect to {}: {error}", data_dir.join("control.sock").display());
             Err(Failure::new(what).because_text(cause).hint(format!("start it with {start}")))
         }
         status => Ok(status?),

@@ -18,6 +18,8 @@ const ROOT_KEY: &str = "root.key";
 pub(super) struct Directories {
     pub(super) data: Option<PathBuf>,
     pub(super) root_key: Option<PathBuf>,
+    /// Directories that systemd makes for the unit that uses the configuration.
+    pub(super) running: Vec<PathBuf>,
 }
 
 impl Directories {
@@ -40,14 +42,19 @@ impl Directories {
             Some(account) => Self {
                 data: Some(account.home.join(".local/share/infrad/data")),
                 root_key: Some(account.home.join(".config/infrad/key").join(ROOT_KEY)),
+                running: Vec::new(),
             },
             None => Self::of_this_user(),
         };
-        Self { root_key: handed.or(directories.root_key), ..directories }
+        Self { root_key: handed.or(directories.root_key), running: unit.state_directories(), ..directories }
     }
 
     fn of_system() -> Self {
-        Self { data: Some("/var/lib/infrad".into()), root_key: Some("/etc/infra/root.key".into()) }
+        Self {
+            data: Some("/var/lib/infrad".into()),
+            root_key: Some("/etc/infra/root.key".into()),
+            running: Vec::new(),
+        }
     }
 
     fn of_this_user() -> Self {
@@ -61,6 +68,7 @@ impl Directories {
             root_key: directories
                 .as_ref()
                 .map(|directories| directories.config_dir().join("key").join("root.key")),
+            running: Vec::new(),
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum Fault {
     SeveralDocuments,
     #[error("unknown key {key}{}; {}", In(.section), advice(.nearest.as_deref(), .known))]
     UnknownKey { key: String, section: String, nearest: Option<String>, known: String },
+    #[error("a dot in a key means a section: write `{section}: {{{rest}: …}}`")]
+    Dotted { section: String, rest: String },
     #[error("`{key}` is missing{}; add, for example, `{example}`", In(.section))]
     Missing { key: String, section: String, example: String },
     #[error("`{key}` must be {expected}")]

@@ -20,7 +20,11 @@ const CANARY: &str = "canary";
 
 fn configuration(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let directories = Directories { data: Some("/data".into()), root_key: Some("/keys/root.key".into()) };
+    let directories = Directories {
+        data: Some("/data".into()),
+        root_key: Some("/keys/root.key".into()),
+        ..Directories::default()
+    };
     match Config::parse(text, &directories) {
         Ok(config) => {
             assert!(!config.providers.is_empty());

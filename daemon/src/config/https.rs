@@ -200,6 +200,7 @@ mod tests {
         let directories = Directories {
             data: Some("/var/lib/infrad".into()),
             root_key: Some("/etc/infra/root.key".into()),
+            ..Directories::default()
         };
         Config::parse(&text, &directories)
     }

@@ -222,6 +222,12 @@ fn unknown_key(key: &str, section: &str, keys: &[&str]) -> Fault {
     let nearest = (key.len() <= 64).then(|| keys.iter().min_by_key(distance)).flatten();
     let nearest =
         nearest.filter(|known| distance(known) <= known.len().div_ceil(3)).map(|known| (*known).to_owned());
+    if let Some((section, rest)) = key.split_once('.')
+        && keys.contains(&section)
+        && rest.split('.').all(|part| shown(part).starts_with('`'))
+    {
+        return Fault::Dotted { section: section.to_owned(), rest: rest.to_owned() };
+    }
     Fault::UnknownKey {
         key: shown(key),
         section: section.to_owned(),

@@ -45,7 +45,13 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let https = https::read(top.find("tls").as_ref(), &public_urls)?;
     let root_keys = root_keys(&top, &data_dir, directories)?;
     let rollback_guard_file = rollback_guard_file(&top, &data_dir, &root_keys, directories)?;
-    let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field))?;
+    if https.redirect_http.is_some_and(|redirect| conflict(redirect, listen)) {
+        let expected = "another address than `listen`".to_owned();
+        let fault = Fault::Unacceptable { key: "tls.redirectHTTP".to_owned(), expected };
+        return Err(FaultAt { place: top.place(), fault });
+    }
+    let taken = [Some(listen), https.redirect_http];
+    let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field, &taken))?;
     let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
     let limits = top.find("limits").map_or(Ok(limits::Limits::default()), |field| limits::read(&field))?;
     let proxies = limits::proxies(&top)?;
@@ -220,10 +226,22 @@ fn rollback_guard_file(
     Ok(Some(path))
 }
 
-fn metrics(field: &Field<'_>) -> Result<Option<SocketAddr>, FaultAt> {
-    let listen = field.section("metrics")?.find("listen");
+fn metrics(field: &Field<'_>, taken: &[Option<SocketAddr>]) -> Result<Option<SocketAddr>, FaultAt> {
+    let Some(field) = field.section("metrics")?.find("listen") else { return Ok(None) };
     let expected = "an address and a port, such as `127.0.0.1:9464`";
-    listen.map(|field| field.parsed(expected, |text| text.parse().ok())).transpose()
+    let address = field.parsed(expected, |text| text.parse().ok())?;
+    if taken.iter().flatten().any(|other| conflict(address, *other)) {
+        return Err(field.wrong("another address than `listen` and `tls.redirectHTTP`"));
+    }
+    Ok(Some(address))
+}
+
+/// Whether the daemon cannot listen on both addresses. `[::]` includes every address of IPv4.
+fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
+    let includes = |one: SocketAddr, other: SocketAddr| {
+        one.ip() == other.ip() || one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    one.port() != 0 && one.port() == other.port() && (includes(one, other) || includes(other, one))
 }
 
 fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {

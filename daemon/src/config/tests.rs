@@ -24,7 +24,11 @@ providers:
 ";
 
 fn directories() -> Directories {
-    Directories { data: Some("/var/lib/infrad".into()), root_key: Some("/etc/infra/root.key".into()) }
+    Directories {
+        data: Some("/var/lib/infrad".into()),
+        root_key: Some("/etc/infra/root.key".into()),
+        ..Directories::default()
+    }
 }
 
 fn parse(text: &str) -> Result<Config, FaultAt> {
@@ -163,6 +167,34 @@ fn unknown_key_is_reported_with_position_and_nearest_key() {
         &with_section("colour: blue"),
         &["unknown key `colour`; remove it, or write one of `admins`"],
     );
+    assert_says(
+        &with_section("sessions.lifetime: 8h"),
+        &["line 2, column 1: a dot in a key means a section: write `sessions: {lifetime: …}`"],
+    );
+    assert_says(&with_section("canary.5b1d0c: 1"), &["unknown key (not a word)"]);
+}
+
+#[test]
+fn addresses_that_exclude_each_other_are_rejected() {
+    for (listen, metrics, redirect) in [
+        ("127.0.0.1:443", "127.0.0.1:443", None),
+        ("[::]:443", "127.0.0.1:443", None),
+        ("0.0.0.0:443", "10.0.0.1:443", None),
+        ("127.0.0.1:443", "127.0.0.1:80", Some("0.0.0.0:80")),
+    ] {
+        let redirect =
+            redirect.map(|address| format!("\ntls: {{redirectHTTP: \"{address}\"}}")).unwrap_or_default();
+        let section = format!("listen: \"{listen}\"\nmetrics: {{listen: \"{metrics}\"}}{redirect}");
+        assert_says(&with_section(&section), &["`metrics.listen` must be another address than `listen`"]);
+    }
+    let same = "listen: \"[::]:443\"\ntls: {redirectHTTP: \"127.0.0.1:443\"}";
+    assert_says(&with_section(same), &["`tls.redirectHTTP` must be another address than `listen`"]);
+    for apart in [
+        "listen: \"0.0.0.0:443\"\nmetrics: {listen: \"[::1]:443\"}",
+        "listen: \"[::]:443\"\nmetrics: {listen: \"127.0.0.1:9464\"}",
+    ] {
+        parse(&with_section(apart)).expect("two addresses");
+    }
 }
 
 #[test]
@@ -471,6 +503,7 @@ fn rollback_guard_needs_path_if_root_key_is_credential() {
     let handed = Directories {
         data: Some("/var/lib/infrad".into()),
         root_key: Some("/run/credentials/infrad.service/root.key".into()),
+        ..Directories::default()
     };
     match Config::parse(&with_section(""), &handed) {
         Err(FaultAt { fault: Fault::Missing { key, .. }, .. }) => assert_eq!(key, "rollbackGuardFile"),

@@ -41,6 +41,11 @@ pub fn native_id(path: &Path, data_dir: &Path) -> Result<Option<String>, KeyErro
     Ok(NativeRootKey::open(path, data_dir)?.map(|key| key.id()))
 }
 
+/// The id of the native root key that systemd hands over from the file `source`; `None` if it cannot be read here.
+pub fn id_in_source(source: &Path) -> Result<Option<String>, KeyError> {
+    NativeRootKey::id_in_source(source)
+}
+
 /// Which root key wraps the data key of a data directory.
 pub struct Wrapping(Header);
 

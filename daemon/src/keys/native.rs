@@ -42,12 +42,22 @@ impl NativeRootKey {
             }
             Err(error) => return Err(KeyError::RootKeyFile(error)),
         };
+        Self::of(&contents, &name).map(Some)
+    }
+
+    fn of(contents: &[u8], path: &str) -> Result<Self, KeyError> {
         let key: &[u8; BYTES] = contents
-            .as_slice()
             .try_into()
-            .map_err(|_| KeyError::RootKeyLength { path: name.clone(), bytes: contents.len() })?;
+            .map_err(|_| KeyError::RootKeyLength { path: path.to_owned(), bytes: contents.len() })?;
         let id = format!("native:{}", derivation::root_key_id(key));
-        Ok(Some(Self { key: AEADKey::new(key), id }))
+        Ok(Self { key: AEADKey::new(key), id })
+    }
+
+    /// The id of the key in the file that systemd reads as root for a credential, whatever its owner and mode. `None` if
+    /// this process cannot read the file.
+    pub(super) fn id_in_source(source: &Path) -> Result<Option<String>, KeyError> {
+        let Ok(contents) = platform::read_as_manager(source, 4096) else { return Ok(None) };
+        Self::of(&contents, &source.display().to_string()).map(|key| Some(key.id))
     }
 
     /// Reads the key or creates it. Use only before wrapping: a new key unwraps no existing data.

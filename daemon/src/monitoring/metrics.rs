@@ -93,6 +93,9 @@ fn register_sessions(registry: &mut Registry, counts: SessionCounts) {
     };
     let help = "Logins by outcome: finished, or why they were rejected";
     registry.register("logins", help, counters(counts.logins.into_iter().map(by_outcome)));
+    let help = "Logins sent to the provider; each has an outcome only if its user comes back";
+    let started = counts.started.into_iter().map(|(provider, count)| ([("provider", provider)], count));
+    registry.register("logins_started", help, counters(started));
     let help = "Sessions revoked before they expired";
     let ended = counts.ended.into_iter().map(|(reason, count)| ([("reason", reason)], count));
     registry.register("sessions_ended", help, counters(ended));

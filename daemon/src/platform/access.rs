@@ -109,6 +109,9 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
         }
         return Access::Usable;
     }
+    if purpose == Purpose::Public && metadata.mode() & 0o002 != 0 {
+        return unusable(format!("other users can write to {described}"), format!("`chmod o-w {name}`"));
+    }
     let others = match purpose {
         Purpose::Secret => is_too_open(metadata.mode(), metadata.uid(), account.uid),
         Purpose::CertificateKey => metadata.mode() & 0o007 != 0,
@@ -231,6 +234,8 @@ mod tests {
         assert_eq!(judge(0o400, Purpose::CertificateKey, &own), Access::Usable);
         assert_eq!(judge(0o640, Purpose::CertificateKey, &member), Access::Usable);
         assert_eq!(judge(0o644, Purpose::Public, &other), Access::Usable);
+        let told = cause(judge(0o666, Purpose::Public, &own));
+        assert!(told.contains("other users can write to") && told.contains("`chmod o-w "), "{told}");
         let told = cause(judge(0o600, Purpose::CertificateKey, &other));
         assert!(told.contains("the user infrad cannot read") && told.contains("mode 0600"), "{told}");
         assert!(told.contains("`chown infrad: "), "{told}");

@@ -123,6 +123,19 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     Ok(contents)
 }
 
+/// Reads a file as systemd reads the source of a credential: with any owner and mode, through links.
+pub fn read_as_manager(path: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    let mut contents = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
 /// Whether users other than `owner` and its reader may use a file with this mode.
 ///
 /// The group may read a file of root, because only root can give it to a group. Kubernetes (a Secret with `fsGroup`)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::accounts::Account;
 
@@ -128,6 +129,27 @@ impl Unit {
             .collect()
     }
 
+    /// Whether systemd encrypts the file of the credential `name`.
+    pub fn is_encrypted(&self, name: &str) -> bool {
+        let of_kind =
+            |kind| self.list(kind).into_iter().map(|value| value.split(':').next().unwrap_or_default());
+        of_kind("LoadCredentialEncrypted").chain(of_kind("SetCredentialEncrypted")).any(|found| found == name)
+    }
+
+    /// Whether the unit sets the environment variable `name`. `None` if a file or the service manager decides.
+    pub fn sets_variable(&self, name: &str) -> Option<bool> {
+        let assignments = self.list("Environment").into_iter().flat_map(str::split_whitespace);
+        let is_it = |word: &str| {
+            word.trim_start_matches(['"', '\'']).split_once('=').is_some_and(|(key, _)| key == name)
+        };
+        if assignments.into_iter().any(is_it) {
+            return Some(true);
+        }
+        let is_elsewhere =
+            !self.list("EnvironmentFile").is_empty() || !self.list("PassEnvironment").is_empty();
+        (!is_elsewhere).then_some(false)
+    }
+
     /// Whether the unit's sandbox allows writing to `path`: outside what `ProtectSystem=` protects, in its own
     /// directories and in `ReadWritePaths=` (systemd.exec(5)).
     pub fn may_write(&self, path: &Path) -> bool {
@@ -161,6 +183,12 @@ impl Unit {
         state || words("LogsDirectory").any(|name| path == Path::new("/var/log").join(name))
     }
 
+    /// The directories below `/var/lib` that systemd creates for the unit.
+    pub fn state_directories(&self) -> Vec<PathBuf> {
+        let names = self.list("StateDirectory").into_iter().flat_map(str::split_whitespace);
+        names.map(|name| Path::new("/var/lib").join(name)).collect()
+    }
+
     fn command_line(&self) -> Option<&str> {
         self.list("ExecStart").into_iter().next_back()
     }
@@ -173,6 +201,22 @@ impl Unit {
     /// Values of a list setting. An empty assignment resets the list.
     fn list(&self, key: &str) -> Vec<&str> {
         list_of(&self.settings, key)
+    }
+}
+
+/// The commands that start the daemon once with `option`. A unit cannot be given an option for one start.
+pub fn start_once(option: &str) -> String {
+    static HAS_UNIT: OnceLock<bool> = OnceLock::new();
+    start_once_if(*HAS_UNIT.get_or_init(|| Unit::find().is_some()), option)
+}
+
+fn start_once_if(has_unit: bool, option: &str) -> String {
+    if has_unit {
+        format!(
+            "`systemctl stop infrad.socket infrad.service`, then `infrad as-service serve {option}`, then `systemctl start infrad`"
+        )
+    } else {
+        format!("start it once with `infrad serve {option}`")
     }
 }
 
@@ -324,6 +368,14 @@ mod tests {
             let may = ["/usr/x", "/etc/x", "/srv/x"].map(|path| unit.may_write(Path::new(path)));
             assert_eq!(may, [usr, etc, srv], "{level}");
         }
+    }
+
+    #[test]
+    fn start_with_an_option_fits_the_host() {
+        assert_eq!(start_once_if(false, "--new-store"), "start it once with `infrad serve --new-store`");
+        let told = start_once_if(true, "--accept-rollback");
+        assert!(told.contains("`infrad as-service serve --accept-rollback`"), "{told}");
+        assert!(!told.contains("`infrad serve"), "the unit's own start takes no options: {told}");
     }
 
     #[test]

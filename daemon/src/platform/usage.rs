@@ -1,4 +1,13 @@
-//! Resource usage of the process.
+//! Resource usage of the process, and room on disks.
+
+use std::path::Path;
+
+/// Bytes that a user other than root can still write to the file system of `path`. `None` if the system does not say.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let existing = path.ancestors().find(|path| path.exists())?;
+    let room = rustix::fs::statvfs(existing).ok().filter(|room| room.f_blocks > 0)?;
+    room.f_bavail.checked_mul(room.f_frsize)
+}
 
 /// Memory and open files of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

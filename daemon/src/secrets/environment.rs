@@ -25,6 +25,10 @@ impl SecretBackend for Environment {
         }
     }
 
+    fn variable<'a>(&self, name: &'a str) -> Option<&'a str> {
+        Some(name)
+    }
+
     async fn read(&self, name: &str) -> Result<Stored, ReadError> {
         read(name, self.encoding)
     }

@@ -15,6 +15,8 @@ pub(super) struct Counts(Arc<Mutex<SessionCounts>>);
 pub struct SessionCounts {
     /// By provider name, or empty if unknown, and by `finished` or the reason for refusal.
     pub logins: BTreeMap<(String, &'static str), u64>,
+    /// Logins sent to the provider, by its name. Many of them and none finished mean that nobody comes back.
+    pub started: BTreeMap<String, u64>,
     /// By reason.
     pub ended: BTreeMap<&'static str, u64>,
     /// Revalidations, by provider name and outcome.
@@ -43,6 +45,7 @@ impl Counts {
             let logins = LoginRefusal::REASONS.into_iter().chain(["finished"]);
             counts.logins.extend(logins.map(|outcome| ((provider.clone(), outcome), 0)));
             counts.revalidations.extend(REVALIDATIONS.map(|outcome| ((provider.clone(), outcome), 0)));
+            counts.started.insert(provider, 0);
         }
         counts.logins.extend(WITHOUT_PROVIDER.map(|outcome| ((String::new(), outcome), 0)));
         counts.ended.extend(EndReason::ALL.map(|reason| (reason.as_str(), 0)));
@@ -56,6 +59,12 @@ impl Counts {
         debug_assert!(is_known, "{outcome} is not counted from the start");
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.logins.entry((provider.unwrap_or_default().to_owned(), outcome)).or_default() += 1;
+    }
+
+    /// `provider` must be the name of a configured provider.
+    pub(super) fn started(&self, provider: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.started.entry(provider.to_owned()).or_default() += 1;
     }
 
     pub(super) fn ended(&self, reason: &'static str) {

@@ -24,6 +24,7 @@ impl Sessions {
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
         match (started, provider) {
             (Ok(_), Some(provider)) => {
+                self.counts.started(provider);
                 self.audit.record_or_count(&Event::LoginStarted { provider }, Counted::Started);
             }
             (Err(refusal), provider) => self.record_refusal(provider, refusal, None),

@@ -44,6 +44,16 @@ impl Store {
     ) -> Result<IssueOutcome, StoreError> {
         self.connections.write(move |transaction| insert(transaction, &token, max_per_session)).await
     }
+
+    /// Returns the session of the audience token with this ID; `None` if there is none or it has expired.
+    pub fn session_of_audience_token(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<SessionID>, StoreError> {
+        let found = self.connections.read(|reader| find(reader, id))?;
+        Ok(found.filter(|(_, grant)| grant.expires_at > now).map(|(session, _)| session))
+    }
 }
 
 fn insert(

@@ -20,6 +20,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::{StoreError, StoredSession, time};
 use crate::keys::DigestKey;
+use crate::platform::start_once;
 use known::Known;
 use row::GuardRow;
 
@@ -77,10 +78,12 @@ impl Guard {
     pub(super) fn report(&self, what: String) -> StoreError {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.is_none() {
+            let accept = start_once("--accept-rollback");
             tracing::error!(
                 what,
+                accept,
                 "part of the database was replaced with an older version: sessions cannot be validated; find out who \
-                 can write to the data directory, then restart with `--accept-rollback`, which revokes all sessions"
+                 can write to the data directory, then accept the data, which revokes all sessions"
             );
             *found = Some(what.clone());
         }

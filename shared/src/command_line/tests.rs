@@ -141,3 +141,24 @@ fn nearest_name_is_similar_or_none() {
         assert_eq!(nearest(typed, known), name, "{typed}");
     }
 }
+
+#[test]
+fn secret_that_was_typed_is_not_repeated() {
+    const TOKEN: &str = "infra_VmNJEtYXZH.itugRhoJ0123456789abcdef";
+    const KEY: &str = "9XKE-3RV1-9XKE-3RV1-9XKE-3RV1-9XKE-3RV1-9XKE-3RV1-9XKE-3RV1-9XKE-3RV1";
+    for line in [
+        format!("tool login {TOKEN}"),
+        format!("tool login {}", &TOKEN[..18]),
+        "tool login infra_aud_UVsCIoqRjx.itugRhoJ".to_owned(),
+        format!("tool login 1 {KEY}"),
+        format!("tool {TOKEN}"),
+        format!("tool use {TOKEN}"),
+        format!("tool login --token={TOKEN}"),
+    ] {
+        let told = misuse(&line);
+        assert!(!told.contains("itug") && !told.contains("UVsC") && !told.contains("3RV1"), "{told}");
+        assert!(told.contains('…') || told.contains("--token"), "{told}");
+    }
+    let fingerprint = "0a".repeat(32);
+    assert!(misuse(&format!("tool login {fingerprint}")).contains(&fingerprint));
+}

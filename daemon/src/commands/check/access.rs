@@ -2,20 +2,36 @@
 //!
 //! Checks for the unit's user, or for the user of this command if no unit reads the configuration here.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::credentials;
 use super::live::Tried;
+use crate::assembly::holds_other_files;
 use crate::audit::{self, AuditSettings, UnsafePath};
 use crate::commands::{Context, outside};
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::identity::{CheckResult, Outcome};
 use crate::keys::RootKeySettings;
 use crate::platform::{self, Access, Account, Purpose, UNIT, Unit};
 use crate::secrets::Reference;
 use crate::tls::OtherSource;
 
+/// Where the unit keeps what it writes: what is checked, the line of the configuration, and the directory.
+const OWN_PLACES: [(&str, &str, &str); 3] = [
+    ("data directory", "dataDir: /var/lib/infrad", "/var/lib/infrad"),
+    (
+        "rollback guard",
+        "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard",
+        "/var/lib/infrad-rollback-guard",
+    ),
+    ("audit log", "audit: {file: /var/log/infrad/audit.jsonl}", "/var/log/infrad"),
+];
+
 /// The user to check for.
-struct Judge {
+struct Judge<'a> {
+    config_path: &'a Path,
     /// This host's unit that reads the configuration.
     unit: Option<Unit>,
     account: Account,
@@ -31,33 +47,55 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
             format!("the user {user} of {UNIT} is not in /etc/passwd, so its permissions are unknown here");
         return vec![tried("files", "access of the service".to_owned(), Outcome::Unknown { cause })];
     };
-    let judge = Judge { unit, account };
-    let mut found = judge.files(context, config);
+    let judge = Judge { config_path: &context.config_path, unit, account };
+    let mut found = judge.files(config);
     // Without a unit, this command is the user, and sees what the start would meet.
-    if judge.unit.is_some() {
+    if let Some(unit) = &judge.unit {
         found.extend(config.root_keys.iter().filter_map(|root_key| judge.root_key(root_key)));
         found.extend(judge.directories(config));
+        let missing = credentials::missing(unit, &found);
+        found.extend(missing);
     }
     found
+}
+
+/// Fails if root asks about data of another user, outside of the unit: root's rights would hide what that user lacks, and
+/// the advice would take the daemon's files away from it.
+pub(super) fn expect_user_of_data(context: &Context, config: &Config) -> Result<(), Failure> {
+    let owner = std::fs::metadata(&config.data_dir).map(|metadata| metadata.uid()).unwrap_or_default();
+    let is_root = Account::of_this_process().uid == 0;
+    if !is_root || owner == 0 || outside::unit_of(&context.config_path).is_some() {
+        return Ok(());
+    }
+    let user = Account::name_of(owner);
+    let is_of_unit = Unit::find().and_then(|unit| unit.account()).is_some_and(|account| account.uid == owner);
+    let hint = if is_of_unit { outside::as_service() } else { outside::as_user(&user) };
+    Err(Failure::new("root cannot tell what the daemon can do")
+        .because_text(format!(
+            "{} belongs to the user {user}, and this command runs as root",
+            config.data_dir.display()
+        ))
+        .hint(hint))
 }
 
 /// The same for directories, which `check --live` does not test itself.
 pub(super) fn judge_directories(context: &Context, config: &Config) -> Vec<Tried> {
     let unit = outside::unit_of(&context.config_path);
-    let judge = Judge { account: Account::of_this_process(), unit };
+    let judge = Judge { config_path: &context.config_path, account: Account::of_this_process(), unit };
     if judge.unit.is_some() { judge.directories(config) } else { Vec::new() }
 }
 
-/// Whether the checks apply to another user than the one running this command.
-pub(super) fn is_for_another_user(context: &Context) -> bool {
+/// The user that the checks apply to, if it is another one than the user running this command.
+pub(super) fn other_user(context: &Context) -> Option<Account> {
     let account = outside::unit_of(&context.config_path).as_ref().and_then(Unit::account);
-    account.is_some_and(|account| account.uid != Account::of_this_process().uid)
+    account.filter(|account| account.uid != Account::of_this_process().uid)
 }
 
-impl Judge {
-    fn files(&self, context: &Context, config: &Config) -> Vec<Tried> {
+impl Judge<'_> {
+    fn files(&self, config: &Config) -> Vec<Tried> {
         let mut found: Vec<Option<Tried>> = Vec::new();
-        found.push(self.file("configuration", String::new(), &context.config_path, Purpose::Public));
+        let path = self.config_path;
+        found.push(self.file("configuration", path.display().to_string(), path, Purpose::Public));
         // Without a unit, this command reads the files itself.
         if let OtherSource::Files(files) = &config.https.source
             && self.unit.is_some()
@@ -83,13 +121,13 @@ impl Judge {
     }
 
     fn file(&self, about: &str, what: String, path: &Path, purpose: Purpose) -> Option<Tried> {
-        if let Some(name) = platform::credential_name(path).filter(|_| self.unit.is_some()) {
-            return self.credential(about, what, name);
+        if let Some((name, unit)) = platform::credential_name(path).zip(self.unit.as_ref()) {
+            return Some(tried(about, what, credentials::judge(unit, name)?));
         }
         let outcome = match Access::judge(&platform::handed(path), purpose, &self.account) {
             Access::Usable => return None,
-            // The service may run on another machine.
-            Access::Missing if self.unit.is_none() => {
+            // The service may run on another host, which has the directory.
+            Access::Missing if self.unit.is_none() && !path.parent().is_some_and(Path::is_dir) => {
                 Outcome::Unknown { cause: format!("{} is missing on this host", path.display()) }
             }
             Access::Missing => Outcome::Fails {
@@ -107,47 +145,40 @@ impl Judge {
         Some(tried(about, what, outcome))
     }
 
-    /// Checks a credential, which systemd reads as root.
-    fn credential(&self, about: &str, what: String, name: &Path) -> Option<Tried> {
-        let credentials = self.unit.as_ref()?.credentials();
-        let found = credentials.iter().find(|(found, _)| Path::new(found) == name);
-        let outcome = match found {
-            None => fails(
-                format!("{UNIT} has no credential {}", name.display()),
-                format!(
-                    "`systemctl edit infrad`, then add under `[Service]`: `LoadCredential={0}:/etc/infra/{0}`",
-                    name.display()
-                ),
-            ),
-            // systemd searches its own directories for a credential without a path.
-            Some((_, source)) => match Path::new(source).symlink_metadata() {
-                Err(error) if source.starts_with('/') && error.kind() == std::io::ErrorKind::NotFound => {
-                    fails(
-                        format!(
-                            "{source} is missing, and systemd reads the credential {} from it",
-                            name.display()
-                        ),
-                        outside::restore_credential(source),
-                    )
-                }
-                _ => return None,
-            },
-        };
-        Some(tried(about, what, outcome))
-    }
-
     fn root_key(&self, root_key: &RootKeySettings) -> Option<Tried> {
         let RootKeySettings::Native { path } = root_key else { return None };
         let what = root_key.describe();
-        if let Some(name) = platform::credential_name(path).filter(|_| self.unit.is_some()) {
-            return self.credential("root key", what, name);
+        if let Some((name, unit)) = platform::credential_name(path).zip(self.unit.as_ref()) {
+            return Some(tried("root key", what, credentials::judge(unit, name)?));
         }
         match Access::judge(path, Purpose::Secret, &self.account) {
             // The first start creates a missing key.
             Access::Usable | Access::Missing => None,
-            Access::Unusable { cause, advice } => Some(tried("root key", what, fails(cause, advice))),
+            Access::Unusable { cause, advice } => {
+                let advice = self.as_credential(path).unwrap_or(advice);
+                Some(tried("root key", what, fails(cause, advice)))
+            }
             Access::Unknown { cause } => Some(tried("root key", what, Outcome::Unknown { cause })),
         }
+    }
+
+    /// How the unit gets a root key that belongs to root, which keeps it: the daemon's user needs no right to the file.
+    fn as_credential(&self, path: &Path) -> Option<String> {
+        let unit = self.unit.as_ref().filter(|_| self.account.uid != 0)?;
+        let handed = unit.credentials().into_iter().find(|(_, source)| Path::new(source) == path);
+        if let Some((name, _)) = handed {
+            return Some(format!(
+                "leave `keys` out, because systemd passes {0} to {UNIT} as a credential; among several `keys`, name it \
+                 `/run/credentials/{UNIT}/{name}`",
+                path.display()
+            ));
+        }
+        let name = path.file_name()?.to_string_lossy();
+        Some(format!(
+            "have systemd pass it: `systemctl edit infrad`, then add under `[Service]` `LoadCredential={name}:{0}`; then name \
+             it `/run/credentials/{UNIT}/{name}` under `keys`",
+            path.display()
+        ))
     }
 
     fn directories(&self, config: &Config) -> Vec<Tried> {
@@ -159,7 +190,7 @@ impl Judge {
         let mut found: Vec<Option<Tried>> = vec![self.data_directory(&config.data_dir)];
         for (about, directory) in [("rollback guard", guard), ("audit log", audit)] {
             found.push(directory.and_then(|directory| {
-                let outcome = self.outside_of_sandbox(directory)?;
+                let outcome = self.outside_of_sandbox(about, directory)?;
                 Some(tried(about, directory.display().to_string(), outcome))
             }));
         }
@@ -181,12 +212,16 @@ impl Judge {
                 Some(unit) if !unit.makes(path) => self.cannot_make(path)?,
                 _ => return None,
             },
-            Access::Usable => self.outside_of_sandbox(path)?,
+            Access::Usable => self.outside_of_sandbox("data directory", path)?,
             Access::Unusable { cause, advice } => match platform::lock_holder(path) {
                 // What a daemon uses is not taken from it.
                 Ok(Some(process)) => fails(
                     format!("{cause}; a running infrad uses it (process {process})"),
                     format!("stop it with `kill {process}`, then {advice}"),
+                ),
+                _ if holds_other_files(path) => fails(
+                    format!("{cause}, and it contains other files and no store"),
+                    "configure a directory of its own as `dataDir`, such as `/var/lib/infrad`".to_owned(),
                 ),
                 _ => fails(cause, advice),
             },
@@ -198,10 +233,10 @@ impl Judge {
     /// Explains that a service without root privileges cannot create directories in system locations.
     fn cannot_make(&self, path: &Path) -> Option<Outcome> {
         if self.account.uid == 0 {
-            return self.outside_of_sandbox(path);
+            return self.outside_of_sandbox("data directory", path);
         }
         let name = &self.account.name;
-        let drop_in = match self.outside_of_sandbox(path) {
+        let drop_in = match self.outside_of_sandbox("data directory", path) {
             Some(Outcome::Fails { advice, .. }) => format!(", then {advice}"),
             _ => String::new(),
         };
@@ -215,22 +250,43 @@ impl Judge {
     }
 
     /// With `ProtectSystem=strict`, a service can write only to its own directories.
-    fn outside_of_sandbox(&self, path: &Path) -> Option<Outcome> {
+    fn outside_of_sandbox(&self, about: &str, path: &Path) -> Option<Outcome> {
         let unit = self.unit.as_ref().filter(|unit| !unit.may_write(path))?;
+        let own = OWN_PLACES.iter().find(|(what, _, place)| *what == about && unit.makes(Path::new(place)));
+        let drop_in = format!(
+            "`systemctl edit infrad`, then add under `[Service]`: `ReadWritePaths={}`",
+            path.display()
+        );
+        let advice = match own {
+            // Data may be too large for the unit's own directory. The others have one that fits.
+            Some((_, line, _)) if about != "data directory" || self.is_to_be_protected(path) => {
+                format!("configure a path that the unit can write to: `{line}`")
+            }
+            _ if self.is_to_be_protected(path) => "configure a directory of its own".to_owned(),
+            _ => drop_in,
+        };
         Some(fails(
             format!("{UNIT} cannot write to {} (ProtectSystem={})", path.display(), unit.protection()),
-            format!(
-                "`systemctl edit infrad`, then add under `[Service]`: `ReadWritePaths={}`",
-                path.display()
-            ),
+            advice,
         ))
+    }
+
+    /// Whether the daemon must not write there: it holds the configuration, a credential, or the system.
+    fn is_to_be_protected(&self, path: &Path) -> bool {
+        let credentials = self.unit.iter().flat_map(Unit::credentials);
+        let holds = |file: &Path| file.starts_with(path);
+        holds(self.config_path)
+            || credentials.into_iter().any(|(_, source)| holds(Path::new(source)))
+            || ["/etc", "/usr", "/boot", "/var/lib", "/var/log", "/root", "/home"]
+                .iter()
+                .any(|it| holds(Path::new(it)))
     }
 }
 
-fn fails(cause: String, advice: String) -> Outcome {
+pub(super) fn fails(cause: String, advice: String) -> Outcome {
     Outcome::Fails { cause, advice, is_away: false }
 }
 
-fn tried(about: &str, what: String, outcome: Outcome) -> Tried {
+pub(super) fn tried(about: &str, what: String, outcome: Outcome) -> Tried {
     Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::credentials;
 use super::live::Tried;
 use crate::assembly::{
     Accepted, AssemblyError, StartProblem, check_addresses, find_start_problems, find_store_problem,
@@ -14,9 +15,8 @@ use crate::commands::{Context, advice_on, outside};
 use crate::config::Config;
 use crate::control::{self, DaemonStatus, Operation};
 use crate::identity::{CheckResult, Outcome};
-use crate::keys::{self, KeyError, RootKeySettings};
 use crate::listener;
-use crate::platform::{self, Account, PlatformError, SOCKET_UNIT, Unit, run_as};
+use crate::platform::{self, Account, SOCKET_UNIT, Unit, run_as};
 
 /// A running daemon answers from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +87,8 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
             failed(problem)
         });
     }
-    if !is_running && found.iter().all(|tried| tried.about == "address") {
+    found.extend(judge_room(config));
+    if !is_running && found.iter().all(|tried| ["address", "disk"].contains(&tried.about.as_str())) {
         match find_store_problem(config).await {
             Ok(problem) => found.extend(problem.map(failed)),
             Err(error) => {
@@ -97,6 +98,20 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
         }
     }
     found
+}
+
+/// Less room than this is a full disk soon: the database's write-ahead log alone takes 4 MiB.
+const LEAST_ROOM: u64 = 8 * 1024 * 1024;
+
+/// A full disk of the data directory: users could neither sign in nor out.
+fn judge_room(config: &Config) -> Option<Tried> {
+    let place = config.data_dir.display();
+    let left = platform::free_bytes(&config.data_dir).filter(|left| *left < LEAST_ROOM)?;
+    let cause = format!("its file system has {} kB left: sign-ins fail when it is full", left / 1024);
+    let advice = format!("free space there: `df {place}` names it");
+    let outcome = Outcome::Fails { cause, advice, is_away: false };
+    let finding = CheckResult { what: format!("room in {place}"), outcome };
+    Some(Tried { about: "disk".to_owned(), finding })
 }
 
 /// Addresses of the running daemon; `None` if it does not report them.
@@ -117,10 +132,13 @@ fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
         let place = what.parent().unwrap_or(what);
         !(["audit log", "rollback guard"].contains(&about) && unit.makes(place) && is_missing(place))
     });
-    // systemd passes credentials; root reads their source files.
-    found
-        .retain(|tried| !(tried.about == "root key" && tried.finding.what.starts_with("systemd credential")));
-    found.extend(judge_credentials(config, unit));
+    // systemd passes credentials to the unit. A command outside of it has none, and root reads their source files.
+    if platform::credentials_directory().is_none() {
+        found.retain(|tried| {
+            !(tried.about == "root key" && tried.finding.what.starts_with("systemd credential"))
+        });
+        found.extend(credentials::judge_root_keys(config, unit));
+    }
     let handed = unit.handed_addresses();
     if let Err(error) = check_addresses(config, handed.iter().copied()) {
         found.push(failed(StartProblem { about: "address", what: SOCKET_UNIT.to_owned(), error }));
@@ -135,33 +153,6 @@ fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
         }
     }
     found
-}
-
-/// Whether one of the credentials is the root key that wraps the data. Only root sees their files.
-fn judge_credentials(config: &Config, unit: &Unit) -> Option<Tried> {
-    let account = unit.account()?;
-    let wrapping = run_as(&account, || keys::wrapping(&config.data_dir)).ok()?.ok()??;
-    let credentials = unit.credentials();
-    let mut ids = Vec::new();
-    for root_key in &config.root_keys {
-        // A root key in AWS KMS or Vault may be the one that wraps the data.
-        let RootKeySettings::Native { path } = root_key else { return None };
-        let source = platform::credential_name(path).and_then(|name| {
-            let found = credentials.iter().find(|(found, _)| Path::new(found) == name);
-            found.map(|(_, source)| Path::new(source))
-        });
-        match keys::native_id(source.unwrap_or(path), &config.data_dir) {
-            Ok(id) => ids.extend(id),
-            // An encrypted credential has another form.
-            Err(KeyError::RootKeyLength { .. } | KeyError::RootKeyFile(PlatformError::TooLarge { .. })) => {
-                return None;
-            }
-            Err(_) => {}
-        }
-    }
-    let error = wrapping.expect_one_of(&ids, &config.data_dir).err()?.into();
-    let what = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
-    Some(failed(StartProblem { about: "root key", what, error }))
 }
 
 fn is_active(unit: &str) -> bool {

@@ -31,7 +31,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/api.md", "{\"type\":\"about:blank\"", Shown("an answer")),
     ("docs/audit.md", "{\"schema\":1", Shown("a line of a log")),
     ("docs/how-infra-works.md", "infra login", Shown("the line of an operator; README.md has it as well")),
-    ("docs/audit.md", "/var/log/infra/audit.jsonl: an", Shown("what `infrad audit verify` prints")),
+    ("docs/audit.md", "/var/log/infrad/audit.jsonl: an", Shown("what `infrad audit verify` prints")),
     (
         "docs/https.md",
         "infrad ca rotate ",
@@ -54,6 +54,8 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
     ),
     ("docs/keys.md", "infrad key rewrap --recovery", Elsewhere("tests/daemon/backups.rs")),
+    ("docs/keys.md", "systemctl stop infrad.socket", Elsewhere("tests/daemon/installed.rs")),
+    ("docs/keys.md", "printf '[Service]", Elsewhere("tests/daemon/installed.rs")),
     (
         "docs/kubernetes-install.md",
         ALL,
@@ -67,6 +69,9 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/login.md", "export BROWSER", Shown("a setting; tests/cli/surroundings.rs tries such lists")),
     ("docs/login.md", "infra login --force", Elsewhere("tests/cli/login.rs")),
     ("docs/managed-kubernetes.md", "config:", Elsewhere("tests/helm/helm.rs")),
+    ("docs/moving.md", "systemctl disable --now", Elsewhere("tests/daemon/installed.rs")),
+    ("docs/moving.md", "cd /", Elsewhere("tests/daemon/installed.rs")),
+    ("docs/moving.md", "systemctl daemon-reload", Elsewhere("tests/daemon/installed.rs")),
     ("docs/monitoring.md", "$ curl --include", Elsewhere("tests/daemon/monitoring.rs")),
     ("docs/okta.md", "allow: {groups", Provider),
     (
@@ -107,12 +112,16 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         "$ infrad as-service check --live",
         Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
     ),
+    ("docs/runbooks.md", "journalctl", Shown("it needs the journal of a unit")),
+    ("docs/runbooks.md", "$ infra login", Elsewhere("tests/cli/sessions.rs: here the operator was faster")),
+    ("docs/runbooks.md", "install -o root", Elsewhere("tests/daemon/installed.rs")),
+    ("docs/runbooks.md", "test ! -e /etc/infra/root.key", Elsewhere("tests/daemon/installed.rs")),
+    ("docs/runbooks.md", "$ infrad as-service key recovery test", Elsewhere("tests/daemon/installed.rs")),
     (
         "docs/runbooks.md",
-        "$ infrad key recovery test",
-        Elsewhere("tests/daemon/backups.rs, which types the key"),
+        "systemctl stop infrad.socket infrad.service &&",
+        Elsewhere("tests/daemon/installed.rs"),
     ),
-    ("docs/runbooks.md", "(umask 377", Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots")),
     (
         "docs/secrets.md",
         "apiVersion: rbac",

@@ -1,0 +1,34 @@
+//! Reads the values of arguments whose form shows a typing error.
+
+use infra_shared::token_text::SessionID;
+
+use crate::config::parse_duration;
+
+/// Seconds of a time such as `30d`, a year at most.
+pub(super) fn overlap(text: &str) -> Result<u32, String> {
+    const MOST: i64 = 366 * 24 * 3_600;
+    let expected = "a time up to a year, such as `30d`, `12h` or `0s`".to_owned();
+    let duration = parse_duration(text).ok_or_else(|| expected.clone())?;
+    Some(duration.as_secs())
+        .filter(|seconds| (0..=MOST).contains(seconds))
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .ok_or(expected)
+}
+
+/// A head has a form, so that one that was pasted in part is not taken for a log that was changed.
+pub(super) fn audit_head(text: &str) -> Result<String, String> {
+    const DIGITS: usize = 64;
+    let text = text.trim();
+    if text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("a head has {DIGITS} hexadecimal digits, and this has {} characters", text.chars().count()))
+}
+
+/// An id has a form, so that a typing error is not taken for a session that ended. Takes the id out of a pasted token.
+pub fn session_id(text: &str) -> Result<SessionID, String> {
+    let of_audience_token = || SessionID::parse(text.strip_prefix("infra_aud_")?.split('.').next()?);
+    SessionID::of_typed(text)
+        .or_else(of_audience_token)
+        .ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+}
