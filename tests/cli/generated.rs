@@ -1,4 +1,4 @@
-//! `completions/` and `man/` match the argument definitions, and manual page readers report no warnings.
+//! `completions/`, `man/` and `docs/infra.md` match the argument definitions, and manual page readers report no warnings.
 
 use clap::CommandFactory;
 use infra_cli::arguments::{Arguments, PROGRAM};
@@ -12,6 +12,11 @@ fn completion_scripts_match_the_arguments() {
 #[test]
 fn manual_pages_match_the_arguments() {
     generated::compare("man", "infra", &generated::manual_pages(&Arguments::command(), "1"));
+}
+
+#[test]
+fn command_reference_matches_the_arguments() {
+    generated::compare_file("docs/infra.md", &generated::reference(&Arguments::command()));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::documents::{
     Block, Page, Prose, Treatment, Walk, calls, pages, repository, unknown_name, unused_entries,
 };
+use infra_harness::generated;
 use infra_harness::login;
 use infra_harness::peers;
 use infra_harness::ports::Ports;
@@ -119,6 +120,27 @@ fn links_resolve_and_every_page_is_reachable() {
         Vec::<&String>::new(),
         "neither README.md nor docs/README.md links them"
     );
+}
+
+/// The convention of llmstxt.org: a title, a summary, and a line for each page.
+#[test]
+fn llms_txt_lists_every_page_of_the_navigation() {
+    let navigation = Page::read("docs/site/mkdocs.yml").text;
+    let (_, navigation) = navigation.split_once("\nnav:\n").expect("a navigation");
+    let paths = navigation.lines().filter_map(|line| line.rsplit(' ').next());
+    let expected: BTreeSet<PathBuf> =
+        paths.filter(|path| path.ends_with(".md")).map(|path| repository().join(path)).collect();
+    let list = Page::read("docs/llms.txt");
+    let links = list.links().into_iter();
+    let listed: BTreeSet<PathBuf> = links
+        .map(|link| repository().join("docs").join(link).canonicalize().expect("a page"))
+        .collect();
+    assert_eq!(listed, expected);
+    assert!(expected.len() > 40, "{expected:?}");
+    assert!(list.text.starts_with("# Infra\n\n> "), "{}", list.text);
+    for line in list.text.lines().filter(|line| line.starts_with("- ")) {
+        assert!(line.starts_with("- [") && line.contains("): "), "{line}");
+    }
 }
 
 #[test]
@@ -353,23 +375,13 @@ fn without_numbers(line: &str) -> String {
     regex_lite::Regex::new("[0-9]+").expect("a sound pattern").replace_all(line, "0").into_owned()
 }
 
-/// With `UPDATE=1`, draws it again.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the variable of all files that tests write")]
 fn picture_of_terminal_matches_the_recording() {
     let Some(python) = peers::find_program("python3") else { return };
     let folder = repository().join("docs/images");
     let ran = std::process::Command::new(python).arg(folder.join("terminal")).output().expect("a program");
     assert!(ran.status.success(), "{ran:?}");
-    let (file, drawn) = (folder.join("terminal.svg"), String::from_utf8(ran.stdout).expect("text"));
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&file, &drawn).expect("a file");
-    }
-    assert_eq!(
-        fs::read_to_string(&file).expect("a file"),
-        drawn,
-        "docs/images/terminal draws another picture"
-    );
+    generated::compare_file("docs/images/terminal.svg", &String::from_utf8(ran.stdout).expect("text"));
 }
 
 #[test]

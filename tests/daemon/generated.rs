@@ -1,4 +1,4 @@
-//! `completions/` and `man/` match the current arguments of `infrad`. Packages omit the development provider and its
+//! `completions/`, `man/` and `docs/infrad.md` match the arguments of `infrad`. Packages omit the development provider and its
 //! page.
 
 #![cfg(feature = "dev")]
@@ -15,6 +15,11 @@ fn completion_scripts_match_the_arguments() {
 #[test]
 fn manual_pages_match_the_arguments() {
     generated::compare("man", "infrad", &generated::manual_pages(&Arguments::command(), "8"));
+}
+
+#[test]
+fn command_reference_matches_the_arguments() {
+    generated::compare_file("docs/infrad.md", &generated::reference(&Arguments::command()));
 }
 
 #[test]

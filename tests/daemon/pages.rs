@@ -207,7 +207,8 @@ fn script_with_a_token_ends_when_infra_fails() {
     for block in pages().iter().flat_map(Page::blocks) {
         let is_script =
             ["$(infra token", "infra token --min-left"].iter().any(|part| block.text.contains(part));
-        if block.language != "sh" || !is_script {
+        // The examples of the help are typed in a terminal, where `exit` would close the shell. They use `&&`.
+        if block.language != "sh" || !is_script || block.page == "docs/infra.md" {
             continue;
         }
         for options in [&["sh", "-c"][..], &["sh", "-e", "-c"], &["bash", "-c"], &["bash", "-e", "-c"]] {

@@ -1,6 +1,6 @@
 //! The site of the documentation: every link in it leads somewhere, and a real browser shows it well at two widths.
 
-use infra_harness::documents::pages;
+use infra_harness::documents::{Page, pages};
 use infra_peers::website::Website;
 
 /// A page of each sort: pictures and lists, wide tables and blocks, drawings.
@@ -23,6 +23,13 @@ fn every_link_and_anchor_of_the_site_exists() {
         .map(|(page, target)| format!("{page}: {target}"))
         .collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+
+    // Its links lead to the pages in Markdown.
+    for path in ["llms.txt", "docs/llms.txt"] {
+        let links = Page { path: path.to_owned(), text: site.text(path) }.links();
+        let broken: Vec<&String> = links.iter().filter(|link| !site.has(path, link)).collect();
+        assert!(broken.is_empty() && links.len() > 40, "{path}: {broken:?}");
+    }
 }
 
 /// The generator has rules of its own for lists, blocks and tables; `docs/site/hooks.py` makes up for them.

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::fresh_root::{FreshRoot, Isolation};
-use super::page::Page;
+use super::page::{Page, check_links};
 use super::unit::Unit;
 
 pub(crate) const SERVER: &str = "infra.example.com";
@@ -96,6 +96,8 @@ fn install(root: &FreshRoot, page: &Page) {
     root.run("zcat /usr/share/man/man8/infrad-serve.8.gz | grep -q infrad").expect(0);
     root.run("test -s /usr/share/bash-completion/completions/infrad").expect(0);
     root.run("! ls /usr/share/man/man8/infrad-dev.8.gz").expect(0);
+    let links = check_links(&root.path("usr/share/doc/infrad"), |_| true);
+    assert!(links > 100, "{links}");
     // The distribution's own systemd, which also defines the bounds in the page.
     let units = "/lib/systemd/system/infrad.service /lib/systemd/system/infrad.socket";
     let ran = root.run(&format!("systemd-analyze verify --man=no {units}")).expect(0);
@@ -163,6 +165,9 @@ sed -n 's/^[Ll]ocation: //p' <&3 | tr -d '\r\n' >"$HOME/url.new" && mv "$HOME/ur
 /// Signs in from another account with the page's command. Returns the session ID.
 fn sign_in(root: &FreshRoot, page: &Page, provider: &CertifiedProvider, fingerprint: &str) -> String {
     root.run_blocks(page.blocks("The client on Debian"));
+    // Its two pages link to others, which only the package of the daemon has.
+    let pictures = check_links(&root.path("usr/share/doc/infra"), |link| !link.ends_with(".md"));
+    assert!(pictures > 4, "{pictures}");
     // Only the user who runs `infra` may open its loopback address. This test's browser follows the redirect's target.
     root.write_program("usr/local/bin/browser", FIRST_STEP);
     let line = page.console("The client on Debian").replace("sha256:…", fingerprint);

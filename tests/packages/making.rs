@@ -13,8 +13,8 @@ const BOUND: Duration = Duration::from_mins(1);
 #[test]
 fn files_on_release_page_contain_version() {
     let page = std::fs::read_to_string(workspace().join("docs/releasing.md")).expect("the page");
-    let (_, list) = page.split_once("The same version stands in").expect("a list of files");
-    let (list, _) = list.split_once("manual pages").expect("its end");
+    let (_, list) = page.split_once("Write the same version into").expect("a list of files");
+    let (list, _) = list.split_once("generate the manual pages").expect("its end");
     let files: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     assert!(files.len() >= 8, "{files:?}");
     for file in files {

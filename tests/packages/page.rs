@@ -1,6 +1,25 @@
-//! The commands of `docs/install.md`, by heading.
+//! The commands of `docs/install.md`, by heading, and the links of packed pages.
+
+use std::path::Path;
 
 use super::debian::workspace;
+
+/// Checks that the files exist that packed pages link to, and returns how many links need one. Links out of the folder
+/// lead to the sources, which are not packed.
+pub(crate) fn check_links(pages: &Path, needs_file: fn(&str) -> bool) -> usize {
+    let mut links = 0;
+    for entry in std::fs::read_dir(pages).expect("the pages").flatten() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let is_outside = link.is_empty() || link.contains(':') || link.starts_with("../");
+            if !is_outside && needs_file(link) {
+                assert!(pages.join(link).exists(), "{}: {link}", entry.path().display());
+                links += 1;
+            }
+        }
+    }
+    links
+}
 
 /// The page from its part on Debian to the end.
 pub(crate) struct Page {

@@ -1,7 +1,7 @@
 //! The tarball on a minimal Debian: the manual steps of its part of the page.
 
 use super::fresh_root::Isolation;
-use super::page::Page;
+use super::page::{Page, check_links};
 
 #[test]
 fn tarball_installs_per_page_and_keeps_existing_root_key() {
@@ -36,19 +36,8 @@ fn tarball_installs_per_page_and_keeps_existing_root_key() {
     assert_eq!(ran.stderr, "", "{ran}");
     root.run("grep -qx 'ExecStart=/usr/local/bin/infrad serve' /etc/systemd/system/infrad.service").expect(0);
 
-    // Every file that the packed pages link to is packed.
     let pages = root.path(&format!("root/{}/share/doc/docs", folder.trim_start_matches("cd ")));
-    let mut links = 0;
-    for entry in std::fs::read_dir(&pages).expect("the pages").flatten() {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
-            // Links out of the pages lead to the sources, which are not packed.
-            if !link.is_empty() && !link.contains(':') && !link.starts_with("../") {
-                assert!(pages.join(link).exists(), "{}: {link}", entry.path().display());
-                links += 1;
-            }
-        }
-    }
+    let links = check_links(&pages, |_| true);
     assert!(links > 100, "{links}");
 
     // The example configuration is where the page says.

@@ -2,6 +2,7 @@
 //! `UPDATE=1`.
 
 mod manual;
+mod reference;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,6 +34,22 @@ pub fn completions(program: &Program) -> Files {
 /// The manual pages of a program, one per command.
 pub fn manual_pages(program: &Command, section: &str) -> Files {
     manual::pages(program, section)
+}
+
+/// The command reference of a program in Markdown.
+pub fn reference(program: &Command) -> String {
+    reference::page(program)
+}
+
+/// Fails the test unless the file of the repository has these contents. Writes it with `UPDATE=1`.
+#[track_caller]
+pub fn compare_file(path: &str, contents: &str) {
+    let file = repository().join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, contents).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    let is_current = fs::read_to_string(&file).is_ok_and(|found| found == contents);
+    assert!(is_current, "{path} is stale: `UPDATE=1` rewrites it");
 }
 
 /// Fails the test unless `folder` contains exactly these files of `program`. Writes them with `UPDATE=1`.

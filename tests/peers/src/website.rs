@@ -66,6 +66,11 @@ impl Website {
         anchor.is_empty() || self.pages.get(&path).is_some_and(|html| anchors(html).contains(anchor))
     }
 
+    /// Returns the contents of a file that is no page.
+    pub fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.directory.path().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// Returns how often the main part of a page has this tag.
     pub fn count(&self, page: &str, tag: &str) -> usize {
         self.main(page).matches(tag).count()

@@ -38,6 +38,8 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         Elsewhere("tests/daemon/https.rs: its lines are choices, and the second refuses to follow the first"),
     ),
     ("docs/https.md", "a new CA takes over", Shown("what `infrad ca rotate` prints")),
+    ("docs/infra.md", ALL, Elsewhere("tests/cli/help.rs")),
+    ("docs/infrad.md", ALL, Shown("examples of the help; tests/daemon/pages.rs parses them")),
     ("docs/install.md", ALL, Elsewhere("tests/packages/debian.rs, in a Debian without anything else")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "$ infrad key rewrap", Elsewhere("tests/daemon/keys.rs")),

@@ -42,7 +42,7 @@ fn add(
     for (heading, title) in SECTIONS {
         // Commands without their own section inherit that of the program.
         if let Some(text) = own.get(heading).or_else(|| of_program.get(heading)) {
-            let body = if heading == "Examples" { examples(text) } else { definitions(text) };
+            let body = if heading == "Examples" { examples(text) } else { tagged(text) };
             let _ = write!(
                 page,
                 ".SH {}\n{body}",
@@ -107,7 +107,7 @@ fn page_name(command: &Command) -> &str {
 }
 
 /// The text below each heading after the options.
-fn sections(command: &Command) -> BTreeMap<String, String> {
+pub(super) fn sections(command: &Command) -> BTreeMap<String, String> {
     let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
     let mut sections = BTreeMap::new();
     let mut heading = String::new();
@@ -147,21 +147,25 @@ fn examples(text: &str) -> String {
     roff
 }
 
-/// A name, two or more spaces, and its meaning. Lines with deeper indentation continue the meaning.
-fn definitions(text: &str) -> String {
-    let mut roff = String::new();
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        let line = line.strip_prefix("  ").unwrap_or(line);
-        match line.split_once("  ") {
-            Some((name, meaning)) if !name.is_empty() => {
-                let _ = writeln!(roff, ".TP\n\\fB{}\\fR\n{}", escaped(name), escaped(meaning.trim_start()));
+fn tagged(text: &str) -> String {
+    let paragraph =
+        |(name, meaning): &(String, String)| format!(".TP\n\\fB{}\\fR\n{}\n", escaped(name), escaped(meaning));
+    definitions(text).iter().map(paragraph).collect()
+}
+
+/// Names and their meanings. Lines with deeper indentation continue the meaning.
+pub(super) fn definitions(text: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("  ")) {
+        match (line.split_once(' '), found.last_mut()) {
+            (Some((name, meaning)), _) if !name.is_empty() => {
+                found.push((name.to_owned(), meaning.trim_start().to_owned()));
             }
-            _ => {
-                let _ = writeln!(roff, "{}", escaped(line.trim_start()));
-            }
+            (_, Some((_, meaning))) => meaning.extend([" ", line.trim_start()]),
+            (_, None) => {}
         }
     }
-    roff
+    found
 }
 
 fn see_also(command: &Command, parent: Option<&Command>, section: &str) -> String {
