@@ -142,9 +142,8 @@ fn llms_txt_lists_every_page_of_the_navigation() {
         paths.filter(|path| path.ends_with(".md")).map(|path| repository().join(path)).collect();
     let list = Page::read("docs/llms.txt");
     let links = list.links().into_iter();
-    let listed: BTreeSet<PathBuf> = links
-        .map(|link| repository().join("docs").join(link).canonicalize().expect("a page"))
-        .collect();
+    let listed: BTreeSet<PathBuf> =
+        links.map(|link| repository().join("docs").join(link).canonicalize().expect("a page")).collect();
     assert_eq!(listed, expected);
     assert!(expected.len() > 40, "{expected:?}");
     assert!(list.text.starts_with("# Infra\n\n> "), "{}", list.text);

@@ -148,8 +148,9 @@ fn examples(text: &str) -> String {
 }
 
 fn tagged(text: &str) -> String {
-    let paragraph =
-        |(name, meaning): &(String, String)| format!(".TP\n\\fB{}\\fR\n{}\n", escaped(name), escaped(meaning));
+    let paragraph = |(name, meaning): &(String, String)| {
+        format!(".TP\n\\fB{}\\fR\n{}\n", escaped(name), escaped(meaning))
+    };
     definitions(text).iter().map(paragraph).collect()
 }
 

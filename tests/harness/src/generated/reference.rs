@@ -11,7 +11,7 @@ pub(super) fn page(program: &Command) -> String {
     program.build();
     let name = program.get_name().to_owned();
     let mut page = format!(
-        "# Commands of {name}\n\nThe help of every command. In your terminal, type `{name} help COMMAND`, or `man {name}-COMMAND`.\n\n"
+        "# Commands of {name}\n\nThe same text is in your terminal: add `--help` to a command, or read its manual page (`man {name}-COMMAND`).\n\n"
     );
     add(&mut page, &program);
     page += "## Options of every command\n\n";
@@ -65,7 +65,8 @@ fn option(argument: &Arg) -> String {
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut text = sentence(&help.replace("\n\n", ". "));
     let takes_values = argument.get_action().takes_values();
-    let choices = argument.get_possible_values().into_iter().filter(|choice| takes_values && !choice.is_hide_set());
+    let choices =
+        argument.get_possible_values().into_iter().filter(|choice| takes_values && !choice.is_hide_set());
     let choices: Vec<String> = choices.map(|choice| format!("`{}`", choice.get_name())).collect();
     let defaults = argument.get_default_values().iter().filter(|_| takes_values);
     let defaults: Vec<String> = defaults.map(|value| format!("`{}`", value.to_string_lossy())).collect();
@@ -119,10 +120,10 @@ mod tests {
             );
         assert_eq!(
             page(&program),
-            "# Commands of tool\n\nThe help of every command. In your terminal, type `tool help COMMAND`, or `man tool-COMMAND`.\n\n\
+            "# Commands of tool\n\nThe same text is in your terminal: add `--help` to a command, or read its manual page (`man tool-COMMAND`).\n\n\
              ## tool\n\nDoes it.\n\n```text\ntool [OPTIONS] [COMMAND]\n```\n\n- [`tool do`](#tool-do): Do it\n\nAll:\n\n```sh\ntool do\n```\n\n\
              ## tool do\n\nDo it.\n\n```text\ntool do [OPTIONS] <file>\n```\n\n- `<file>`: What to do.\n\nNow, with `x`:\n\n```sh\ntool do \\\n  x\n```\n\n\
-             ## Options of every command\n\n- `--level <level>`: How much. One of `all`, `some`. Default: `all`.\n- `-h`, `--help`: Print help.\n\n\
+             ## Options of every command\n\n- `--level <level>`: How much. One of `all`, `some`. Default: `all`.\n- `-h`, `--help`: Print help (see a summary with '-h').\n\n\
              ## Exit codes\n\n- `0`: done\n\n## Environment\n\n- `A_B`: its name\n\n## Files\n\n- `~/.t`: kept\n"
         );
     }
