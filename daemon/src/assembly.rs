@@ -116,9 +116,11 @@ impl Daemon {
         let bindings = Bindings::new(public_urls.clone(), certificates.proofs());
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
         apply_providers(&data_directory, &sessions).await?;
-        data_directory.store.end_leases(clock.now()).await?;
-        data_directory.raise_guard_counter().await?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
+        for name in &names {
+            data_directory.store.end_leases(name, clock.now()).await?;
+        }
+        data_directory.raise_guard_counter().await?;
         audit.record(&Event::Started {
             version: env!("CARGO_PKG_VERSION"),
             configuration_hash: config.digest.as_deref(),

@@ -99,7 +99,7 @@ fn invalid_token_responses_are_refused() {
         answer("TE-08 1e309", malformed, |answer| {
             answer.body.splice(1..1, b"\"x\":1e309,".iter().copied());
         }),
-        answer("TE-18 1.1 MB", Unavailable("more than"), |answer| {
+        answer("TE-18 1.1 MB", Unavailable("is larger than"), |answer| {
             let long = format!("\"a\":\"{}\",", "a".repeat(1_100_000));
             answer.body.splice(1..1, long.into_bytes());
         }),

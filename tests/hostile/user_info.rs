@@ -38,7 +38,7 @@ fn userinfo_of_other_subject_or_malformed_is_refused() {
         member("UI-01 subjects", differs, "sub", json!(["sub-alice"])),
         member("UI-01 in capitals", differs, "sub", json!("SUB-ALICE")),
         member("UI-01 with a space", differs, "sub", json!("sub-alice ")),
-        answer("UI-02 signed, but not requested", Unavailable("userinfo: not JSON"), |answer| {
+        answer("UI-02 signed, but not requested", Unavailable("userinfo: a signed response"), |answer| {
             answer.set_header("content-type", "application/jwt");
             answer.body = b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJzdWItYWxpY2UifQ.".to_vec();
         }),
@@ -55,7 +55,7 @@ fn userinfo_of_other_subject_or_malformed_is_refused() {
         }),
         answer("UI-06 401", Unavailable("status 401"), |answer| answer.status = 401),
         answer("UI-06 500", Unavailable("status 500"), |answer| answer.status = 500),
-        answer("UI-07 300 kB", Unavailable("more than"), |answer| {
+        answer("UI-07 300 kB", Unavailable("is larger than"), |answer| {
             let long = format!("\"a\":\"{}\",", "a".repeat(300_000));
             answer.body.splice(1..1, long.into_bytes());
         }),

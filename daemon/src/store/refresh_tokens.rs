@@ -82,9 +82,9 @@ const REVOCATION: Purpose = Purpose {
     lease: "UPDATE refresh_tokens SET revoke_after = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3",
 };
 
-/// Finds leased tokens by index: they were due before. ?1: now.
+/// Finds leased tokens by index: they were due before. ?1: provider, ?2: now.
 const END_LEASES: &str = "UPDATE refresh_tokens SET leased_until = 0 \
-     WHERE provider IN (SELECT name FROM providers) AND due_at <= ?1 AND leased_until > ?1";
+     WHERE provider = ?1 AND due_at <= ?2 AND leased_until > ?2";
 
 impl Store {
     /// Leases tokens of live sessions that are due. Until released, a leased token counts as possibly consumed.
@@ -103,11 +103,13 @@ impl Store {
         self.lease(&REVOCATION, request).await
     }
 
-    /// Ends all leases for revalidation. Call it at start, because a daemon that was killed could not end its own.
-    pub async fn end_leases(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Ends all leases for revalidation at `provider`. Call it at start, because a daemon that was killed could not end
+    /// its own.
+    pub async fn end_leases(&self, provider: &str, now: Timestamp) -> Result<(), StoreError> {
+        let provider = provider.to_owned();
         self.connections
             .write(move |transaction| {
-                transaction.execute(END_LEASES, [time::to_database(now)])?;
+                transaction.execute(END_LEASES, params![provider, time::to_database(now)])?;
                 Ok(())
             })
             .await

@@ -260,7 +260,7 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
 
     assert_eq!(setup.revalidate().await, 0, "it is leased");
     // The next start tries again at once, with a token that is spent: many providers forgive that for some seconds.
-    store.end_leases(setup.clock.now()).await.expect("stored");
+    store.end_leases("okta", setup.clock.now()).await.expect("stored");
     assert_eq!(setup.revalidate().await, 1);
     assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "the result of the refresh is unknown");
 }
