@@ -46,7 +46,7 @@ while :; do
 done
 shift
 if [ -n "${PLAY_UNIT-}" ]; then
-    exec runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@"
+    exec setpriv --reuid="$user" --regid="$user" --init-groups env CREDENTIALS_DIRECTORY="$credentials" "$@"
 fi
 code=0
 runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@" || code=$?
