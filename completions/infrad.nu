@@ -23,7 +23,6 @@ module completions {
     --accept-rollback         # Start with data that is older than the data this host used last, and revoke all its sessions
     --new-store               # Create a new store in an empty data directory, although this host has used another store
     --domain: string          # Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable
-    --prepare                 # Stop once the data is accepted or created: for `infrad as-service`, because a unit's start takes no options
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
     --quiet(-q)               # Print only errors and warnings
