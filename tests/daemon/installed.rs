@@ -273,3 +273,20 @@ fn backup_that_was_copied_here_names_its_fix() {
     .expect(0);
     host.run(&verify).expect(1).stderr_contains(&["put the root key of the backup into /etc/infra/root.key"]);
 }
+
+#[test]
+fn root_asks_the_running_daemon_without_the_unit() {
+    let Some(mut host) = Host::new() else { return };
+    host.start();
+    let fingerprint = host.fingerprint();
+    host.run("rm /usr/lib/systemd/system/infrad.*").expect(0);
+    for command in
+        ["status", "sessions list", "key status", "ca print", "backup /var/backups/infrad/a.backup"]
+    {
+        host.run(&format!("infrad {command}")).expect(0);
+    }
+    assert!(host.run("infrad fingerprint").expect(0).stdout.contains(&fingerprint));
+    host.stop();
+    let refused = host.run("infrad fingerprint").expect(1);
+    assert!(refused.stderr.contains("runuser -u infrad -- "), "{refused}");
+}
