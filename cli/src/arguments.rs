@@ -63,9 +63,9 @@ pub struct Global {
 pub enum Command {
     /// Sign in through the browser
     ///
-    /// The first time, type the whole line that the server's operator gave you: it proves the server. If you are already
+    /// The first time, type the whole line from the server's operator: it proves the server. If you are already
     /// signed in, the command says so and opens nothing. Over SSH or in a container it prints an address: open it in any
-    /// browser, and if the last page does not load, paste the address of that page here.
+    /// browser. If the last page does not load, paste its address here.
     #[command(after_long_help = help::LOGIN)]
     Login(Login),
 
@@ -78,8 +78,8 @@ pub enum Command {
 
     /// Show where you are signed in, as which user and until when
     ///
-    /// Exit code 0 means that you are signed in, 3 that you need to sign in, 4 that the daemon cannot be reached, and 5 that
-    /// the server's identity is not trusted. Times are in your time zone. The time left is by the daemon's clock.
+    /// Exit code 0 means signed in, 3 not signed in, 4 daemon unreachable, and 5 server not trusted. Times are in your time
+    /// zone. The time left is by the daemon's clock.
     #[command(after_long_help = help::STATUS)]
     Status(Status),
 
@@ -134,8 +134,8 @@ pub enum Command {
     /// Find what keeps you from signing in, and show how to fix it
     ///
     /// Checks the files in ~/.infra, the browser, the keyring, the ports to which the browser returns, the proxy and every
-    /// known server: its identity, clock and identity providers. It changes nothing and shows no secret. Exit code 0 means
-    /// that every check passed, 1 that one failed.
+    /// known server: its identity, clock and identity providers. It changes nothing and shows no secret. The exit code is 1
+    /// if a check failed.
     #[command(after_long_help = help::DOCTOR)]
     Doctor(Doctor),
 

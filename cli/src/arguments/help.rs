@@ -7,7 +7,7 @@ pub(super) const SHORT: &str = "\
 
 pub(super) const PROGRAM: &str = "\
 Examples:
-  Sign in, the first time with the whole line that the server's operator gave you:
+  Sign in, the first time with the whole line from the server's operator:
     infra login infra.example.com --fingerprint \\
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   See as which user you are signed in, and until when:
@@ -73,7 +73,7 @@ Examples:
 
 pub(super) const LOGIN: &str = "\
 Examples:
-  The first time, with the whole line that the server's operator gave you:
+  The first time, with the whole line from the server's operator:
     infra login infra.example.com --fingerprint \\
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   From then on:
@@ -147,10 +147,10 @@ Examples:
 
 pub(super) const TRUST: &str = "\
 Examples:
-  With the fingerprint that the operator has confirmed:
+  With the fingerprint confirmed by the operator:
     infra trust infra.example.com --fingerprint \\
       sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-  With a file that holds the certification authority:
+  With a file of the certification authority:
     infra trust infra.example.com --ca-file ca.pem";
 
 pub(super) const DOCTOR: &str = "\

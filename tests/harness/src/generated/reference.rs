@@ -40,14 +40,12 @@ fn add(page: &mut String, command: &Command) {
     };
     let own: String =
         command.get_arguments().filter(|argument| !of_every_command(argument)).map(option).collect();
-    let subcommands: String = command
-        .get_subcommands()
-        .map(|sub| {
-            let name = self::path(sub);
-            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-            format!("- [`{name}`](#{}): {about}\n", name.replace(' ', "-"))
-        })
-        .collect();
+    let mut subcommands = String::new();
+    for sub in command.get_subcommands() {
+        let name = self::path(sub);
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(subcommands, "- [`{name}`](#{}): {about}", name.replace(' ', "-"));
+    }
     for list in [own, subcommands].into_iter().filter(|list| !list.is_empty()) {
         page.extend([list.as_str(), "\n"]);
     }
