@@ -35,7 +35,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Check the configuration, and the files and variables that it names
+  # Check the configuration, with its files and variables
   export extern "infrad check" [
     --live                    # Also read each secret, use each root key, and contact each provider and the ACME server; prints no secrets
     --json                    # Print the result as JSON
@@ -67,7 +67,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Show and change the keys that protect the store
+  # Show and change the keys of the store
   export extern "infrad key" [
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
@@ -125,7 +125,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Create or test the recovery key, which opens the store and its backups if the root key is lost
+  # Create or test the recovery key: it opens the store and its backups if the root key is lost
   export extern "infrad key recovery" [
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
@@ -195,7 +195,7 @@ module completions {
   export extern "infrad key help rotate" [
   ]
 
-  # Create or test the recovery key, which opens the store and its backups if the root key is lost
+  # Create or test the recovery key: it opens the store and its backups if the root key is lost
   export extern "infrad key help recovery" [
   ]
 
@@ -548,7 +548,7 @@ module completions {
   export extern "infrad help serve" [
   ]
 
-  # Check the configuration, and the files and variables that it names
+  # Check the configuration, with its files and variables
   export extern "infrad help check" [
   ]
 
@@ -556,7 +556,7 @@ module completions {
   export extern "infrad help status" [
   ]
 
-  # Show and change the keys that protect the store
+  # Show and change the keys of the store
   export extern "infrad help key" [
   ]
 
@@ -572,7 +572,7 @@ module completions {
   export extern "infrad help key rotate" [
   ]
 
-  # Create or test the recovery key, which opens the store and its backups if the root key is lost
+  # Create or test the recovery key: it opens the store and its backups if the root key is lost
   export extern "infrad help key recovery" [
   ]
 

@@ -71,7 +71,7 @@ pub enum Command {
         prepare: bool,
     },
 
-    /// Check the configuration, and the files and variables that it names
+    /// Check the configuration, with its files and variables
     #[command(after_long_help = help::CHECK)]
     Check {
         /// Also read each secret, use each root key, and contact each provider and the ACME server; prints no secrets
@@ -93,7 +93,7 @@ pub enum Command {
         json: bool,
     },
 
-    /// Show and change the keys that protect the store
+    /// Show and change the keys of the store
     #[command(after_long_help = help::KEY)]
     Key {
         #[command(subcommand)]
@@ -215,7 +215,7 @@ pub enum KeyCommand {
     #[command(after_long_help = help::KEY_ROTATE)]
     Rotate,
 
-    /// Create or test the recovery key, which opens the store and its backups if the root key is lost
+    /// Create or test the recovery key: it opens the store and its backups if the root key is lost
     #[command(after_long_help = help::RECOVERY)]
     Recovery {
         #[command(subcommand)]

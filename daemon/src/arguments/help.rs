@@ -7,7 +7,7 @@ Run `infrad help COMMAND` for a command's options and examples, `infrad --help` 
 
 pub(super) const PROGRAM: &str = "\
 Examples:
-  Check the configuration and everything that it names:
+  Check the configuration and everything named in it:
     infrad check --live
   Run the daemon; it prints the command for your users:
     infrad serve
@@ -189,14 +189,14 @@ Examples:
 
 pub(super) const SESSIONS: &str = "\
 Examples:
-  List the users who are signed in:
+  List the signed-in users:
     infrad sessions list
   A user left, or lost a laptop:
     infrad sessions revoke --user alice@example.com";
 
 pub(super) const SESSIONS_LIST: &str = "\
 Examples:
-  List the users who are signed in:
+  List the signed-in users:
     infrad sessions list
   Count the sessions of each user:
     infrad sessions list --json | jq '[.sessions[].user.email] | group_by(.) | map({(.[0]): length})'";
