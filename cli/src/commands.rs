@@ -113,6 +113,23 @@ impl Context {
         trust::connect(origin, state.trust_anchors(origin), offer).map_err(ClientError::Daemon)
     }
 
+    /// Like [`Self::connect`], and delivers earlier sign-outs. For every command, except those that report a delivery
+    /// themselves or change nothing.
+    fn connect_and_deliver(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
+        let connection = self.connect(origin, state)?;
+        let stored = self.retry_logouts(origin, &connection.client, state).map(drop);
+        status::warn_if_not_stored(self, stored);
+        Ok(connection)
+    }
+
+    /// Delivers earlier sign-outs for a command that has no session to use. A failure is retried by the next command.
+    fn deliver_logouts(&self, origin: &Origin, state: &State) {
+        if state.has_pending_logout(origin) {
+            // The command fails for another reason.
+            let _ = self.connect_and_deliver(origin, state);
+        }
+    }
+
     /// Stores the server's current announcement of a CA rollover, if there is one.
     fn record_announcement(&self, origin: &Origin, connection: &Connection) {
         if let Err(error) =

@@ -251,8 +251,9 @@ fn interrupted(error: &std::io::Error) -> DaemonError {
 pub const UNREACHABLE_HINT: &str =
     "again; if it keeps failing, check the address and your network, or ask the server's operator";
 
-/// Old middleboxes reset a connection whose `ClientHello` exceeds one packet.
-const HANDSHAKE_HINT: &str = "again; if it keeps failing, a middlebox may reject the large first message of the handshake: \
+/// Closed by a daemon over its limit, or by an old middlebox whose limit for a `ClientHello` is one packet.
+const HANDSHAKE_HINT: &str = "again; if it keeps failing, ask the server's operator if your address has too many connections \
+    (`connections_refused`); else a middlebox may reject the large first message of the handshake: \
     `INFRA_KEY_EXCHANGE=classical` makes it small, but gives up protection against quantum computers";
 
 /// Returns a successful response, or the problem in its body.

@@ -44,6 +44,8 @@ pub enum HomeError {
     OtherOwner { path: String, owner: u32 },
     #[error("cannot create {path}: {parent} belongs to another user (uid {owner})")]
     OtherParentOwner { path: String, parent: String, owner: u32 },
+    #[error("other users can write to {path} (mode {mode:04o}), so they can replace your sessions")]
+    WritableByOthers { path: String, mode: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
     #[error(
@@ -227,6 +229,7 @@ impl From<HomeError> for Failure {
             HomeError::OtherOwner { path, owner: 0 } if is_writable_directory(&path) => failure.hint(format!(
                 "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it"
             )),
+            HomeError::WritableByOthers { path, mode } => failure.hint(directory::writable_hint(&path, mode)),
             HomeError::Held { path, .. } => failure.hint(format!("make sure that no other `infra` is running, then remove {path}")),
             HomeError::Io { source, .. } if is_not_allowed(&source) => {
                 failure.hint("set `INFRA_HOME` to a directory of your own that you can write to")

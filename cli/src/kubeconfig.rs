@@ -3,9 +3,13 @@
 mod existing;
 mod kubectl;
 
+use std::io::Write;
+use std::path::Path;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::failure::{Exit, Failure};
 use existing::Existing;
@@ -42,6 +46,10 @@ pub struct Entries {
 pub enum KubeconfigError {
     #[error("the kubeconfig has a {kind} `{name}` that `infra` did not make")]
     Foreign { kind: &'static str, name: String },
+    #[error("cannot write the certification authority to a temporary file: {0}")]
+    NoTemporaryFile(#[from] std::io::Error),
+    #[error("kubectl did not store the certification authority of the cluster `{name}`")]
+    NoAuthority { name: String },
     #[error(transparent)]
     Kubectl(#[from] KubectlError),
 }
@@ -56,28 +64,39 @@ pub fn add(kubectl: &Kubectl, entries: &Entries) -> Result<(), KubeconfigError> 
         return Err(KubeconfigError::Foreign { kind, name: entries.name.clone() });
     }
     let is_foreign = |kind| foreign.contains(&kind);
-    let config =
-        |command, flags: &[String], input: &[u8]| kubectl.config(command, flags, &entries.name, input);
+    let config = |command, flags: &[String]| kubectl.config(command, flags, &entries.name);
 
     let user = entries.user();
-    config("set-credentials", &user, &[])?;
+    config("set-credentials", &user)?;
     if is_foreign(existing::USER) {
         // It may hold a token or a certificate, which client-go prefers to the plugin. Nothing is deleted before `kubectl` has
         // accepted what replaces it.
-        config("delete-user", &[], &[])?;
-        config("set-credentials", &user, &[])?;
+        config("delete-user", &[])?;
+        config("set-credentials", &user)?;
     }
-    let (cluster, authority) = (entries.cluster(), entries.authority.as_deref().unwrap_or_default());
-    config("set-cluster", &cluster, authority)?;
+    // A pipe would be empty for a `kubectl` that reads it twice.
+    let authority = entries.authority.as_deref().map(temporary_file).transpose()?;
+    let cluster = entries.cluster(authority.as_ref().map(NamedTempFile::path));
+    config("set-cluster", &cluster)?;
     if is_foreign(existing::CLUSTER) {
-        config("delete-cluster", &[], &[])?;
-        config("set-cluster", &cluster, authority)?;
+        config("delete-cluster", &[])?;
+        config("set-cluster", &cluster)?;
     }
-    config("set-context", &entries.context(is_foreign(existing::CONTEXT)), &[])?;
+    if authority.is_some() && !kubectl.view::<Existing>()?.has_cluster(entries) {
+        return Err(KubeconfigError::NoAuthority { name: entries.name.clone() });
+    }
+    config("set-context", &entries.context(is_foreign(existing::CONTEXT)))?;
     if entries.is_current {
-        config("use-context", &[], &[])?;
+        config("use-context", &[])?;
     }
     Ok(())
+}
+
+/// A file of mode 0600, deleted on drop.
+fn temporary_file(contents: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(contents)?;
+    Ok(file)
 }
 
 impl Entries {
@@ -96,10 +115,11 @@ impl Entries {
         flags
     }
 
-    fn cluster(&self) -> Vec<String> {
+    fn cluster(&self, authority: Option<&Path>) -> Vec<String> {
         let mut flags = vec![format!("--server={}", self.server)];
-        if self.authority.is_some() {
-            flags.extend(["--certificate-authority=/dev/stdin", "--embed-certs=true"].map(ToOwned::to_owned));
+        if let Some(file) = authority {
+            flags.push(format!("--certificate-authority={}", file.display()));
+            flags.push("--embed-certs=true".to_owned());
         }
         flags
     }
@@ -170,6 +190,12 @@ impl From<KubeconfigError> for Failure {
             KubeconfigError::Foreign { .. } => {
                 failure.hint("choose another name with `--context`, or replace the entry with `--force`")
             }
+            KubeconfigError::NoTemporaryFile(_) => {
+                failure.hint("make room in the directory for temporary files")
+            }
+            KubeconfigError::NoAuthority { .. } => failure
+                .hint("install the kubectl of kubernetes.io, and run this command again")
+                .note("the current context is unchanged"),
             KubeconfigError::Kubectl(error) => {
                 failure.hint(error.hint()).note("the current context is unchanged")
             }

@@ -16,6 +16,10 @@ use crate::failure::{Exit, Failure};
 pub use environment::{Destination, Environment};
 /// Names the directory of this program's files.
 pub const HOME: &str = "INFRA_HOME";
+const SERVER: &str = "INFRA_SERVER";
+const TOKEN: &str = "INFRA_TOKEN";
+const FINGERPRINT: &str = "INFRA_FINGERPRINT";
+const CA_FILE: &str = "INFRA_CA_FILE";
 
 /// Settings from the environment.
 #[derive(Debug)]
@@ -49,11 +53,21 @@ pub fn has_time_zone() -> bool {
 impl Settings {
     /// Reads the environment of the process.
     pub fn read() -> Result<Self, Failure> {
-        Self::from_variables(variable)
+        Self::from_variables(raw_variable)
     }
 
     /// Reads the variables through `find`.
+    ///
+    /// An empty variable of this program is an error, because its value is probably missing: without INFRA_TOKEN, a job
+    /// would use the stored session of another user. Other variables are unset if they are empty.
     fn from_variables(find: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
+        for name in [TOKEN, SERVER, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
+            if find(name).is_some_and(|value| value.is_empty()) {
+                let failure = Failure::new(Exit::Usage, format!("{name} is set, but empty"));
+                return Err(failure.hint(format!("set {name} to its value, or unset it")));
+            }
+        }
+        let find = |name: &str| find(name).filter(|value| !value.is_empty());
         let text = |name: &str| {
             find(name)
                 .map(|value| {
@@ -71,12 +85,10 @@ impl Settings {
         Ok(Self {
             home: home(find(HOME))?,
             is_home_set: is_set(HOME),
-            server: text("INFRA_SERVER")?.map(|text| parse("INFRA_SERVER", &text)).transpose()?,
-            token: text("INFRA_TOKEN")?.map(|text| token(&text)).transpose()?,
-            fingerprint: text("INFRA_FINGERPRINT")?
-                .map(|text| parse("INFRA_FINGERPRINT", &text))
-                .transpose()?,
-            ca_file: find("INFRA_CA_FILE").map(|value| absolute("INFRA_CA_FILE", value)).transpose()?,
+            server: text(SERVER)?.map(|text| parse(SERVER, &text)).transpose()?,
+            token: text(TOKEN)?.map(|text| token(&text)).transpose()?,
+            fingerprint: text(FINGERPRINT)?.map(|text| parse(FINGERPRINT, &text)).transpose()?,
+            ca_file: find(CA_FILE).map(|value| absolute(CA_FILE, value)).transpose()?,
             browser: text("BROWSER")?,
             path: find("PATH"),
             has_desktop,
@@ -145,9 +157,14 @@ pub fn is_utf8() -> bool {
     cfg!(windows) || locale.ends_with("utf-8") || locale.ends_with("utf8")
 }
 
-#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
+/// A variable that is set and not empty.
 fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
+    raw_variable(name).filter(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "only this module reads the environment")]
+fn raw_variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
 }
 
 fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
@@ -216,6 +233,16 @@ mod tests {
         assert_eq!(settings.server.expect("a server").host(), "infra.test");
         assert_eq!(settings.token.expect("a token").expose(), token.expose());
         assert_eq!(settings.path, Some(OsString::from("/usr/bin")));
+    }
+
+    #[test]
+    fn empty_variable_is_an_error_and_empty_browser_is_unset() {
+        for name in [TOKEN, SERVER, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
+            let failure = read(&[("HOME", "/tmp"), (name, "")]).expect_err(name);
+            assert_eq!(failure.exit(), Exit::Usage);
+            assert!(format!("{failure:?}").contains(&format!("{name} is set, but empty")), "{failure:?}");
+        }
+        assert_eq!(read(&[("INFRA_HOME", "/tmp/infra"), ("BROWSER", "")]).expect("settings").browser, None);
     }
 
     #[test]

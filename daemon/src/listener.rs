@@ -9,6 +9,7 @@ mod limits;
 mod memory;
 mod proxies;
 mod proxy_protocol;
+mod refused;
 mod requests;
 mod slots;
 mod stream_executor;
@@ -41,6 +42,7 @@ pub use admission::NoMemory;
 pub use host::names_one_host;
 pub use limits::ListenerLimits;
 pub use proxies::Proxies;
+pub use refused::RefusedConnections;
 pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
 /// Answers a request from the cache, by the index of its route in [`Requests`], its URI and its headers. `None` means
@@ -191,7 +193,7 @@ pub async fn serve(
     let proxies = app.proxies.clone();
     let acceptor = Arc::new(Acceptor {
         transport,
-        admission: Admission::new(&limits, &proxies.trusted, &app.services),
+        admission: Admission::new(&limits, &proxies.trusted, &app.services, app.requests.refused.clone()),
         protocol: Protocol::new(app, &limits),
         proxies,
     });

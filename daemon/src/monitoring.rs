@@ -41,6 +41,8 @@ pub struct Observed {
     /// Audit log lines that could not be written.
     pub audit_failures: u64,
     pub requests: Vec<RouteCounts>,
+    /// By the limit that they would exceed.
+    pub refused_connections: Vec<(&'static str, u64)>,
     pub sessions: SessionCounts,
     /// Counted within the last minute.
     pub live_sessions: u64,

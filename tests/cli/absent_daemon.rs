@@ -11,8 +11,8 @@ use infra_harness::https::{Answer, Server};
 use infra_harness::login;
 use infra_harness::program::{RecordingBrowser, User};
 use infra_harness::provider::Provider;
-use infra_harness::skip;
 use infra_harness::view::View;
+use infra_harness::{services, skip};
 use infra_shared::api::ProblemCode;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::token_text::SessionToken;
@@ -40,6 +40,32 @@ fn offline_logout_is_delivered_by_the_next_command() {
     alice.infra(["status"]).run().expect(3);
     let ended = daemon.api().get_as("/v1/session", &token);
     assert_eq!(ended.problem().code, ProblemCode::SessionRevoked);
+}
+
+#[test]
+fn every_command_that_needs_a_session_delivers_a_logout() {
+    let provider = Provider::start();
+    let mut daemon = services::daemon(&provider, &["{name: wiki, allow: everyone}"]);
+    let alice = User::new();
+    for words in [
+        &["token"][..],
+        &["token", "--audience", "wiki"],
+        &["exec", "--audience", "wiki", "--", "true"],
+        &["kubernetes", "token", "--cluster", "wiki"],
+        &["sessions"],
+        &["sessions", "revoke", "--others"],
+    ] {
+        login::succeed(&alice, &daemon, &provider);
+        let token = login::token(&alice);
+        daemon.stop();
+        alice.infra(["logout"]).run().expect(7);
+        alice.infra(words).run().expect(3).stdout_is_empty();
+        daemon.start_again();
+        alice.infra(words).run().expect(3).stdout_is_empty();
+        let ended = daemon.api().get_as("/v1/session", &token);
+        assert_eq!(ended.problem().code, ProblemCode::SessionRevoked, "{words:?}");
+        assert!(!alice.file("sessions.json").unwrap_or_default().contains("proof"), "{words:?}");
+    }
 }
 
 #[test]

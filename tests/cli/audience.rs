@@ -32,6 +32,27 @@ fn issued(daemon: &Daemon) -> usize {
     daemon.complete_log().matches("issued an audience token").count()
 }
 
+#[test]
+fn login_helps_a_user_who_lost_access_to_a_service() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let kept = printed(&alice, WIKI);
+    daemon.change(|configuration| {
+        let nobody = "allow: [{provider: okta, groups: [nobody]}]";
+        configuration.more = configuration.more.replace("allow: everyone", nobody);
+    });
+    daemon.restart();
+    // The token is kept, and the service rejects it.
+    assert_eq!(printed(&alice, WIKI), kept);
+    assert_eq!(introspect(&daemon.api(), "wiki", &kept).json(), json!({"active": false}));
+    assert_eq!(verify(&daemon.api(), "wiki", &kept).status, 403);
+    let ran = alice.infra(["login"]).run().expect(0).stdout_is_empty();
+    ran.stderr_contains(&["already signed in", "the next `infra token --audience` gets a new one"]);
+    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(1).stdout_is_empty();
+    ran.stderr_contains(&["does not admit you"]);
+}
+
 /// Changes the stored session.
 fn change_session(user: &User, change: impl Fn(&mut Value)) {
     let path = user.home().join(".infra/sessions.json");
@@ -119,10 +140,20 @@ fn token_limit_is_reported_as_limit_not_as_outage() {
     let daemon = daemon(&provider);
     login::succeed(&alice, &daemon, &provider);
     let (api, session) = (daemon.api(), login::token(&alice));
+    let kept = printed(&alice, WIKI);
     while services::request_token(&api, &session, "wiki").status == 201 {}
-    let ran = alice.infra(["token", "--audience", WIKI]).run().expect(4).stdout_is_empty();
-    let ran = ran.stderr_contains(&["the request to", "the maximum number of audience tokens", "again in"]);
-    assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
+    // A script has got them, and keeps none.
+    let script = |words: &[&str]| {
+        let call = alice.infra(words).env("INFRA_TOKEN", &session).env("INFRA_SERVER", daemon.origin());
+        let ran = call.run().expect(1).stdout_is_empty();
+        let ran =
+            ran.stderr_contains(&["issues no more tokens", "use each token for its ten minutes", "again in"]);
+        assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
+    };
+    script(&["token", "--audience", WIKI]);
+    script(&["exec", "--audience", WIKI, "--", "true"]);
+    script(&["kubernetes", "token", "--cluster", "wiki"]);
+    assert_eq!(printed(&alice, WIKI), kept, "a kept token still works");
 }
 
 #[test]
@@ -140,6 +171,40 @@ fn environment_token_gets_audience_token_without_caching() {
         .expect(0);
     assert_eq!(introspect(&daemon.api(), "wiki", ran.stdout.trim_end()).json()["active"], true);
     assert!(!script.home().join(".infra/sessions.json").exists());
+}
+
+#[test]
+fn empty_variable_never_uses_the_stored_session() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let commands = [
+        &["token"][..],
+        &["token", "--audience", WIKI],
+        &["exec", "--audience", WIKI, "--", "true"],
+        &["kubernetes", "token", "--cluster", "wiki"],
+        &["status"],
+        &["sessions"],
+        &["logout"],
+        &["login"],
+    ];
+    for variable in ["INFRA_TOKEN", "INFRA_SERVER", "INFRA_FINGERPRINT", "INFRA_CA_FILE"] {
+        for words in commands {
+            let ran = alice.infra(words).env("INFRA_SERVER", daemon.origin()).env(variable, "").run();
+            ran.expect(2)
+                .stdout_is_empty()
+                .stderr_contains(&[&format!("{variable} is set, but empty"), "unset it"]);
+        }
+    }
+    for words in [
+        &["token", "--audience", ""][..],
+        &["exec", "--audience", "", "--", "true"],
+        &["kubernetes", "token", "--cluster", ""],
+    ] {
+        let ran = alice.infra(words).run().expect(2).stdout_is_empty();
+        ran.stderr_contains(&["empty"]);
+    }
+    alice.infra(["status", "--quiet"]).run().expect(0);
 }
 
 #[test]

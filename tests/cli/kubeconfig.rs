@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::program::{Call, Ran, User};
@@ -426,6 +427,34 @@ fn failing_kubectl_leaves_the_current_context() {
         .run()
         .expect(1)
         .stderr_contains(&["Permission denied"]);
+}
+
+#[test]
+fn authority_reaches_a_kubectl_that_reads_it_twice() {
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    let (file, authority) = (alice.home().join("config"), Authority::new());
+    let ca = authority.file();
+    let pem = fs::read(&ca).expect("a certificate");
+    let more = ["--certificate-authority", ca.to_str().expect("a path"), "--use"];
+    let configure = |script: &str| {
+        fs::write(&file, OTHERS).expect("a kubeconfig");
+        let path = setup.path_with(&alice, script);
+        let path = format!("{}:{}", path.display(), "/usr/bin:/bin");
+        setup.configure(&alice, "prod", &more).env("PATH", path).env(KUBECONFIG, &file).run()
+    };
+    // As the kubectl of the Google Cloud SDK.
+    configure("for word; do case $word in --certificate-authority=*) cat \"${word#*=}\" >/dev/null;; esac; done\nexec KUBECTL \"$@\"").expect(0);
+    let view = setup.view(&alice, Some(file.as_os_str()));
+    let stored = &named(&view, "clusters")["cluster"]["certificate-authority-data"];
+    assert_eq!(*stored, json!(BASE64_STANDARD.encode(&pem)));
+
+    let lost = configure(
+        "case $* in *set-cluster*) exec KUBECTL config set-cluster --server=https://k8s.test:6443 -- prod;; esac\nexec KUBECTL \"$@\"",
+    );
+    lost.expect(1).stdout_is_empty().stderr_contains(&["did not store the certification authority"]);
+    let view = setup.view(&alice, Some(file.as_os_str()));
+    assert_eq!(view["current-context"], "old");
 }
 
 #[test]

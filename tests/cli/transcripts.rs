@@ -335,9 +335,12 @@ fn foreign_and_damaged_files() {
 
     let mut scene = Scene::signed_in();
     let home = scene.alice.infra_home();
-    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).expect("chmod");
-    scene.transcript.note("~/.infra is open to others");
-    scene.run(&["status", "--offline", "--quiet"], 0);
+    for mode in [0o777, 0o1777] {
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        scene.transcript.note(&format!("~/.infra has mode {mode:04o}"));
+        scene.run(&["status", "--offline", "--quiet"], 1);
+    }
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).expect("chmod");
     std::fs::write(home.join("sessions.json"), "{\"version\":1,").expect("the user's own file");
     scene.transcript.note("sessions.json is torn");
     scene.run(&["status"], 3);

@@ -14,6 +14,7 @@ use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::documents::Page;
 use infra_harness::login;
 use infra_harness::ports::Ports;
+use infra_harness::program::User;
 use infra_harness::provider::Provider;
 use infra_harness::view::View;
 use infra_harness::wait;
@@ -328,9 +329,34 @@ fn alert_counters_exist_before_first_event() {
         "infrad_audit_write_failures_total",
         "infrad_store_write_failures_total",
         "infrad_log_lines_dropped_total",
+        "infrad_connections_refused_total{limit=\"address\"}",
+        "infrad_connections_refused_total{limit=\"connections\"}",
+        "infrad_connections_refused_total{limit=\"memory\"}",
     ] {
         assert_eq!(monitored.metric(series), Some(0.0), "{series}\n{}", monitored.metrics());
     }
+}
+
+#[test]
+fn connections_over_the_address_limit_are_counted_and_logged() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut monitored = MonitoredDaemon::prepare(&provider);
+    monitored.daemon.change(|configuration| configuration.more += "limits: {maxConnectionsPerAddress: 2}\n");
+    monitored.daemon.start_again();
+    login::succeed(&alice, &monitored.daemon, &provider);
+    // Connections of the login may take a moment to be closed.
+    let refused = wait::until(BOUND, || {
+        let connect = || TcpStream::connect(("127.0.0.1", monitored.daemon.port())).expect("a connection");
+        let _held = [connect(), connect()];
+        Some(alice.infra(["sessions"]).run()).filter(|ran| ran.code != Some(0))
+    });
+    let ran = refused.expect("a connection was refused").expect(4);
+    ran.stderr_contains(&["closed during the TLS handshake", "too many connections", "INFRA_KEY_EXCHANGE"]);
+    let refused = monitored.metric("infrad_connections_refused_total{limit=\"address\"}");
+    assert!(refused > Some(0.0), "{}", monitored.metrics());
+    let log = monitored.daemon.complete_log();
+    assert_eq!(log.matches("refused connections: the address has as many").count(), 1, "{log}");
+    assert!(log.contains("127.0.0.1") && log.contains("`addresses`"), "{log}");
 }
 
 /// Returns the metric names in a text, such as a dashboard, rules, or the metrics themselves.

@@ -43,6 +43,10 @@ pub(super) struct ValidToken {
 
 /// Returns an audience token that stays valid for at least one minute and for `min_left`.
 pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<ValidToken, Failure> {
+    // From an unset variable of a script.
+    if request.audience.is_empty() {
+        return Err(Failure::new(Exit::Usage, "the name of the service is empty"));
+    }
     // A token never has its full lifetime left, because the response takes time.
     if request.min_left >= MAX_LIFETIME {
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
@@ -69,7 +73,8 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
         }
     }
 
-    let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
+    let connection =
+        context.connect_and_deliver(&origin, &state).map_err(|error| error.to_failure(&origin))?;
     let issued = connection
         .client
         .issue_audience_token(&session_token, request.audience)
@@ -120,6 +125,13 @@ fn request_failure(
             Failure::new(error.exit(), format!("{origin} does not issue you a token for `{service}`"))
                 .because(error)
                 .hint(format!("ask the operator of {origin} to admit you or one of your groups"))
+        }
+        // The daemon answered, so it is no outage: with INFRA_TOKEN, each call gets a new token.
+        Some(ProblemCode::TooManyRequests) => {
+            let wait = error.retry_after().unwrap_or(MAX_LIFETIME.unsigned_abs()).as_secs();
+            Failure::new(Exit::Failed, format!("{origin} issues no more tokens to this session for now"))
+                .because(error)
+                .hint(format!("again in {wait} s; use each token for its ten minutes, not for one call"))
         }
         _ => suggestions::failed_call(context, state, origin, error),
     }

@@ -119,12 +119,20 @@ fn report_live(context: &Context, origin: &Origin, report: &Report) {
     warn_of_newer(context, report);
 }
 
+/// Also forgets the cached audience tokens: a user whom a service rejects signs in again, and the daemon then says why.
 fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
-    context.home.update(|state| {
+    let (_, had_cached) = context.home.update(|state| {
         if state.config.servers.contains_key(origin) {
             state.config.current = Some(origin.clone());
         }
+        let session = state.sessions.sessions.get_mut(origin);
+        session.is_some_and(|session| !std::mem::take(&mut session.audience_tokens).is_empty())
     })?;
+    if had_cached {
+        context.terminal.info(
+            "if a service rejected your token: the next `infra token --audience` gets a new one, or prints the reason",
+        );
+    }
     Ok(())
 }
 

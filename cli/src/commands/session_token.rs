@@ -45,7 +45,10 @@ pub(super) fn obtain(
                 ask(context, &origin, &state, min_left)?
             }
         }
-        (None, None) => return Err(not_signed_in(context, &state, &origin)),
+        (None, None) => {
+            context.deliver_logouts(&origin, &state);
+            return Err(not_signed_in(context, &state, &origin));
+        }
     };
     Ok((origin, state, token))
 }

@@ -71,9 +71,12 @@ impl<'a> SessionAccess<'a> {
             context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
         let token = context.settings.token.clone().or_else(stored);
-        let token = token.ok_or_else(|| not_signed_in(suggestions::sign_in(context, &state, &origin)))?;
-        let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-        context.retry_logouts(&origin, &connection.client, &state)?;
+        let Some(token) = token else {
+            context.deliver_logouts(&origin, &state);
+            return Err(not_signed_in(suggestions::sign_in(context, &state, &origin)));
+        };
+        let connection =
+            context.connect_and_deliver(&origin, &state).map_err(|error| error.to_failure(&origin))?;
         Ok(Self { context, origin, token, connection, state })
     }
 

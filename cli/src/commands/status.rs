@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 use keyring_copy::CopyCheck;
 
 pub(super) use newer_sessions::{machine, warn_of_newer};
-pub(super) use report::{CheckMode, Report, State, check_session};
+pub(super) use report::{CheckMode, Report, State, check_session, warn_if_not_stored};
 pub(super) use text::account;
 
 /// Output of `status --all --json`.

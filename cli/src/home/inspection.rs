@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, OFlags};
 use serde::de::DeserializeOwned;
 
-use super::directory::{check_owner, check_parent_owner};
+use super::directory::{check_metadata, check_owner, check_parent_owner};
 use super::document::{MAX_BYTES, VERSION, VersionOnly};
 use super::{Home, HomeError, State, io_error};
 
@@ -28,9 +28,9 @@ pub enum Problem {
     #[error(transparent)]
     Unusable(#[from] HomeError),
     #[error(
-        "{path} is accessible to other users (mode {mode:04o} instead of {expected:04o}): the next command corrects it, if the file system supports modes"
+        "{path} is accessible to other users (mode {mode:04o} instead of 0600): the next command corrects it, if the file system supports modes"
     )]
-    Open { path: String, mode: u32, expected: u32 },
+    Open { path: String, mode: u32 },
     #[error("{path} is damaged: the next command renames it and starts a new file")]
     Damaged { path: String },
     #[error("{path} cannot be written: {reason}")]
@@ -59,12 +59,7 @@ impl Inspection {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(check_parent_owner(home)?),
             Err(error) => return Err(io_error(home)(error).into()),
         };
-        check_owner(home, &metadata)?;
-        if !metadata.is_dir() {
-            let path = home.display().to_string();
-            return Err(HomeError::OtherKind { path, expected: "a directory" }.into());
-        }
-        self.check_mode(home, &metadata, 0o700);
+        check_metadata(home, &metadata)?;
         if let Err(error) = rustix::fs::access(home, Access::WRITE_OK | Access::EXEC_OK) {
             let path = home.display().to_string();
             self.problems.push(Problem::ReadOnly { path, reason: error.into() });
@@ -76,7 +71,7 @@ impl Inspection {
             files += 1;
             match check_owner(&path, &metadata) {
                 Err(error) => self.problems.push(error.into()),
-                Ok(()) if metadata.is_file() => self.check_mode(&path, &metadata, 0o600),
+                Ok(()) if metadata.is_file() => self.check_mode(&path, &metadata),
                 Ok(()) => {}
             }
         }
@@ -86,10 +81,10 @@ impl Inspection {
         Ok(())
     }
 
-    fn check_mode(&mut self, path: &Path, metadata: &Metadata, expected: u32) {
+    fn check_mode(&mut self, path: &Path, metadata: &Metadata) {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            self.problems.push(Problem::Open { path: path.display().to_string(), mode, expected });
+            self.problems.push(Problem::Open { path: path.display().to_string(), mode });
         }
     }
 

@@ -76,14 +76,37 @@ fn stored_state_is_read_back_and_private() {
 }
 
 #[test]
-fn open_modes_are_tightened() {
+fn open_files_are_tightened_and_the_directory_unchanged() {
     let fixture = Fixture::new();
     add(&fixture.home(), "a.test");
-    fs::set_permissions(fixture.path(), Permissions::from_mode(0o755)).expect("a mode");
-    fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(0o644)).expect("a mode");
-    fixture.home().read().expect("a state");
-    assert_eq!(fs::metadata(fixture.path()).expect("a directory").permissions().mode() & 0o777, 0o700);
-    assert_eq!(fixture.files()[0], ("config.json".to_owned(), 0o600));
+    for mode in [0o700, 0o711, 0o755, 0o1755, 0o2750] {
+        fs::set_permissions(fixture.path(), Permissions::from_mode(mode)).expect("a mode");
+        fs::set_permissions(fixture.file("config.json"), Permissions::from_mode(0o644)).expect("a mode");
+        fixture.home().read().expect("a state");
+        assert_eq!(mode_of(&fixture.path()), mode);
+        assert_eq!(fixture.files()[0], ("config.json".to_owned(), 0o600));
+    }
+}
+
+#[test]
+fn directory_that_others_can_write_to_is_refused_unchanged() {
+    for mode in [0o1777, 0o777, 0o775, 0o770, 0o702] {
+        let fixture = Fixture::new();
+        fs::create_dir(fixture.path()).expect("a directory");
+        fs::set_permissions(fixture.path(), Permissions::from_mode(mode)).expect("a mode");
+        for refused in [fixture.home().read().map(drop), fixture.home().update(|_| ()).map(drop)] {
+            let Err(error @ HomeError::WritableByOthers { .. }) = refused else { panic!("{refused:?}") };
+            let failure = Failure::from(error);
+            let remedy = if mode == 0o1777 { "/infra: `infra` creates it" } else { "chmod go-w" };
+            assert!(failure.hint_text().is_some_and(|hint| hint.contains(remedy)), "{failure:?}");
+        }
+        assert_eq!(mode_of(&fixture.path()), mode);
+        assert_eq!(fs::read_dir(fixture.path()).expect("a directory").count(), 0);
+    }
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).expect("a directory").permissions().mode() & 0o7777
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Existing {
         kinds.into_iter().filter_map(|(kind, is_foreign)| is_foreign.then_some(kind)).collect()
     }
 
+    /// Whether the cluster is as in `entries`.
+    pub(super) fn has_cluster(&self, entries: &Entries) -> bool {
+        find(self.clusters.as_ref(), &entries.name).is_some_and(|cluster| cluster.equals(entries))
+    }
+
     fn is_our_context(&self, context: &Context) -> bool {
         let user = context.user.as_deref().and_then(|user| find(self.users.as_ref(), user));
         user.is_some_and(User::is_ours)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use infra_shared::printable::printable;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::runtime::Builder;
 use tokio::time::timeout_at;
@@ -57,27 +57,21 @@ impl Kubectl {
 
     /// The merged kubeconfig.
     pub(super) fn view<T: DeserializeOwned>(&self) -> Result<T, KubectlError> {
-        let printed = self.run("view", &["--raw", "--output=json"], &[])?;
+        let printed = self.run("view", &["--raw", "--output=json"])?;
         serde_json::from_slice(&printed).map_err(|_| KubectlError::Unreadable)
     }
 
-    /// Runs a command for the entry `name`, with `input` on its standard input.
-    pub(super) fn config(
-        &self,
-        command: &str,
-        flags: &[String],
-        name: &str,
-        input: &[u8],
-    ) -> Result<(), KubectlError> {
+    /// Runs a command for the entry `name`.
+    pub(super) fn config(&self, command: &str, flags: &[String], name: &str) -> Result<(), KubectlError> {
         let arguments: Vec<&str> = flags.iter().map(String::as_str).chain(["--", name]).collect();
-        self.run(command, &arguments, input).map(drop)
+        self.run(command, &arguments).map(drop)
     }
 
     /// Runs a command, again while another program holds the lock, and returns what it prints.
-    fn run(&self, command: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, KubectlError> {
+    fn run(&self, command: &str, arguments: &[&str]) -> Result<Vec<u8>, KubectlError> {
         let begin = Instant::now();
         loop {
-            match self.run_once(command, arguments, input) {
+            match self.run_once(command, arguments) {
                 Err(KubectlError::Failed { reason, .. })
                     if is_locked(&reason) && begin.elapsed() < LOCK_TIMEOUT =>
                 {
@@ -88,7 +82,7 @@ impl Kubectl {
         }
     }
 
-    fn run_once(&self, name: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, KubectlError> {
+    fn run_once(&self, name: &str, arguments: &[&str]) -> Result<Vec<u8>, KubectlError> {
         let mut command = Command::new(&self.program);
         if let Some(file) = &self.kubeconfig {
             let mut flag = OsString::from("--kubeconfig=");
@@ -96,14 +90,13 @@ impl Kubectl {
             command.arg(flag);
         }
         command.args(["config", name]).args(arguments).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(home) = &self.home {
             command.env("HOME", home);
         }
         let not_run = |source| KubectlError::NotRun { program: self.program.display().to_string(), source };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(not_run)?;
-        let finished =
-            runtime.block_on(async { timeout_at(self.deadline.into(), finish(command, input)).await });
+        let finished = runtime.block_on(async { timeout_at(self.deadline.into(), finish(command)).await });
         let (status, stdout, stderr) = match finished {
             Err(_) => return Err(KubectlError::TimedOut { command: name.to_owned() }),
             Ok(finished) => finished.map_err(not_run)?,
@@ -141,16 +134,10 @@ fn is_locked(reason: &str) -> bool {
 }
 
 /// The exit status of the command, its standard output and its standard error.
-async fn finish(mut command: Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+async fn finish(mut command: Command) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
     let mut child = command.spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async move {
-        if let Some(mut stdin) = stdin {
-            // A command that does not read its input reports why.
-            let _ = stdin.write_all(input).await;
-        }
-    };
-    let ((), stdout, stderr, status) = tokio::join!(write, read(stdout), read(stderr), child.wait());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr, status) = tokio::join!(read(stdout), read(stderr), child.wait());
     Ok((status?, stdout?, stderr?))
 }
 

@@ -250,6 +250,7 @@ impl Lifecycle {
             certificates: running.certificates.states(),
             audit_failures: running.operations.audit.failures(),
             requests: running.requests.counts(),
+            refused_connections: running.requests.refused.counts().to_vec(),
             sessions: running.sessions.counts(),
             live_sessions: running.live_sessions.last(),
             writes: running.operations.store.writes(),

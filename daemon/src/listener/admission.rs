@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::ListenerLimits;
 use super::activity::Activity;
 use super::memory::HANDSHAKE;
+use super::refused::{Limit, RefusedConnections};
 use super::slots::Slots;
 use crate::addresses::{Networks, client_key};
 
@@ -26,6 +27,7 @@ pub(super) struct Admission {
     connections: usize,
     connections_per_address: usize,
     evictable_after: Duration,
+    refused: Arc<RefusedConnections>,
     /// Services only. A client address from a proxy never counts as a trusted proxy.
     services: Networks,
 }
@@ -46,13 +48,19 @@ pub(super) struct ConnectionSlot {
 pub struct NoMemory;
 
 impl Admission {
-    pub(super) fn new(limits: &ListenerLimits, proxies: &Networks, services: &Networks) -> Self {
+    pub(super) fn new(
+        limits: &ListenerLimits,
+        proxies: &Networks,
+        services: &Networks,
+        refused: Arc<RefusedConnections>,
+    ) -> Self {
         let slots = Slots::new(limits.memory, proxies.and(services));
         Self {
             slots: Arc::new(Mutex::new(slots)),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
             evictable_after: EVICTABLE_AFTER,
+            refused,
             services: services.clone(),
         }
     }
@@ -74,13 +82,18 @@ impl Admission {
         let client = client_key(peer);
         let mut slots = lock(&self.slots);
         let held = slots.clients.get(&client).map_or(0, |client| client.connections.len());
-        if is_limited && held >= self.connections_per_address {
-            return None;
-        }
-        if slots.total >= self.connections && !slots.free_slot(held, self.evictable_after) {
-            return None;
-        }
-        if !slots.free_memory(client, HANDSHAKE) {
+        let exceeded = if is_limited && held >= self.connections_per_address {
+            Some(Limit::Address)
+        } else if slots.total >= self.connections && !slots.free_slot(held, self.evictable_after) {
+            Some(Limit::Connections)
+        } else if !slots.free_memory(client, HANDSHAKE) {
+            Some(Limit::Memory)
+        } else {
+            None
+        };
+        if let Some(limit) = exceeded {
+            drop(slots);
+            self.refused.record(limit, client);
             return None;
         }
         let number = slots.add(client, &activity);
@@ -171,7 +184,7 @@ mod tests {
     fn admission(connections: usize, connections_per_address: usize) -> Admission {
         let limits = ListenerLimits { connections, connections_per_address, ..ListenerLimits::default() };
         let proxies = Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]);
-        Admission::new(&limits, &proxies, &Networks::default())
+        Admission::new(&limits, &proxies, &Networks::default(), Arc::default())
     }
 
     fn admit(admission: &Admission, address: &str) -> Option<ConnectionSlot> {
@@ -284,7 +297,7 @@ mod tests {
     fn with_memory(connections: usize, memory: usize) -> Admission {
         let limits = ListenerLimits { memory: connections * HANDSHAKE + memory, ..ListenerLimits::default() };
         let proxies = Networks::new(vec!["203.0.113.0/24".parse().expect("a network")]);
-        Admission::new(&limits, &proxies, &Networks::default())
+        Admission::new(&limits, &proxies, &Networks::default(), Arc::default())
     }
 
     #[tokio::test]

@@ -2,12 +2,15 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use infra_shared::random;
 use tracing::Span;
+
+use super::refused::RefusedConnections;
 
 /// Length of a request id, enough to find a line in a log.
 const REQUEST_ID_CHARACTERS: usize = 12;
@@ -36,6 +39,8 @@ pub struct Requests {
     paths: matchit::Router<Vec<usize>>,
     /// One per route, and one for all other requests.
     observed: Vec<Observed>,
+    /// Connections that carried none.
+    pub refused: Arc<RefusedConnections>,
 }
 
 #[derive(Default)]
@@ -71,7 +76,8 @@ impl Requests {
         for (path, indices) in by_path {
             paths.insert(path, indices).expect("the router accepts these paths as well");
         }
-        Self { paths, observed: (0..=routes.len()).map(|_| Observed::default()).collect(), routes }
+        let observed = (0..=routes.len()).map(|_| Observed::default()).collect();
+        Self { paths, observed, routes, refused: Arc::default() }
     }
 
     /// Returns the counters of each route that was requested.

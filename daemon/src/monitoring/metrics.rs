@@ -38,6 +38,9 @@ pub(super) fn of_daemon(watched: &Watched) -> Registry {
     registry.register("sessions_live", help, ConstGauge::new(observed.live_sessions));
     register_sessions(&mut registry, observed.sessions);
     register_requests(&mut registry, observed.requests);
+    let help = "Connections that were closed at once, by the limit that they would exceed";
+    let refused = observed.refused_connections.into_iter().map(|(limit, count)| ([("limit", limit)], count));
+    registry.register("connections_refused", help, counters(refused));
     registry
 }
 

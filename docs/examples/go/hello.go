@@ -66,6 +66,9 @@ func validate(token string) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
+	if response.StatusCode == 400 || response.StatusCode == 413 { // no token is like this
+		return nil, nil
+	}
 	if response.StatusCode != http.StatusOK { // 401: the daemon rejects the credential, not the token
 		return nil, fmt.Errorf("%s: %.300s", response.Status, body)
 	}
@@ -94,7 +97,9 @@ func newClient(caFile string) *http.Client {
 			log.Fatal(err)
 		}
 		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
+		if !roots.AppendCertsFromPEM(pem) {
+			log.Fatalf("%s has no certificate", caFile)
+		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	return &http.Client{Transport: transport, Timeout: 5 * time.Second}
@@ -122,6 +127,14 @@ func hello(response http.ResponseWriter, request *http.Request) {
 }
 
 func main() {
+	for _, name := range []string{"INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE"} {
+		if os.Getenv(name) == "" {
+			log.Fatalf("%s is not set", name)
+		}
+	}
+	if server := os.Getenv("INFRA_SERVER"); !strings.HasPrefix(server, "https://") || strings.HasSuffix(server, "/") {
+		log.Fatal("INFRA_SERVER must be an https address without a slash at its end")
+	}
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "8080"

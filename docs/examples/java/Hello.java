@@ -64,6 +64,7 @@ public class Hello {
             .header("Content-Type", "application/x-www-form-urlencoded")
             .POST(HttpRequest.BodyPublishers.ofString("token=" + URLEncoder.encode(token, UTF_8)));
         var response = client.send(request.build(), BodyHandlers.ofString());
+        if (List.of(400, 413).contains(response.statusCode())) return null; // no token is like this
         if (response.statusCode() != 200) { // 401: the daemon rejects the credential, not the token
             throw new IOException("HTTP status " + response.statusCode() + ": " + response.body());
         }
@@ -107,7 +108,9 @@ public class Hello {
         KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
         store.load(null, null);
         try (var pem = Files.newInputStream(Path.of(caFile))) {
-            store.setCertificateEntry("infrad", CertificateFactory.getInstance("X.509").generateCertificate(pem));
+            for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(pem)) {
+                store.setCertificateEntry("infrad-" + store.size(), certificate);
+            }
         }
         var trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         trust.init(store);
@@ -117,6 +120,12 @@ public class Hello {
     }
 
     public static void main(String[] arguments) throws Exception {
+        for (String name : List.of("INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE")) {
+            if (!ENV.containsKey(name)) throw new IllegalArgumentException(name + " is not set");
+        }
+        if (!ENV.get("INFRA_SERVER").matches("https://.*[^/]")) {
+            throw new IllegalArgumentException("INFRA_SERVER must be an https address without a slash at its end");
+        }
         // The daemon closes idle connections after 30 s: close them first.
         System.setProperty("jdk.httpclient.keepalive.timeout", "20");
         Hello hello = new Hello(client(ENV.get("CA_FILE")));

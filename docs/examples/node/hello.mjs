@@ -6,6 +6,10 @@ import http from 'node:http';
 import https from 'node:https';
 
 const { INFRA_SERVER, CA_FILE, SERVICE, CREDENTIAL_FILE, PORT = '8080' } = process.env;
+if (!SERVICE || !CREDENTIAL_FILE) throw new Error('SERVICE or CREDENTIAL_FILE is not set');
+if (!/^https:.*[^/]$/.test(INFRA_SERVER)) {
+  throw new Error('INFRA_SERVER must be an https address without a slash at its end');
+}
 // The daemon closes idle connections after 30 s: close them first.
 const agent = new https.Agent({ ca: CA_FILE && readFileSync(CA_FILE), keepAlive: true, timeout: 20_000 });
 const recent = new Map(); // SHA-256 of a valid token: its user, and how long to reuse the answer
@@ -34,6 +38,7 @@ async function validate(token) {
   if (known && asked < known.until) return known.user;
   const credential = (await readFile(CREDENTIAL_FILE, 'utf8')).trim(); // each time, so that you can replace it
   const { status, body } = await introspect(token, credential);
+  if (status === 400 || status === 413) return null; // no token is like this
   // 401: the daemon rejects the credential, not the token.
   if (status !== 200) throw new Error(`HTTP status ${status}: ${body.slice(0, 300)}`);
   const user = JSON.parse(body);

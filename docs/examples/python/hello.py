@@ -5,6 +5,8 @@ for name in ["INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE"]:
     if name not in os.environ:
         sys.exit(f"{name} is not set")
 SERVER, SERVICE = os.environ["INFRA_SERVER"], os.environ["SERVICE"]
+if not SERVER.startswith("https://") or SERVER.endswith("/"):
+    sys.exit("INFRA_SERVER must be an https address without a slash at its end")
 TLS = ssl.create_default_context(cafile=os.environ.get("CA_FILE"))
 recent = {}  # SHA-256 of a valid token: its user, and how long to reuse the answer
 
@@ -29,7 +31,10 @@ def validate(token):
         )
         with urllib.request.urlopen(request, timeout=5, context=TLS) as response:
             answer = json.load(response)
-    except urllib.error.HTTPError as error:  # 401: the daemon rejects the credential, not the token
+    except urllib.error.HTTPError as error:
+        if error.code in (400, 413):  # no token is like this
+            return None
+        # 401: the daemon rejects the credential, not the token.
         raise Unavailable(f"{error}: {error.read(300)}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unavailable(error) from error
@@ -58,6 +63,10 @@ class Hello(http.server.BaseHTTPRequestHandler):
         self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text.encode())
+
+    def log_request(self, code="-", size="-"):
+        """Logs no query: callers put tokens there by mistake."""
+        print(f"{self.command} {self.path.partition('?')[0]!r} {code}", file=sys.stderr)
 
 
 port = int(os.environ.get("PORT", "8080"))

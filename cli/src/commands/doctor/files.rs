@@ -16,7 +16,7 @@ pub(super) fn check(home: &Home, inspection: &Inspection) -> Check {
             None,
             format!("{path} has {}", counted(problems.len(), "problem")),
             Some(problems.join("; ")),
-            "make the directory (mode 0700) and its files (mode 0600) accessible only to you; if its file system does not \
+            "make sure that only you can write to the directory and read its files (mode 0600); if its file system does not \
              support modes, set `INFRA_HOME` to a directory elsewhere",
         );
     }

@@ -98,7 +98,7 @@ pub(crate) fn check_session(
     if report.token.is_none() && !state.has_pending_logout(origin) {
         return report;
     }
-    let connection = match context.connect(origin, state) {
+    let connection = match context.connect_and_deliver(origin, state) {
         Ok(connection) => connection,
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
@@ -106,7 +106,6 @@ pub(crate) fn check_session(
             return Report { state: State::Untrusted, cause: Some(error), ..report };
         }
     };
-    warn_if_not_stored(context, context.retry_logouts(origin, &connection.client, state).map(drop));
     let report = match report.token.clone() {
         Some(token) => ask(context, origin, &connection, &token, report),
         None => report,
@@ -158,7 +157,7 @@ fn ask(
 }
 
 /// Warns if the result cannot be stored, for example on a full disk or in a read-only home. The result is still valid.
-pub(super) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
+pub(in crate::commands) fn warn_if_not_stored(context: &Context, stored: Result<(), Failure>) {
     if let Err(failure) = stored {
         context.terminal.warn(&format!("cannot store the state of the session: {failure}"));
     }

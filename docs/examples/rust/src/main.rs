@@ -48,6 +48,9 @@ impl Validator {
             .form(&[("token", token)])
             .send()?;
         let status = response.status();
+        if status == 400 || status == 413 {
+            return Ok(None); // no token is like this
+        }
         if status != 200 {
             // 401: the daemon rejects the credential, not the token.
             return Err(format!("{status}: {}", response.text()?).into());
@@ -84,15 +87,19 @@ fn hello(validator: &Validator, request: Request) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let server = env::var("INFRA_SERVER")?;
+    if !server.starts_with("https://") || server.ends_with('/') {
+        return Err("INFRA_SERVER must be an https address without a slash at its end".into());
+    }
     // The daemon closes idle connections after 30 s: close them first.
     let mut client =
         Client::builder().timeout(Duration::from_secs(5)).pool_idle_timeout(Duration::from_secs(20));
     if let Ok(file) = env::var("CA_FILE") {
-        client = client.tls_certs_only([reqwest::Certificate::from_pem(&fs::read(file)?)?]);
+        client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&fs::read(file)?)?);
     }
     let validator = Validator {
         client: client.build()?,
-        server: env::var("INFRA_SERVER")?,
+        server,
         service: env::var("SERVICE")?,
         credential_file: env::var("CREDENTIAL_FILE")?,
         recent: Mutex::default(),
