@@ -6,10 +6,6 @@
 #![expect(clippy::missing_panics_doc, reason = "a harness panics whenever a test has to fail")]
 #![expect(clippy::panic, reason = "a harness panics whenever a test has to fail")]
 #![expect(clippy::indexing_slicing, reason = "a harness panics whenever a test has to fail")]
-#![expect(
-    clippy::return_self_not_must_use,
-    reason = "assertions are chained, and the last of a chain is dropped"
-)]
 #![expect(clippy::disallowed_methods, reason = "a test reads its environment and dials with its own clients")]
 
 pub mod aws_metadata;
