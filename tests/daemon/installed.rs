@@ -20,7 +20,7 @@ fn older_data_is_accepted_as_the_page_says() {
     host.stop();
     host.run("rm -r /var/lib/infrad; cp -a /root/older /var/lib/infrad").expect(0);
 
-    let checked = host.run("infrad check").expect(1).stdout;
+    let checked = host.run("infrad as-service check").expect(1).stdout;
     assert!(
         checked.contains("older than the data this host used last") && checked.contains(ACCEPT),
         "{checked}"

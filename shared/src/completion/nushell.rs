@@ -9,14 +9,15 @@ pub(super) fn script(mut command: Command, name: &str) -> String {
     let script = String::from_utf8(script).expect("completion scripts are text");
     // The generator writes hidden options too.
     let hidden = hidden_options(&command);
-    let is_shown = |line: &&str| !hidden.iter().any(|option| line.trim_start().starts_with(option));
+    let option = |line: &str| line.trim_start().split([' ', ':', '(']).next().unwrap_or_default().to_owned();
+    let is_shown = |line: &&str| !hidden.contains(&option(line));
     script.lines().filter(is_shown).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The hidden options of `command` and its subcommands, as a line of the script begins. No visible one has such a name.
+/// The hidden options of `command` and its subcommands. No visible one has such a name.
 fn hidden_options(command: &Command) -> Vec<String> {
     let hidden = command.get_arguments().filter(|argument| argument.is_hide_set());
-    let own = hidden.filter_map(|argument| Some(format!("--{} ", argument.get_long()?)));
+    let own = hidden.filter_map(|argument| Some(format!("--{}", argument.get_long()?)));
     own.chain(command.get_subcommands().flat_map(hidden_options)).collect()
 }
 

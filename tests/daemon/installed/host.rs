@@ -25,6 +25,7 @@ done && touch /usr/bin/infrad && mount --bind "$2" /usr/bin/infrad && cp -r "$3/
 /// What `infrad as-service` needs of `systemd-run`.
 const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
 credentials=/run/credentials/played-$$
+passed=
 while :; do
     case $1 in
     --property=User=*) user=${1#*=*=} ;;
@@ -32,12 +33,8 @@ while :; do
         for name in ${1#*=*=}; do install -d -o "$user" -g "$user" -m 0700 "/var/lib/$name"; done
         ;;
     --property=LogsDirectory=*) install -d -o "$user" -g "$user" -m 0700 "/var/log/${1#*=*=}" ;;
-    --property=LoadCredential=) rm -rf "$credentials" ;;
-    --property=LoadCredential=*)
-        handed=${1#*=*=}
-        install -d -o "$user" -g "$user" -m 0500 "$credentials"
-        install -o "$user" -g "$user" -m 0400 "${handed#*:}" "$credentials/${handed%%:*}"
-        ;;
+    --property=LoadCredential=) passed= ;;
+    --property=LoadCredential=*) passed="$passed ${1#*=*=}" ;;
     --quiet | --collect | --wait | --pipe | --service-type=exec | --unit=* | --description=* | --property=*) ;;
     --) break ;;
     *) echo "not played: $1" >&2 && exit 64 ;;
@@ -45,6 +42,10 @@ while :; do
     shift
 done
 shift
+for it in $passed; do
+    install -d -o "$user" -g "$user" -m 0500 "$credentials"
+    install -o "$user" -g "$user" -m 0400 "${it#*:}" "$credentials/${it%%:*}"
+done
 if [ -n "${PLAY_UNIT-}" ]; then
     exec setpriv --reuid="$user" --regid="$user" --init-groups env CREDENTIALS_DIRECTORY="$credentials" "$@"
 fi
