@@ -60,16 +60,10 @@ pub struct Upkeep {
     pub rollback_reported: AtomicBool,
 }
 
-/// Why the rollback guard's counter cannot be read or recorded.
+/// Why the rollback guard's counter cannot be recorded.
 #[derive(Debug, thiserror::Error)]
-pub enum RollbackGuardError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "the rollback guard file: {0}; to use another path, set `rollbackGuardFile` in the configuration"
-    )]
-    File(#[from] PlatformError),
-}
+#[error("the rollback guard file: {0}; to use another path, set `rollbackGuardFile` in the configuration")]
+pub struct RollbackGuardError(#[from] PlatformError);
 
 impl Upkeep {
     /// Runs the background tasks until dropped. A task that fails logs the error and retries; one that panics is
@@ -170,9 +164,9 @@ impl Upkeep {
     /// Raises the counter in the file, so that the next start also refuses the data: reads and writes after a rollback
     /// cannot be trusted, even if the database was repaired.
     fn record_rollback(&self, error: &StoreError) -> bool {
-        let recorded = self.store.guard_counter().map_err(RollbackGuardError::from).and_then(|counter| {
-            Ok(self.rollback_guard_file.raise(&self.keys.status().store, counter.saturating_add(1))?)
-        });
+        let next = self.store.guard_counter().saturating_add(1);
+        let raised = self.rollback_guard_file.raise(&self.keys.status().store, next);
+        let recorded = raised.map_err(RollbackGuardError::from);
         if !self.rollback_reported.swap(true, Ordering::Relaxed) {
             self.audit.record(&Event::RollbackDetected { detail: &error.to_string() });
             if let Err(error) = &recorded {
@@ -230,7 +224,7 @@ impl Upkeep {
 
     /// Records the counter outside the data directory if it is not `noted`.
     fn record_guard_counter(&self, noted: Option<u64>) -> Result<u64, RollbackGuardError> {
-        let counter = self.store.guard_counter()?;
+        let counter = self.store.guard_counter();
         if noted != Some(counter) {
             self.rollback_guard_file.raise(&self.keys.status().store, counter)?;
         }

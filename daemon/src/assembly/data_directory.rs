@@ -51,7 +51,7 @@ pub(super) fn how_old(
     rollback_guard_file: &RollbackGuardFile,
     name: &str,
 ) -> Result<Age, AssemblyError> {
-    let (seen, counter) = (rollback_guard_file.read(name)?, store.guard_counter()?);
+    let (seen, counter) = (rollback_guard_file.read(name)?, store.guard_counter());
     let is_older = counter < seen.unwrap_or(0) || store.check_age().is_err();
     Ok(Age { seen, counter, is_older })
 }
@@ -167,7 +167,7 @@ impl DataDirectory {
         let now = infra_shared::clock::SystemClock.now();
         let ended = if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
             let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
-            rollback_guard_file.raise(&name, store.guard_counter()?)?;
+            rollback_guard_file.raise(&name, store.guard_counter())?;
             tracing::warn!(
                 ended,
                 "accepted data that was rolled back or whose clock was ahead: revoked all its sessions"
