@@ -46,7 +46,6 @@ struct Endpoint {
 /// Answers a request from the cache, before the router. `None` leaves it to the router.
 type CachedHandler = fn(&Api, &Uri, &HeaderMap) -> Option<FastAnswer>;
 
-/// All endpoints.
 const ENDPOINTS: &[Endpoint] = &[
     protected("GET", "/v1/session", || get(session::show)).cached(session::show_cached),
     protected("*", "/v1/verify/{service}", || any(verification::verify)).cached(verification::verify_cached),
@@ -119,7 +118,6 @@ impl Deref for Api {
     }
 }
 
-/// Limits of requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApiLimits {
     pub rates: RateLimits,

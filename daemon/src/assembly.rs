@@ -140,7 +140,6 @@ impl Daemon {
         Ok(Self { data_directory, running, address, main, redirect, operator_tasks, stopping })
     }
 
-    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -160,12 +159,10 @@ impl Daemon {
         self.running.certificates.local().certificate_pem()
     }
 
-    /// The daemon's audit log.
     pub fn audit(&self) -> Audit {
         self.running.operations.audit.clone()
     }
 
-    /// The daemon's certificates.
     pub fn certificates(&self) -> Arc<Certificates> {
         self.running.certificates.clone()
     }
@@ -212,7 +209,6 @@ impl Daemon {
     }
 }
 
-/// Opens the audit log, if configured.
 pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Result<Audit, AuditError> {
     settings.map_or_else(|| Ok(Audit::none()), |settings| Audit::open(settings, clock))
 }

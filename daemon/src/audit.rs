@@ -28,7 +28,6 @@ pub use event::{Event, RefusedUser};
 pub use path_check::{UnsafePath, find_fault};
 pub use verification::{KeptHead, Position, Verified, VerifyError, verify};
 
-/// The destination of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditSettings {
     File {
@@ -38,7 +37,6 @@ pub enum AuditSettings {
         /// How many rotated files are kept.
         keep: u32,
     },
-    /// The systemd journal.
     Journal,
 }
 
@@ -206,7 +204,6 @@ impl Audit {
         }
     }
 
-    /// Counts a rejected token.
     pub fn count_refused(&self, why: RefusedToken) {
         if let Some(count) = self.0.as_ref().and_then(|log| log.refused.get(why as usize)) {
             count.fetch_add(1, Ordering::Relaxed);

@@ -39,7 +39,6 @@ use crate::outbound;
 use crate::platform::{HandedSockets, PlatformError, Unit};
 use crate::terminal::Terminal;
 
-/// Global options of every command.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub config_path: PathBuf,
@@ -57,7 +56,6 @@ impl Context {
         }
     }
 
-    /// Reads the configuration and prints its warnings.
     fn read_config(&self) -> Result<Config, Failure> {
         let config = Config::read(&self.config_path)?;
         config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
@@ -85,7 +83,6 @@ impl Context {
     }
 }
 
-/// Runs `command`.
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { accept_rollback, new_store, prepare: true, .. } => {

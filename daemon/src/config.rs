@@ -66,7 +66,6 @@ pub struct Config {
     pub providers: Vec<ProviderSettings>,
     /// The first wraps the data key; the others only unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
-    /// The file of the rollback guard.
     pub rollback_guard_file: Option<PathBuf>,
     pub backends: Backends,
     /// Address of metrics and health checks, without TLS.
@@ -77,7 +76,6 @@ pub struct Config {
     pub proxies: Proxies,
     /// Administrators, who list and revoke sessions of other users.
     pub admins: Admins,
-    /// Services that validate tokens.
     pub services: Vec<ServiceSettings>,
     /// Destination of the audit log, if there is one.
     pub audit: Option<AuditSettings>,
@@ -96,7 +94,6 @@ pub struct HttpsSettings {
     pub minimum_version: MinimumVersion,
     /// Source of certificates in addition to the daemon's own CA.
     pub source: OtherSource,
-    /// Address that redirects plain HTTP to HTTPS.
     pub redirect_http: Option<SocketAddr>,
 }
 

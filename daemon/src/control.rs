@@ -27,7 +27,6 @@ pub use server::ControlSocket;
 
 const SOCKET: &str = "control.sock";
 
-/// The operations of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
@@ -87,7 +86,6 @@ impl Operation {
     }
 }
 
-/// The response to an operation.
 pub enum Answered {
     Json(serde_json::Value),
     File(Box<dyn Read + Send>),
@@ -101,7 +99,6 @@ pub struct OperationFailure {
     pub cause: String,
     /// Whether another server is unavailable, so that a retry may succeed.
     pub is_away: bool,
-    /// The hint.
     #[serde(default)]
     pub advice: Option<String>,
 }
@@ -125,7 +122,6 @@ pub struct AuthorityCertificates {
     pub next: Option<NextAuthority>,
 }
 
-/// The next CA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NextAuthority {
@@ -141,13 +137,11 @@ pub struct NextAuthority {
 pub struct DaemonStatus {
     pub schema: u32,
     pub state: DaemonState,
-    /// Why it is not ready.
     pub waiting_for: Option<String>,
     pub version: String,
     pub pid: u32,
     pub started_at: Timestamp,
     pub identity: Option<Identity>,
-    /// Every address that it listens on.
     #[serde(default)]
     pub addresses: Vec<SocketAddr>,
     /// The certificates in use. The source for the public names comes first.
@@ -164,7 +158,6 @@ pub struct DaemonStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonState {
-    /// It serves users.
     Ready,
     /// It waits for its root key and does not listen yet, or its store is unusable.
     Waiting,

@@ -11,12 +11,10 @@ use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Limits of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Requests served at the same time. One client gets at most three quarters of them.
     pub concurrent: usize,
-    /// Maximum waiting requests per client.
     pub waiting_per_client: usize,
     /// Maximum waiting requests of all clients.
     pub waiting: usize,
@@ -24,7 +22,6 @@ pub struct QueueLimits {
     pub timeout: Duration,
 }
 
-/// Why no permit was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     #[error("too many requests are waiting")]
@@ -48,7 +45,6 @@ pub struct Permit {
     _client: Arc<Client>,
 }
 
-/// The share of one client.
 struct Client {
     waiting: Semaphore,
     /// Held by its one request in the common queue.

@@ -91,7 +91,6 @@ pub struct Provider {
     refused_codes: RefusedCodes,
 }
 
-/// The permit to exchange a code now.
 pub struct ExchangePermit {
     permit: Permit,
     attempt: Attempt,
@@ -258,7 +257,6 @@ impl Provider {
     }
 }
 
-/// The result of a code exchange.
 #[derive(Debug)]
 pub struct ExchangeOutcome {
     pub identity: VerifiedIdentity,

@@ -58,7 +58,6 @@ pub enum RootKeySettings {
     Vault { server: VaultSettings, transit_mount: String, key: String },
 }
 
-/// Why the keys are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("root key: {0}")]
@@ -142,12 +141,10 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
-    /// The unique id of the store.
     pub store: String,
     pub data_key_version: u64,
     /// The id of the root key that wraps the data key.
     pub root_key: String,
-    /// When the recovery key was created, if there is one.
     pub recovery_key_created_at: Option<Timestamp>,
 }
 
@@ -373,7 +370,6 @@ impl DatabaseKey {
 }
 
 impl DigestKey {
-    /// Returns the HMAC-SHA-256 of `text`.
     pub fn mac(&self, text: &[u8]) -> [u8; 32] {
         derivation::tag(&self.0, text)
     }

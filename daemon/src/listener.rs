@@ -59,7 +59,6 @@ pub enum FastAnswer {
 /// Like [`FastPath`], for a request whose whole body arrived.
 pub type BodyAnswer = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
 
-/// A body to wait for.
 pub struct PendingBody {
     /// A body that is longer or of unknown length goes to the router.
     pub max_bytes: usize,
@@ -103,7 +102,6 @@ impl Default for Refusals {
 }
 
 impl App {
-    /// An application without request counters.
     pub fn without_counters(router: axum::Router, proxies: Proxies) -> Self {
         Self {
             fast_path: None,
@@ -116,7 +114,6 @@ impl App {
     }
 }
 
-/// The transport of a listener.
 pub enum Transport {
     Tls(TlsServer),
     /// For data that is not secret.

@@ -20,7 +20,6 @@ use crate::terminal::Terminal;
 use one_line::OneLine;
 use queue::Queue;
 
-/// Log settings from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
@@ -55,7 +54,6 @@ impl Default for LogSettings {
     }
 }
 
-/// The running log.
 pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     verbosity: Verbosity,

@@ -26,12 +26,10 @@ pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// Returns the current measurements; `None` while the daemon waits for its root key.
 pub type Observe = Arc<dyn Fn() -> Option<Observed> + Send + Sync>;
 
-/// The sources of the metrics.
 pub struct Watched {
     pub secrets: Backends,
     pub observe: Observe,
     pub readiness: Readiness,
-    /// Log lines that were dropped.
     pub dropped_lines: fn() -> u64,
 }
 
@@ -49,7 +47,6 @@ pub struct Observed {
     pub writes: WriteCounts,
     /// Whether part of the database is older than it was.
     pub is_rolled_back: bool,
-    /// The number of task panics.
     pub task_failures: u64,
 }
 

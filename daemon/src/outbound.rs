@@ -29,7 +29,6 @@ pub use vault::VaultClient;
 /// Default timeouts of a request.
 pub const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(10) };
 
-/// How a request authenticates.
 #[derive(Debug, Clone, Copy)]
 pub enum Authorization<'a> {
     None,

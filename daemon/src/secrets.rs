@@ -86,7 +86,6 @@ pub enum ReadReason {
 impl ReadReason {
     pub const ALL: [Self; 5] = [Self::Exchange, Self::Refresh, Self::Revoke, Self::Service, Self::Check];
 
-    /// The label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exchange => "exchange",
@@ -124,7 +123,6 @@ impl ReadError {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// The hint for the operator.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "correct the reference, or create the secret that it names",
@@ -231,12 +229,10 @@ struct Declared {
 struct Reads([AtomicU64; ReadReason::ALL.len()]);
 
 impl Backends {
-    /// Returns only the built-in backends.
     pub fn built_in() -> Self {
         Self::with(Vec::new()).expect("no built-in backend needs a client before it is used")
     }
 
-    /// Returns the built-in backends and the `declared` ones.
     pub fn with(declared: Vec<(String, BackendSettings)>) -> Result<Self, NoClient> {
         let built_in = [
             ("env", BackendSettings::Environment { encoding: None }),
@@ -366,7 +362,6 @@ impl Reads {
 }
 
 impl Reference {
-    /// The name of the backend, for people.
     pub fn backend(&self) -> &str {
         &self.backend
     }

@@ -21,7 +21,6 @@ pub use allowed::AllowedUsers;
 pub use credentials::check as check_credential;
 pub use kubernetes::{Cluster, ClusterUser, NotAClusterUser};
 
-/// A service in the configuration.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     pub name: String,
@@ -53,13 +52,11 @@ pub struct Services {
     all: Vec<Arc<Service>>,
 }
 
-/// A service with its credentials.
 pub struct Service {
     settings: ServiceSettings,
     credentials: Credentials,
 }
 
-/// Why a caller is denied at a service.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
     #[error(transparent)]
@@ -68,7 +65,6 @@ pub enum Denied {
     NotAllowed,
 }
 
-/// Why no audience token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum NotIssued {
     #[error("no service has this audience or name")]
@@ -94,7 +90,6 @@ impl Services {
         self.all.iter().find(|service| service.settings.name == name)
     }
 
-    /// Names of the services that are Kubernetes API servers.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         let clusters = self.all.iter().filter(|service| service.cluster().is_some());
         clusters.map(|service| service.settings.name.as_str())
@@ -162,7 +157,6 @@ impl Service {
     }
 }
 
-/// Networks of all services.
 pub fn networks(services: &[ServiceSettings]) -> Networks {
     Networks::new(services.iter().flat_map(|service| service.addresses.iter().copied()).collect())
 }

@@ -58,7 +58,6 @@ pub struct Sessions {
     counts: Counts,
 }
 
-/// Dependencies and settings of [`Sessions`].
 pub struct SessionSetup {
     pub store: Store,
     pub ticket_key: TicketKey,

@@ -44,7 +44,6 @@ impl Terminal {
         self.tell(&format!("{WARNING}warning:{WARNING:#} {line}"));
     }
 
-    /// Prints an error on standard error.
     pub fn error(self, line: &str) {
         self.tell(&format!("{ERROR}error:{ERROR:#} {line}"));
     }

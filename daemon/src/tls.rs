@@ -59,7 +59,6 @@ impl TlsError {
     }
 }
 
-/// The minimum TLS version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MinimumVersion {
     Tls12,

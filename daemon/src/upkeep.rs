@@ -94,7 +94,7 @@ impl Upkeep {
             }
             match self.store.purge(self.clock.now()).await {
                 Ok(0) => {}
-                Ok(count) => tracing::debug!(count, "deleted sessions that ended long ago"),
+                Ok(count) => tracing::debug!(count, "deleted sessions that expired more than a day ago"),
                 Err(error) => tracing::error!(%error, "cannot delete expired rows"),
             }
             match self.sessions.forget_addresses().await {

@@ -16,11 +16,9 @@ use super::Api;
 use super::problem::{Refusal, no_memory};
 use crate::listener::NoMemory;
 
-/// Limits of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     pub bytes: usize,
-    /// Timeout for the whole body.
     pub time: Duration,
 }
 
@@ -124,7 +122,6 @@ pub(super) fn body_timeout() -> Refusal {
     Refusal::new(ProblemCode::BadRequest, &"receiving the body timed out")
 }
 
-/// Whether a body is of this media type.
 pub(super) fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     headers
         .get(header::CONTENT_TYPE)

@@ -6,7 +6,6 @@ use axum::response::Response;
 use super::Api;
 use super::problem::{Refusal, no_content};
 
-/// The process answers.
 pub(super) async fn alive() -> Response {
     no_content()
 }

@@ -27,7 +27,6 @@ struct Introspection<'a> {
     aud: &'a str,
     exp: i64,
     iat: i64,
-    /// Session id.
     sid: &'a str,
     /// The e-mail address if the provider verified it, otherwise the subject.
     username: &'a str,

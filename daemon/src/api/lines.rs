@@ -16,11 +16,9 @@ pub(super) struct LineLimiter(Mutex<Window>);
 struct Window {
     begun: Option<Instant>,
     written: u32,
-    /// Lines suppressed since the last one.
     suppressed: u64,
 }
 
-/// Permission to write a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LinePermit {
     /// Number of lines suppressed before it, if any.

@@ -32,9 +32,7 @@ pub(super) struct Refusal {
     code: ProblemCode,
     request_id: String,
     detail: Option<&'static str>,
-    /// The value of `Retry-After`.
     retry_after: Option<Duration>,
-    /// The `WWW-Authenticate` challenge of a 401.
     challenge: &'static str,
 }
 
@@ -76,7 +74,6 @@ impl Refusal {
         self
     }
 
-    /// Omits `Retry-After`.
     pub(super) fn without_retry_after(mut self) -> Self {
         self.retry_after = None;
         self
@@ -146,12 +143,10 @@ pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// Builds a 204 response.
 pub(super) fn no_content() -> Response {
     without_body(StatusCode::NO_CONTENT)
 }
 
-/// Builds a response with only a status and headers.
 pub(super) fn without_body(status: StatusCode) -> Response {
     let mut response = status.into_response();
     protect(response.headers_mut());

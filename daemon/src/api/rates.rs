@@ -113,7 +113,6 @@ pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
     api.rates.may_start(peer).map_err(|wait| rate_limited(api, TooOften::Start, wait))
 }
 
-/// Counts a login start.
 pub(super) fn count_start(api: &Api, peer: SocketAddr) {
     api.rates.count_start(peer);
 }

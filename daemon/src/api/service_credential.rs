@@ -17,7 +17,6 @@ use crate::services::Service;
 
 const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
 
-/// Authenticates any service by `headers`.
 pub(super) async fn authenticate_any_service<'a>(
     api: &'a Api,
     headers: &HeaderMap,
@@ -45,7 +44,6 @@ fn named_service<'a>(
     Ok((service, secret))
 }
 
-/// Authenticates `service` by `headers`.
 pub(super) async fn authenticate_service<'a>(
     api: &'a Api,
     service: &'a Service,

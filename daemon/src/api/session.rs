@@ -43,7 +43,6 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
     Ok(describe(api, &caller, newer))
 }
 
-/// Answers [`show`] from the cache.
 pub(super) fn show_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
     if uri.query().is_some() || is_from_web_page(headers) {
         return None;

@@ -73,7 +73,6 @@ async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Respo
     Ok(allow(&authorized))
 }
 
-/// Answers [`verify`] and [`verify_below`] from the cache.
 pub(super) fn verify_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
     // The path is `/v1/verify/{service}`, or one below it.
     let service = api.services.find(uri.path().split('/').nth(3)?)?;

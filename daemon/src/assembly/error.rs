@@ -10,7 +10,6 @@ use crate::platform::PlatformError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
 
-/// Why a daemon cannot be assembled.
 #[derive(Debug, thiserror::Error)]
 pub enum AssemblyError {
     #[error(transparent)]

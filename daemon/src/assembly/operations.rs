@@ -52,7 +52,6 @@ pub(super) struct Lifecycle {
 }
 
 enum Progress {
-    /// The reason for waiting.
     Waiting(String),
     Running(Arc<Running>),
 }
@@ -180,7 +179,6 @@ impl Lifecycle {
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Running(running);
     }
 
-    /// Why the daemon is not ready, or `None` if it is.
     pub(super) fn not_ready_because(&self) -> Option<String> {
         match self.progress() {
             Err(cause) => Some(cause),

@@ -13,7 +13,6 @@ use crate::keys::{FieldSealer, Place};
 use crate::sessions::{Bindings, SessionSetup, Sessions};
 use crate::store::ProviderRow;
 
-/// The sessions of the configured providers.
 pub(super) fn open_sessions(
     config: &Config,
     data_directory: &DataDirectory,

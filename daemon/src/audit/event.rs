@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// One audit event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
@@ -62,7 +61,6 @@ pub enum Event<'a> {
         /// The session that revoked it, if it was another one.
         ended_by: Option<&'a str>,
     },
-    /// A session obtained an audience token.
     AudienceTokenIssued {
         session: &'a str,
         audience: &'a str,

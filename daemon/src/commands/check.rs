@@ -60,7 +60,6 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     Ok(live::exit_code(&found))
 }
 
-/// Prints the JSON Schema of the configuration.
 pub(super) fn print_schema(context: &Context) -> Result<ExitCode, Failure> {
     context.terminal.data(SCHEMA).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)

@@ -73,12 +73,10 @@ pub(super) fn restore_credential(source: &str) -> String {
     )
 }
 
-/// Quotes the words as one shell command.
 pub(super) fn line(words: &[OsString]) -> String {
     words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
-/// Quotes `word` for a shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@,+%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {

@@ -146,7 +146,6 @@ fn allow_open_files(connections: usize) {
     }
 }
 
-/// How a daemon stopped.
 pub(super) enum Stopped {
     /// Running requests finished.
     InOrder,
@@ -194,7 +193,6 @@ pub(super) async fn until_stopped(
     }
 }
 
-/// Aborts a task when dropped.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -236,7 +234,6 @@ impl StopSignals {
         Ok(Self { terminate, interrupt, hangup })
     }
 
-    /// Waits for the next signal.
     async fn next(&mut self) {
         select! {
             () = self.hangup.received() => {}

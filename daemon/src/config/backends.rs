@@ -13,7 +13,6 @@ use super::settings::absolute_path;
 pub(super) const BUILT_IN: [&str; 4] = ["env", "file", "plaintext", "kubernetes"];
 const KINDS: [&str; 7] = ["env", "file", "plaintext", "kubernetes", "vault", "awssecretsmanager", "awsssm"];
 
-/// A declared backend and its name.
 pub(super) type Declared = (String, BackendSettings);
 
 pub(super) fn read(field: &Field<'_>) -> Result<Vec<Declared>, FaultAt> {

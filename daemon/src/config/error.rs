@@ -10,7 +10,6 @@ use crate::secrets::ReferenceError;
 
 use super::tree::Place;
 
-/// Why a configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {path}: {source}; name another file with `--config FILE`")]
@@ -25,7 +24,6 @@ pub enum ConfigError {
     Faulty { path: PathBuf, line: u64, column: u64, fault: Box<Fault> },
 }
 
-/// An error at a position in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(

@@ -37,7 +37,6 @@ pub(super) fn read(field: Option<&Field<'_>>, public_urls: &[Origin]) -> Result<
     })
 }
 
-/// Why `--domain` is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DomainError {
     #[error("`--domain {0}` is not a DNS name without `*`, such as `infra.example.com`")]

@@ -19,7 +19,6 @@ use super::section::{Field, Section};
 /// Time for a request in addition to its body and exchange: the store, and a busy machine.
 const REST_OF_A_REQUEST: Duration = Duration::from_secs(10);
 
-/// Limits that the configuration can change.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub listener: ListenerLimits,

@@ -6,7 +6,6 @@ use super::backends::{BUILT_IN, Declared};
 use super::error::{Fault, FaultAt};
 use super::section::{Field, words};
 
-/// Names of the backends that references may use.
 pub(super) struct BackendNames {
     known: Vec<String>,
     plaintext: Vec<String>,

@@ -21,7 +21,6 @@ pub(super) fn keys(definition: &str) -> Vec<&'static str> {
     properties(definition).keys().map(String::as_str).collect()
 }
 
-/// Returns the schema of a key.
 pub(super) fn property(definition: &str, key: &str) -> &'static Value {
     properties(definition).get(key).unwrap_or(&Value::Null)
 }

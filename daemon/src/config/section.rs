@@ -24,7 +24,6 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The top level of the file.
     pub(super) fn top(node: &'a Node) -> Result<Self, FaultAt> {
         Self::read(node, String::new(), "infrad")
     }
@@ -53,7 +52,6 @@ impl<'a> Section<'a> {
         self.find(key).ok_or_else(|| self.missing(key, example))
     }
 
-    /// Whether `key` is `true`.
     pub(super) fn flag(&self, key: &str) -> Result<bool, FaultAt> {
         self.find(key).map_or(Ok(false), |field| field.boolean())
     }
@@ -114,7 +112,6 @@ impl<'a> Field<'a> {
         self.wrong(format!("{expected}; put it in quotes, because YAML reads it as a number or a boolean"))
     }
 
-    /// Returns text that `read` parses.
     pub(super) fn parsed<T>(
         &self,
         expected: &str,
@@ -129,7 +126,6 @@ impl<'a> Field<'a> {
         Err(read(&number).map_or_else(|| self.wrong(expected), |_| self.in_quotes(expected)))
     }
 
-    /// Returns one of several words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, FaultAt> {
         let expected = format!("one of {}", words(choices.iter().map(|(word, _)| *word)));
         let text = self.text(&expected)?;
@@ -193,7 +189,6 @@ impl<'a> Field<'a> {
             .collect())
     }
 
-    /// Returns a list of texts.
     pub(super) fn texts(&self, expected: &str) -> Result<Vec<String>, FaultAt> {
         self.list(expected)?.iter().map(|field| field.text(expected).map(str::to_owned)).collect()
     }

@@ -97,7 +97,6 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
     rules.collect::<Result<_, _>>().map(AllowedUsers::Listed)
 }
 
-/// Reads the name of a configured provider.
 pub(super) fn provider_name(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<String, FaultAt> {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
     let expected = format!("the name of a provider: `{}`", names.join("`, `"));

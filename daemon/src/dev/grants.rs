@@ -13,14 +13,12 @@ const REFRESH_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 const MAX_EACH: usize = 10_000;
 const CHARACTERS: usize = 40;
 
-/// The users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Person {
     Alice,
     Bob,
 }
 
-/// A valid authorization request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuthorizationRequest {
     pub(super) redirect_uri: String,

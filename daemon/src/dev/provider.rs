@@ -22,7 +22,6 @@ const ID_TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self' http://127.0.0.1:*";
 
-/// The only client.
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) secret: SecretString,
@@ -37,7 +36,6 @@ pub(super) struct Provider {
     grants: Grants,
 }
 
-/// A parsed request.
 pub(super) struct Asked<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,

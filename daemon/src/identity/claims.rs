@@ -18,7 +18,6 @@ pub(super) struct ClaimSets<'a> {
     pub(super) user_info: Option<&'a Map<String, Value>>,
 }
 
-/// The source of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -68,7 +67,6 @@ pub(super) fn need_user_info(
         || ((is_asked_for("groups") || was_there(before.groups)) && is_missing(&settings.groups_claim))
 }
 
-/// Builds the identity of `subject` from the answers.
 pub(super) fn identity(
     subject: &str,
     claim_sets: ClaimSets<'_>,

@@ -169,7 +169,6 @@ pub(super) async fn request(
     Ok(outbound.get(&url, Authorization::None, MAX_BYTES).await?)
 }
 
-/// Validates a metadata document.
 pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
     // Discovery §4.3: the issuer must match exactly. Anything else is another issuer's document.
     if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
@@ -189,7 +188,6 @@ pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -
     read_after_issuer(document, settings)
 }
 
-/// Validates the members after the issuer.
 fn read_after_issuer(
     document: &Map<String, Value>,
     settings: &ProviderSettings,

@@ -87,7 +87,6 @@ impl Metadata {
         required.into_iter().filter_map(|(name, url)| Some((name, url?)))
     }
 
-    /// The hosts of all endpoints.
     pub(super) fn hosts(&self) -> EndpointHosts {
         let hosts =
             self.endpoints().map(|(name, url)| (name.to_owned(), host_and_port(url).unwrap_or_default()));

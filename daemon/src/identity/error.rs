@@ -38,7 +38,6 @@ pub enum IdentityError {
          replaced there or at the provider, or `clientID` or `clientAuthentication` is wrong"
     )]
     ClientRefused { reference: String },
-    /// The client secret cannot be read.
     #[error("client secret: {0}")]
     ClientSecret(#[from] ReadError),
     /// `iss` of the authorization response is missing or another provider's (RFC 9207 §2.4). Nothing was sent to the

@@ -13,14 +13,12 @@ use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;
 use crate::store::EndpointHosts;
 
-/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
     pub what: String,
     pub outcome: Outcome,
 }
 
-/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Works,

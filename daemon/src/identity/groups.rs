@@ -12,7 +12,6 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_SHOWN: usize = 20;
 const MAX_SHOWN_CHARACTERS: usize = 64;
 
-/// The content of a groups claim.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum GroupsClaim {
     /// The claim is missing or null.
@@ -27,7 +26,6 @@ pub enum GroupsClaim {
     },
 }
 
-/// More groups than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("groups: more than 256 ({0})")]
 pub struct TooManyGroups(pub usize);

@@ -209,7 +209,6 @@ async fn request_revocation(
     }
 }
 
-/// Why the claims of a response are ignored.
 enum ClaimsError {
     OtherSubject(String),
     Unverified(String),

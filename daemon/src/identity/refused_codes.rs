@@ -26,7 +26,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// bounded.
 const MAX_NETWORKS: usize = 4096;
 
-/// The budget of one provider.
 #[derive(Clone, Default)]
 pub(super) struct RefusedCodes(Arc<Mutex<Window>>);
 

@@ -11,12 +11,10 @@ use crate::secrets::Reference;
 /// Maximum number of waiting exchanges of all clients together.
 const MAX_WAITING: usize = 4096;
 
-/// Limits of exchanges with one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeLimits {
     /// Maximum concurrent exchanges. One client gets at most three quarters of them.
     pub concurrent: usize,
-    /// Maximum waiting exchanges of one client.
     pub waiting_per_client: usize,
     /// Timeout from the code to the verified identity, including the wait in the queue. A user waits for it.
     pub timeout: Duration,
@@ -41,7 +39,6 @@ impl ExchangeLimits {
     }
 }
 
-/// Provider settings from the configuration.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
     pub name: String,

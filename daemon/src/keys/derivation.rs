@@ -19,12 +19,10 @@ pub(super) fn sealed_field_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra sealed field key v1")
 }
 
-/// The key of a backup's database.
 pub(super) fn backup_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
     derive(&data_key.0, b"infra backup key v1")
 }
 
-/// The key of the session digests.
 pub(super) fn digest_key(data_key: &DataKey) -> DigestKey {
     DigestKey(hmac::Key::new(
         hmac::HMAC_SHA256,

@@ -82,7 +82,6 @@ impl Keys {
         Ok(true)
     }
 
-    /// Returns the keys for making a backup.
     pub fn backup_keys(&self) -> BackupKeys {
         let (header, data_key) = self.copy();
         BackupKeys { data_key, header }
@@ -105,7 +104,6 @@ impl NextDataKey {
         Ok(Self { data_dir: data_dir.to_owned(), data_key, header })
     }
 
-    /// The path of the database under the new data key.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join(&self.header.database)
     }
@@ -114,12 +112,10 @@ impl NextDataKey {
         DatabaseKey::of(&self.data_key)
     }
 
-    /// The id of the store.
     pub fn store(&self) -> &str {
         &self.header.store
     }
 
-    /// Returns a sealer for the new data key.
     pub fn field_sealer(&self) -> FieldSealer {
         FieldSealer::new(&derivation::sealed_field_key(&self.data_key))
     }
@@ -148,12 +144,10 @@ impl BackupKeys {
         Ok(Self { data_key, header })
     }
 
-    /// The header for the backup file.
     pub fn header(&self) -> Vec<u8> {
         self.header.to_json()
     }
 
-    /// The key of the backup's database.
     pub fn database_key(&self) -> DatabaseKey {
         DatabaseKey::of_backup(&self.data_key)
     }
@@ -199,7 +193,6 @@ impl BackupKeys {
     }
 }
 
-/// Returns the previous ticket key, if it is still stored.
 pub(super) fn previous_ticket_key(header: &Header, sealer: &FieldSealer) -> Option<Zeroizing<[u8; 32]>> {
     let previous = header.previous_ticket_key.as_ref()?;
     let opened = sealer.open(PREVIOUS_TICKET_KEY, &Sealed::from_store(previous.sealed.0.clone())).ok()?;

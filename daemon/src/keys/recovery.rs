@@ -23,7 +23,6 @@ const GROUP: usize = 4;
 /// A recovery key as printed: 56 characters in groups, ending with a checksum.
 pub struct RecoveryKey(SecretString);
 
-/// Why a text is not a recovery key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecoveryKeyError {
     #[error("a recovery key has 56 letters and digits, but this has {characters}")]
@@ -96,7 +95,6 @@ fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
     *sha256(&[b"infra recovery key v1", key]).first_chunk().expect("a hash has 32 bytes")
 }
 
-/// Creates a recovery key and wraps `data_key` for it.
 pub(super) fn create(header: &Header, data_key: &DataKey, now: Timestamp) -> (RecoveryKey, RecoveryWrapping) {
     let (public_key, private_key) = HPKE.generate_key_pair().expect("X25519 makes keys");
     let wrapping = wrap(header, data_key, &public_key.0, now);
@@ -121,7 +119,6 @@ pub(super) fn wrap(
     }
 }
 
-/// Unwraps the data key of `header` with the recovery key.
 pub(super) fn open(header: &Header, origin: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
     let wrapping =
         header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: origin.to_owned() })?;

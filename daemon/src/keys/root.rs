@@ -67,7 +67,6 @@ impl RootKeySettings {
         })
     }
 
-    /// Describes the key for people.
     pub fn describe(&self) -> String {
         match self {
             Self::Native { path } => match platform::credential_name(path) {

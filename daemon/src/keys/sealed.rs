@@ -115,7 +115,6 @@ impl Place<'_> {
 }
 
 impl Sealed {
-    /// The sealed bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

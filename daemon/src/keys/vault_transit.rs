@@ -11,7 +11,6 @@ use super::{DataKey, KeyError, RootKey};
 use crate::outbound::BackendError;
 use crate::secrets::{VaultAccess, VaultSettings};
 
-/// A key of a transit engine.
 pub(super) struct TransitRootKey {
     access: VaultAccess,
     mount: String,

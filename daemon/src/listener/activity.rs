@@ -121,7 +121,6 @@ impl Activity {
     }
 }
 
-/// A request in flight.
 pub(super) struct AnswerGuard {
     activity: Arc<Activity>,
     /// Whether it is the last request on its connection.

@@ -42,7 +42,6 @@ pub(super) struct ConnectionSlot {
     until_authenticated: Mutex<Option<usize>>,
 }
 
-/// Memory for connections is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("connections reached their memory limit")]
 pub struct NoMemory;

@@ -18,9 +18,7 @@ use tokio::runtime::Handle;
 use super::admission::ConnectionSlot;
 use super::memory::Charge;
 
-/// Timeout for draining a body.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum bytes drained.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// A request body that is drained for a short time if dropped before its end.

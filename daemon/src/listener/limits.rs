@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// Memory limit of an auxiliary listener.
 const AUXILIARY_MEMORY: usize = 4 * 1024 * 1024;
 
 /// Limits of each connection and of all together. Timeouts cover a whole step, not gaps between bytes.
@@ -16,7 +15,6 @@ pub struct ListenerLimits {
     pub headers: usize,
     /// Timeout from a request's head to the end of its answer.
     pub request: Duration,
-    /// Timeout of an idle connection.
     pub idle: Duration,
     pub requests_per_connection: usize,
     /// Maximum concurrent requests on one HTTP/2 connection.

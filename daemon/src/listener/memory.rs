@@ -56,7 +56,6 @@ impl Charge {
         Ok(Arc::new(charge))
     }
 
-    /// Counts `bytes` more.
     pub(super) fn grow(&self, bytes: usize) -> Result<(), NoMemory> {
         self.slot.reserve(bytes)?;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -80,7 +80,6 @@ impl Requests {
         Self { paths, observed, routes, refused: Arc::default() }
     }
 
-    /// Returns the counters of each route that was requested.
     pub fn counts(&self) -> Vec<RouteCounts> {
         let routes = self.routes.iter().copied().map(Some).chain([None]);
         routes.zip(&self.observed).filter_map(|(route, observed)| observed.counts(route)).collect()
@@ -157,7 +156,6 @@ pub fn request_span(request_id: &str) -> Span {
     if Span::current().is_none() { tracing::info_span!("answer", request_id) } else { Span::none() }
 }
 
-/// Runs `answer` with its own request id.
 pub(super) async fn with_request_id<T>(answer: impl Future<Output = T>) -> T {
     REQUEST_ID.scope(OnceCell::new(), answer).await
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Maximum bytes of queued lines.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// The queue of unwritten lines. Clones share it.

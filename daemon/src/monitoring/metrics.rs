@@ -144,7 +144,6 @@ impl<L: EncodeLabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for Samples<
     }
 }
 
-/// The histogram of a route's durations.
 #[derive(Debug)]
 struct Durations(RouteCounts);
 

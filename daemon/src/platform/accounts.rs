@@ -61,7 +61,6 @@ impl Account {
         self.gids.extend(gid.filter(|gid| !self.gids.contains(gid)));
     }
 
-    /// User and groups of this process.
     pub fn of_this_process() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let own = rustix::process::getegid().as_raw();

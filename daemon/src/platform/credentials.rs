@@ -11,12 +11,10 @@ use std::sync::OnceLock;
 
 const PLACE: &str = "/run/credentials";
 
-/// Whether `path` is a unit's credential.
 pub fn is_credential(path: &Path) -> bool {
     path.starts_with(PLACE)
 }
 
-/// Name of a credential, from its path.
 pub fn credential_name(path: &Path) -> Option<&Path> {
     let below = path.strip_prefix(PLACE).ok()?;
     let mut parts = below.components();

@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use super::accounts::Account;
 
-/// Name of the packaged unit.
 pub const UNIT: &str = "infrad.service";
 /// What opens the unit's ports.
 pub const SOCKET_UNIT: &str = "infrad.socket";
@@ -74,7 +73,6 @@ impl Unit {
         &self.settings
     }
 
-    /// The program that the unit runs.
     pub fn program(&self) -> Option<&str> {
         Some(
             self.command_line()?
@@ -100,7 +98,6 @@ impl Unit {
         named.next_back().unwrap_or(CONFIGURATION).into()
     }
 
-    /// The user that the unit runs as.
     pub fn user(&self) -> &str {
         self.last("User").unwrap_or("root")
     }

@@ -20,7 +20,6 @@ pub struct ClusterUser {
     pub groups: Vec<String>,
 }
 
-/// Why a user has no name in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAClusterUser {
     #[error(

@@ -7,19 +7,16 @@ use super::{Caller, Sessions, add, whole_second};
 use crate::audit::Event;
 use crate::store::{IssueOutcome, NewAudienceToken, StoreError, TokenHash};
 
-/// Maximum lifetime of an audience token.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of live tokens per session: enough for a build with many jobs, too few to fill the disk.
 const MAX_PER_SESSION: u32 = 256;
 
-/// A newly issued token.
 #[derive(Debug)]
 pub struct NewToken {
     pub token: AudienceToken,
     pub expires_at: Timestamp,
 }
 
-/// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum AudienceTokenError {
     #[error("the session ended")]

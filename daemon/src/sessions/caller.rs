@@ -39,15 +39,12 @@ pub struct AuthorizedCaller {
     grant: Option<Arc<AudienceGrant>>,
 }
 
-/// Which tokens are accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted<'a> {
-    /// Audience tokens for this audience.
     pub audience: Option<&'a str>,
     pub session_token: bool,
 }
 
-/// Why a token is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthenticated {
     /// Malformed, unknown ID or wrong secret. Clients cannot distinguish these cases.
@@ -103,7 +100,6 @@ impl AuthorizedCaller {
         &self.caller
     }
 
-    /// When the token was issued.
     pub fn issued_at(&self) -> Timestamp {
         self.grant.as_ref().map_or(self.caller.session.created_at, |grant| whole_second(grant.created_at))
     }

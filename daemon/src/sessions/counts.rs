@@ -10,7 +10,6 @@ use crate::store::EndReason;
 #[derive(Clone)]
 pub(super) struct Counts(Arc<Mutex<SessionCounts>>);
 
-/// A snapshot of the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionCounts {
     /// By provider name, or empty if unknown, and by `finished` or the reason for refusal.
@@ -23,7 +22,6 @@ pub struct SessionCounts {
     pub revalidations: BTreeMap<(String, &'static str), u64>,
 }
 
-/// Outcomes of a revalidation.
 const REVALIDATIONS: [&str; 7] = [
     "confirmed",
     "userinfo_failed",

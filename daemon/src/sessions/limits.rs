@@ -2,7 +2,6 @@
 
 use jiff::SignedDuration;
 
-/// Limits of every session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionLimits {
     pub lifetime: SignedDuration,

@@ -48,7 +48,6 @@ impl Sessions {
         Ok(Some(self.listed(self.find(filter).await?, now, Some(caller))))
     }
 
-    /// Live sessions, for an operator.
     pub async fn list_as_operator(&self, filter: UserFilter) -> Result<Vec<ListedSession>, StoreError> {
         let now = self.now();
         Ok(self.listed(self.find(filter).await?, now, None))

@@ -18,7 +18,6 @@ pub enum TooOften {
 }
 
 impl Sessions {
-    /// Records a login that was started or refused.
     pub fn record_login_start(&self, request: &StartLogin, started: &Result<StartedLogin, LoginRefusal>) {
         // Only names of configured providers are logged, never a client's text.
         let provider = self.find_provider(&request.provider).map(|_| request.provider.as_str());
@@ -32,7 +31,6 @@ impl Sessions {
         }
     }
 
-    /// Records a login that was finished or refused.
     pub fn record_login_finish(
         &self,
         request: &FinishLogin,
@@ -104,7 +102,6 @@ impl LoginRefusal {
         "store_unavailable",
     ];
 
-    /// Stable reason code.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::UnknownProvider

@@ -6,7 +6,6 @@ use tokio::task::JoinSet;
 
 use crate::store::StoreError;
 
-/// The slots of one provider.
 pub struct ProviderSlots {
     provider: String,
     max: u32,
@@ -15,7 +14,6 @@ pub struct ProviderSlots {
     unanswered: u32,
 }
 
-/// Outcome of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttemptOutcome {
     Answered,

@@ -162,7 +162,7 @@ impl Sessions {
                     tracing::warn!(session = %row.session_id, %error, "cannot store a refresh token yet");
                 }
                 Ok(false) => {
-                    tracing::warn!(session = %row.session_id, "another worker revalidated this session concurrently");
+                    tracing::warn!(session = %row.session_id, "another attempt revalidated this session concurrently");
                     return Ok(false);
                 }
                 saved => return saved,
@@ -336,7 +336,6 @@ fn serialize_grant(grant: &RefreshGrant) -> Zeroizing<Vec<u8>> {
     contents
 }
 
-/// Parses the output of [`serialize_grant`].
 pub(super) fn parse_grant(contents: &[u8]) -> Option<RefreshGrant> {
     let mut contents = serde_json::Deserializer::from_slice(contents);
     let grant = Contents::deserialize(&mut contents).ok()?;

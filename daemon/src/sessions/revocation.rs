@@ -13,7 +13,6 @@ use crate::identity::ProviderSettings;
 use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, StoredSession, UserFilter};
 
 impl Sessions {
-    /// Revokes the caller's own session.
     pub async fn sign_out(&self, caller: &Caller) -> Result<(), StoreError> {
         self.revoke_one(&caller.session().id, EndReason::Logout).await?;
         Ok(())

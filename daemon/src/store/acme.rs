@@ -9,7 +9,6 @@ use crate::keys::Sealed;
 
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
-/// The id of an order that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderID(i64);
 

@@ -6,7 +6,6 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Store, StoreError, TokenHash, sessions, time};
 
-/// An audience token to store.
 #[derive(Debug, Clone)]
 pub struct NewAudienceToken {
     pub id: AudienceTokenID,
@@ -17,7 +16,6 @@ pub struct NewAudienceToken {
     pub expires_at: Timestamp,
 }
 
-/// The audience and lifetime of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudienceGrant {
     pub audience: String,
@@ -25,11 +23,9 @@ pub struct AudienceGrant {
     pub expires_at: Timestamp,
 }
 
-/// The result of storing an audience token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueOutcome {
     Issued,
-    /// Its session has ended.
     SessionEnded,
     /// The session has too many. The first of them expires after this duration.
     LimitReached(SignedDuration),
@@ -99,7 +95,6 @@ pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// Reads the session and the grant of a token.
 pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<(SessionID, AudienceGrant)>, StoreError> {
     let row = reader
         .prepare_cached(

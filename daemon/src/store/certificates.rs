@@ -16,7 +16,6 @@ pub struct CertificateRow {
 }
 
 impl Store {
-    /// Looks up a certificate by name.
     pub fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
         self.connections.read(|reader| {
             let row = reader

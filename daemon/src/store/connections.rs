@@ -37,7 +37,6 @@ pub(super) struct ReadConnections {
 /// A connection for one full scan at a time. Later ones wait in order, without a thread.
 struct ScanConnection(Mutex<Arc<tokio::sync::Mutex<Connection>>>);
 
-/// The idle readers.
 struct Readers {
     idle: Vec<Connection>,
     /// Counts replacements. Readers of an earlier generation are dropped when returned.
@@ -157,7 +156,6 @@ impl ScanConnection {
     }
 }
 
-/// A borrowed read connection.
 struct Reader<'a> {
     connection: Option<Connection>,
     generation: u64,

@@ -11,7 +11,6 @@ use super::{Store, StoreError, time};
 /// Hosts by endpoint name in the provider metadata.
 pub type EndpointHosts = BTreeMap<String, String>;
 
-/// The stored endpoint hosts of one provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedEndpoints {
     pub issuer: String,

@@ -5,7 +5,6 @@ use rusqlite::params;
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
-/// The stored row of a provider.
 pub struct ProviderRow {
     pub name: String,
     pub issuer: String,
@@ -37,7 +36,6 @@ impl Store {
         })
     }
 
-    /// Replaces the rows of all providers.
     pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
         self.change(
             move |transaction, change| {

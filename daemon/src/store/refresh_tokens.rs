@@ -14,14 +14,12 @@ use crate::platform::blocking;
 /// How long after a session ends the daemon keeps trying to revoke its refresh token at the provider.
 const REVOCATION_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
-/// A refresh token to store with a new session.
 #[derive(Clone)]
 pub struct NewRefreshToken {
     pub provider: String,
     pub sealer: FieldSealer,
     /// The plaintext, sealed when it is stored.
     pub grant: Zeroizing<Vec<u8>>,
-    /// When the session is due for revalidation.
     pub due_at: Timestamp,
 }
 
@@ -59,7 +57,6 @@ pub struct LeaseRequest {
 
 const COLUMNS: &str = "session_id, provider, sealed_grant, version, failures, lost_since";
 
-/// What tokens are leased for.
 struct Purpose {
     /// The condition of due tokens. ?1: provider, ?2: now, ?3: now plus the longest pause, ?4: now plus the lease.
     due: &'static str,
@@ -208,7 +205,6 @@ impl Store {
             .await
     }
 
-    /// Postpones the revocation at the provider until `at`.
     pub async fn postpone_revocation(&self, session_id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
@@ -245,7 +241,6 @@ pub(super) fn mark_for_revocation(transaction: &Transaction<'_>, session_id: &st
     Ok(())
 }
 
-/// Marks the tokens of all sessions for revocation at the provider.
 pub(super) fn mark_all_for_revocation(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     transaction.execute("UPDATE refresh_tokens SET due_at = NULL, revoke_after = 0", [])?;
     Ok(())

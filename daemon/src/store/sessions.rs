@@ -22,7 +22,6 @@ pub use opening::Opening;
 pub(super) use revocation::update as revoke_selected;
 pub use revocation::{RevokedSession, SessionSelector, UserFilter};
 
-/// A session to store.
 #[derive(Debug, Clone)]
 pub struct NewSession {
     pub id: SessionID,
@@ -31,7 +30,6 @@ pub struct NewSession {
     /// Whether the provider verified the user's email. Policy rules may use only verified addresses.
     pub email_verified: bool,
     pub opening: Opening,
-    /// The refresh token, if revalidation is on.
     pub refresh_token: Option<NewRefreshToken>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,

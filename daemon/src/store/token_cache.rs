@@ -28,7 +28,6 @@ pub(super) struct TokenCache {
     changes: AtomicU64,
 }
 
-/// A cached token and when it was read.
 struct Entry {
     found: FoundToken,
     at: Instant,
@@ -72,7 +71,6 @@ impl TokenCache {
         }
     }
 
-    /// Records that the token was used at `at`.
     pub(super) fn touch(&self, hash: &TokenHash, at: Timestamp) {
         if let Some(entry) = self.shard(hash).get_mut(&hash.0) {
             Arc::make_mut(&mut entry.found.session).touch(at);
@@ -84,7 +82,6 @@ impl TokenCache {
         self.remove_if(|found| ids.contains(&found.session.id));
     }
 
-    /// Removes all cached tokens.
     pub(super) fn clear(&self) {
         self.remove_if(|_| true);
     }

@@ -37,7 +37,6 @@ use crate::store::Store;
 pub(super) use authority::AuthorityError;
 pub use examination::Examined;
 
-/// A challenge certificate for `name`.
 #[cfg(test)]
 pub(super) fn challenge_answer(name: &str) -> Arc<rustls::sign::CertifiedKey> {
     challenge::answer(name, &[7; 32]).expect("a certificate")
@@ -56,7 +55,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(15);
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// The ACME settings.
 #[derive(Debug, Clone)]
 pub struct AcmeSettings {
     /// DNS names in lower case. Orders never contain other names.

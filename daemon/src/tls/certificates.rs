@@ -23,7 +23,6 @@ use crate::store::Store;
 
 /// The pause between checks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a failure.
 const PAUSE: Duration = Duration::from_mins(1);
 /// How long an announcement is valid, and how often it is renewed.
 const ANNOUNCED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -63,7 +62,6 @@ enum Other {
     Files(Box<OwnFiles>),
 }
 
-/// The source of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -73,7 +71,6 @@ pub enum Source {
     Files,
 }
 
-/// The state of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateState {
@@ -92,7 +89,6 @@ pub struct CertificateState {
 }
 
 impl Source {
-    /// The name in status and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::OwnAuthority => "daemon_ca",

@@ -149,7 +149,6 @@ impl Leaf {
         Timestamp::from_second(self.not_after).unwrap_or(Timestamp::MAX)
     }
 
-    /// When it was issued.
     pub(super) fn issued_at(&self) -> Timestamp {
         let issued_at = self.not_before.saturating_add_unsigned(BACKDATED.as_secs());
         Timestamp::from_second(issued_at).unwrap_or(Timestamp::MIN)
@@ -161,7 +160,6 @@ impl Leaf {
         now.as_second() >= renew_at || now.as_second() < self.not_before
     }
 
-    /// Whether it is for exactly these names.
     pub(super) fn is_for(&self, names: &[String]) -> bool {
         names.iter().map(|name| normal(name)).collect::<BTreeSet<_>>() == self.names
     }

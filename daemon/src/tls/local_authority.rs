@@ -88,12 +88,10 @@ impl LocalAuthority {
         self.read(|standing| standing.authority.certificate_pem())
     }
 
-    /// The next CA's certificate as PEM.
     pub fn next_certificate_pem(&self) -> Option<String> {
         self.read(|standing| standing.next.as_ref().map(|next| next.authority.certificate_pem()))
     }
 
-    /// When the leaf in use expires.
     pub fn leaf_expires_at(&self) -> Timestamp {
         self.read(|standing| standing.leaf.expires_at())
     }

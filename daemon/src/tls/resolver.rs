@@ -28,7 +28,6 @@ pub(super) struct Resolver {
     local: Arc<LocalAuthority>,
     /// From files or by ACME.
     chain: RwLock<Option<Arc<CheckedChain>>>,
-    /// Pending challenges by name.
     challenges: RwLock<HashMap<(Protocol, String), Arc<CertifiedKey>>>,
 }
 
@@ -56,7 +55,6 @@ pub(super) struct PendingChallenge {
 }
 
 impl Protocol {
-    /// The ALPN name.
     pub(super) fn name(self) -> &'static [u8] {
         match self {
             Self::AcmeTls => b"acme-tls/1",

@@ -37,7 +37,6 @@ pub enum BackupError {
     Platform(#[from] PlatformError),
 }
 
-/// The description inside a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackupDescription {
@@ -49,7 +48,6 @@ pub struct BackupDescription {
     database_hash: String,
 }
 
-/// A backup that was opened and verified.
 pub struct OpenedBackup {
     pub keys: BackupKeys,
     pub description: BackupDescription,

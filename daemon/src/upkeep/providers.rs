@@ -15,12 +15,9 @@ use crate::store::StoreError;
 /// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The kinds of work.
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    /// Revalidates sessions that are due.
     Revalidate,
-    /// Revokes the provider's tokens of ended sessions.
     RevokeTokens,
 }
 

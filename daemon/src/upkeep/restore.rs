@@ -9,7 +9,6 @@ use super::rollback_guard_file::RollbackGuardFile;
 use crate::keys::{Opener, RootKeySettings};
 use crate::store::{self, DatabaseFile, EndReason, SessionSelector, Store};
 
-/// The result of a restore.
 #[derive(Debug, Clone)]
 pub struct Restored {
     pub description: BackupDescription,

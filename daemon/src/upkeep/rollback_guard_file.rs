@@ -21,7 +21,6 @@ impl RollbackGuardFile {
         Self { path }
     }
 
-    /// Returns the path, if the file is enabled.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }

@@ -30,7 +30,6 @@ impl Failures {
         *self.lock() = Some(Failure { cause: error.to_string(), is_silent, is_metadata });
     }
 
-    /// Forgets earlier failures.
     pub(super) fn clear(&self) {
         *self.lock() = None;
     }

@@ -13,7 +13,6 @@ use crate::secrets::{ReadError, SecretBackend, Stored, split_field, text_field};
 /// The field for references without one.
 const DEFAULT_FIELD: &str = "value";
 
-/// A key-value engine.
 pub(in crate::secrets) struct KeyValue {
     access: VaultAccess,
     mount: String,

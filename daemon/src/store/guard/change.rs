@@ -9,7 +9,6 @@ use super::{Guard, SessionState, digest};
 use crate::keys::DigestKey;
 use crate::store::{ProviderRow, StoreError, time};
 
-/// A change in progress.
 pub(in crate::store) struct Change<'a> {
     guard: &'a Guard,
     key: DigestKey,
@@ -35,7 +34,6 @@ impl<'a> Change<'a> {
         SessionState::read(row, &self.key, &mut self.buffer)
     }
 
-    /// Adds a session's new state.
     pub(in crate::store) fn add(&mut self, state: &SessionState) {
         self.is_changed = true;
         self.row.sessions.add(&state.mac);
@@ -108,7 +106,6 @@ impl<'a> Change<'a> {
         self.row.changes.subtract(&digest::provider(&self.key, name, issuer, admission));
     }
 
-    /// Records the time `now`.
     pub(in crate::store) fn see_time(&mut self, now: Timestamp) {
         let now = time::to_database(now);
         if now > self.row.latest {

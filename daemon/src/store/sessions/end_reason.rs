@@ -4,22 +4,18 @@ use jiff::Timestamp;
 
 use super::StoreError;
 
-/// When and why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub at: Timestamp,
     pub reason: EndReason,
 }
 
-/// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     Logout,
     /// The user revoked it from another session.
     Revoked,
-    /// An administrator revoked it.
     Administrator,
-    /// An operator revoked it.
     Operator,
     /// The user opened more sessions than `maxPerUser`.
     TooMany,

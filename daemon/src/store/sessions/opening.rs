@@ -7,7 +7,6 @@ use rusqlite::Row;
 
 use super::StoreError;
 
-/// How a session was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
     /// The client's name for its machine, for people to read.

@@ -35,7 +35,6 @@ pub enum UserFilter {
     Named(String),
 }
 
-/// A session that was revoked, and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevokedSession {
     pub id: SessionID,
@@ -160,7 +159,6 @@ fn statement(condition: &str) -> String {
     )
 }
 
-/// Drops revoked sessions from the cache.
 pub(super) fn drop_cached(cache: &TokenCache, revoked: &[RevokedSession]) {
     if !revoked.is_empty() {
         let ids: Vec<SessionID> = revoked.iter().map(|session| session.id.clone()).collect();

@@ -23,7 +23,6 @@ const MOST_CHARACTERS: usize = 300;
 /// The media type of problem documents (RFC 9457 §3).
 const PROBLEM: &str = "application/problem+json";
 
-/// Why a request to the authority failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     #[error(transparent)]
@@ -44,7 +43,6 @@ pub enum AuthorityError {
 pub(super) struct Directory {
     url: Url,
     outbound: Outbound,
-    /// The last `Retry-After` header.
     retry_after: Mutex<Option<String>>,
 }
 

@@ -27,7 +27,6 @@ const AWAITED: SignedDuration = SignedDuration::from_hours(24);
 
 /// An issued chain with its key, not yet checked.
 pub(super) struct Issued {
-    /// The names that it must cover.
     pub(super) names: Vec<String>,
     pub(super) chain_pem: String,
     /// `None` if unknown.
@@ -36,7 +35,6 @@ pub(super) struct Issued {
     pub(super) private_key: Zeroizing<Vec<u8>>,
 }
 
-/// Why an order failed.
 pub(super) struct Failure {
     pub(super) error: TlsError,
     /// Whether the authority certainly created no order.

@@ -24,7 +24,6 @@ pub(super) struct RenewalTimes {
     chosen: Option<Timestamp>,
 }
 
-/// The authority's suggestion.
 pub(super) struct Suggestion {
     window: (Timestamp, Timestamp),
     ask_again_in: Duration,
