@@ -163,7 +163,7 @@ pub struct Login {
     pub provider: Option<String>,
 
     #[command(flatten)]
-    pub proof: Proof,
+    pub trust: TrustArguments,
 
     /// Print the URL instead of opening a browser
     #[arg(long)]
@@ -313,7 +313,7 @@ pub struct Trust {
     pub server: Origin,
 
     #[command(flatten)]
-    pub proof: Proof,
+    pub trust: TrustArguments,
 
     /// Trust the certification authorities of this machine, for a server that has a public certificate now
     #[arg(long, conflicts_with_all = ["fingerprint", "ca_file"])]
@@ -322,7 +322,7 @@ pub struct Trust {
 
 /// Trust options for a server that is not known here.
 #[derive(Debug, Clone, Args)]
-pub struct Proof {
+pub struct TrustArguments {
     /// The fingerprint of its certification authority, from its operator
     #[arg(long, value_name = "FINGERPRINT")]
     pub fingerprint: Option<Pin>,

@@ -3,13 +3,13 @@
 //! The listener is bound first, so that no other program can bind the port before the browser returns. The browser's
 //! request is held until the daemon has opened the session, so success is reported only once it is true.
 
-mod advice;
 mod authorization_url;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
 pub(crate) mod fuzzing;
 mod handover;
+mod instructions;
 mod listener;
 mod opener;
 mod pages;
@@ -23,7 +23,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use infra_shared::api::{Provider, StartLogin, StartedLogin};
+use infra_shared::api::{Provider, StartLoginRequest, StartLoginResponse};
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -32,9 +32,9 @@ use secrecy::SecretString;
 
 use crate::settings::Environment;
 use crate::terminal::Terminal;
-use authorization_url::AuthorizationRequest;
+use authorization_url::ExpectedParameters;
 use handover::HandoverMethod;
-use redirect::Redirect;
+use redirect::LoopbackRedirect;
 
 pub use authorization_url::{AuthorizationURL, InvalidAuthorizationURL};
 pub use redirect::ports as redirect_ports;
@@ -90,7 +90,7 @@ pub enum LoginError {
     /// None of the registered ports is free.
     PortsTaken(Vec<u16>),
     InvalidAuthorizationURL(InvalidAuthorizationURL),
-    Refused(AuthorizationError),
+    ProviderError(AuthorizationError),
     /// The response came from a different issuer (RFC 9207 §2.4).
     OtherIssuer,
     /// No program opened a browser, and there is no terminal to show the address.
@@ -107,20 +107,20 @@ pub enum LoginError {
 pub struct BrowserLogin<'a> {
     setup: &'a Setup<'a>,
     deadline: Instant,
-    redirect: Redirect,
+    redirect: LoopbackRedirect,
     verifier: BoundVerifier,
-    request: AuthorizationRequest,
+    request: ExpectedParameters,
 }
 
 impl<'a> BrowserLogin<'a> {
     /// Binds a registered port and mints the secrets of this sign-in.
     pub fn prepare(setup: &'a Setup<'a>) -> Result<Self, LoginError> {
         let deadline = Instant::now() + setup.timeout;
-        let redirect = Redirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
+        let redirect = LoopbackRedirect::bind(&setup.provider.redirect_uris, setup.terminal.interactive)?;
         let Provider { name: provider, issuer, .. } = setup.provider;
         let verifier =
             BoundVerifier::mint(&LoginBinding { origin: setup.origin, pin: setup.pin, provider, issuer });
-        let request = AuthorizationRequest {
+        let request = ExpectedParameters {
             redirect_uri: redirect.uri(),
             state: random::alphanumeric(STATE_CHARACTERS),
             code_challenge: verifier.challenge(),
@@ -129,8 +129,8 @@ impl<'a> BrowserLogin<'a> {
     }
 
     /// The request that starts this sign-in at the daemon.
-    pub fn start_request(&self) -> StartLogin {
-        StartLogin {
+    pub fn start_request(&self) -> StartLoginRequest {
+        StartLoginRequest {
             provider: self.setup.provider.name.clone(),
             redirect_uri: self.request.redirect_uri.clone(),
             state: self.request.state.clone(),
@@ -139,7 +139,7 @@ impl<'a> BrowserLogin<'a> {
     }
 
     /// Returns the URL in the daemon's response if it is for this sign-in.
-    pub fn check(&self, started: &StartedLogin) -> Result<AuthorizationURL, LoginError> {
+    pub fn check(&self, started: &StartLoginResponse) -> Result<AuthorizationURL, LoginError> {
         let checked = self.request.check(&started.authorization_url, &self.setup.provider.issuer);
         checked.map_err(LoginError::InvalidAuthorizationURL)
     }

@@ -32,7 +32,7 @@ use crate::home::{Home, State};
 use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
-use crate::trust::{self, Connection, TrustOffer, check_offer};
+use crate::trust::{self, Connection, TrustOptions, check_trust_options};
 use expiry_notice::with_notice;
 
 /// What every command needs.
@@ -104,13 +104,13 @@ impl Context {
     /// A client for `origin`. The server must prove its stored trust record, which the trust options of the environment
     /// must not contradict. A server without a record must prove those options.
     fn connect(&self, origin: &Origin, state: &State) -> Result<Connection, ClientError> {
-        let offer = TrustOffer::from_environment(origin, &self.settings)
-            .and_then(|offer| {
-                check_offer(origin, state.trust(origin), state.previous_trust(origin), &offer)?;
-                Ok(offer)
+        let options = TrustOptions::from_environment(origin, &self.settings)
+            .and_then(|options| {
+                check_trust_options(origin, state.trust(origin), state.previous_trust(origin), &options)?;
+                Ok(options)
             })
-            .map_err(ClientError::InvalidTrustOffer)?;
-        trust::connect(origin, state.trust_anchors(origin), offer).map_err(ClientError::Daemon)
+            .map_err(ClientError::InvalidTrustOptions)?;
+        trust::connect(origin, state.trust_anchors(origin), options).map_err(ClientError::Daemon)
     }
 
     /// Like [`Self::connect`], and delivers earlier sign-outs. For every command, except those that report a delivery
@@ -131,9 +131,9 @@ impl Context {
     }
 
     /// Stores the server's current announcement of a CA rollover, if there is one.
-    fn record_announcement(&self, origin: &Origin, connection: &Connection) {
+    fn store_ca_rollover(&self, origin: &Origin, connection: &Connection) {
         if let Err(error) =
-            trust::record_announcement(&self.home, origin, connection, self.now(), self.terminal)
+            trust::store_ca_rollover(&self.home, origin, connection, self.now(), self.terminal)
         {
             self.terminal.warn(&format!("cannot store the CA rollover that {origin} announced: {error}"));
         }
@@ -148,7 +148,7 @@ impl Context {
         state: &State,
     ) -> Result<(usize, Option<DaemonError>), Failure> {
         let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
-        let (mut delivered, mut over, mut failed) = (0, Vec::new(), None);
+        let (mut delivered, mut finished, mut failed) = (0, Vec::new(), None);
         for logout in pending {
             let Some(proof) = LogoutProof::parse(&logout.proof) else {
                 let expires = times::at(logout.expires_at, self.now());
@@ -156,36 +156,36 @@ impl Context {
                     "cannot deliver an earlier sign-out to {origin}: its stored proof is damaged; the session expires \
                      {expires}"
                 ));
-                over.push(logout.id.clone());
+                finished.push(logout.id.clone());
                 continue;
             };
             match client.log_out_by_proof(&logout.id, &proof) {
                 Ok(()) => {
                     delivered += 1;
-                    over.push(logout.id.clone());
+                    finished.push(logout.id.clone());
                 }
                 Err(error) => {
                     self.terminal
                         .verbose(&format!("cannot deliver an earlier sign-out to {origin}: {error}"));
                     // Without a response, the next request would only wait for its own timeout.
-                    let is_answered = error.problem().is_some();
+                    let has_response = error.problem().is_some();
                     failed.get_or_insert(error);
-                    if !is_answered {
+                    if !has_response {
                         break;
                     }
                 }
             }
         }
-        if !over.is_empty() {
+        if !finished.is_empty() {
             let now = self.now();
             self.home.update(|state| {
-                state.sessions.pending_logouts.retain(|pending| !over.contains(&pending.id));
+                state.sessions.pending_logouts.retain(|pending| !finished.contains(&pending.id));
                 state.forget_expired_logouts(now);
             })?;
         }
         if delivered > 0 {
-            let sign_outs = counted(delivered, "earlier sign-out");
-            self.terminal.verbose(&format!("delivered {sign_outs} to {origin}"));
+            let logouts = counted(delivered, "earlier sign-out");
+            self.terminal.verbose(&format!("delivered {logouts} to {origin}"));
         }
         Ok((delivered, failed))
     }
@@ -195,14 +195,14 @@ impl Context {
 #[derive(Debug)]
 enum ClientError {
     /// The trust options in the environment are invalid, or contradict the stored record.
-    InvalidTrustOffer(Failure),
+    InvalidTrustOptions(Failure),
     Daemon(DaemonError),
 }
 
 impl ClientError {
     fn to_failure(&self, origin: &Origin) -> Failure {
         match self {
-            Self::InvalidTrustOffer(failure) => failure.clone(),
+            Self::InvalidTrustOptions(failure) => failure.clone(),
             Self::Daemon(error) => error.to_failure(origin),
         }
     }
@@ -210,7 +210,7 @@ impl ClientError {
 
 /// Revokes the session of a stored token at the daemon. If the daemon knows no live session, there is nothing to
 /// revoke.
-fn revoke_session(client: &DaemonClient, token: &SessionToken) -> Result<(), DaemonError> {
+fn revoke_own_session(client: &DaemonClient, token: &SessionToken) -> Result<(), DaemonError> {
     match client.log_out(token) {
         Err(error) if error.problem() == Some(ProblemCode::NotAuthenticated) => Ok(()),
         result => result,

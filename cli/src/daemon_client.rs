@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use infra_shared::api::{
-    AudienceTokenRequest, CurrentSession, EndedSessions, FinishLogin, FinishedLogin, IssuedAudienceToken,
-    ListedSessions, Logout, Problem, ProblemCode, Server, StartLogin, StartedLogin,
+    AudienceTokenRequest, AudienceTokenResponse, CurrentSession, FinishLoginRequest, FinishLoginResponse,
+    ListedSessions, Logout, Problem, ProblemCode, RevocationResponse, Server, StartLoginRequest,
+    StartLoginResponse,
 };
 use infra_shared::ca_rollover;
 use infra_shared::http::{
@@ -32,7 +33,7 @@ use trust_anchors::{Attempts, TrustAnchors};
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// Time limit for finishing a login, during which the daemon sends several requests to the provider.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(45);
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ pub enum DaemonError {
 
 /// An audience token with its expiry by the daemon's clock.
 #[derive(Debug)]
-pub struct NewToken {
+pub struct ReceivedAudienceToken {
     pub token: AudienceToken,
     pub expires_at: Timestamp,
     pub now: Timestamp,
@@ -70,7 +71,7 @@ pub struct DaemonClient {
     origin: Origin,
     trust_anchors: TrustAnchors,
     /// Number of the server's current announcement, if it has one.
-    announced: Cell<Option<u64>>,
+    rollover_number: Cell<Option<u64>>,
 }
 
 impl DaemonClient {
@@ -85,7 +86,7 @@ impl DaemonClient {
         Ok(Self {
             origin: origin.clone(),
             trust_anchors: TrustAnchors::new(trust_anchors, route)?,
-            announced: Cell::new(None),
+            rollover_number: Cell::new(None),
         })
     }
 
@@ -95,20 +96,20 @@ impl DaemonClient {
     }
 
     /// Number of the server's current CA rollover announcement.
-    pub fn announced(&self) -> Option<u64> {
-        self.announced.get()
+    pub fn rollover_number(&self) -> Option<u64> {
+        self.rollover_number.get()
     }
 
     pub fn server(&self) -> Result<Server, DaemonError> {
         self.get("/v1/server", None)
     }
 
-    pub fn start_login(&self, request: &StartLogin) -> Result<StartedLogin, DaemonError> {
+    pub fn start_login(&self, request: &StartLoginRequest) -> Result<StartLoginResponse, DaemonError> {
         self.read(|client| client.post(self.origin.url("/v1/logins")).json(request), Attempts::Once)
     }
 
     /// One attempt, because a second one would find the ticket used. Only a 429 leaves it unused.
-    pub fn finish_login(&self, request: &FinishLogin) -> Result<FinishedLogin, DaemonError> {
+    pub fn finish_login(&self, request: &FinishLoginRequest) -> Result<FinishLoginResponse, DaemonError> {
         let url = self.origin.url("/v1/logins/finish");
         self.read(|client| client.post(url.clone()).timeout(FINISH_TIMEOUT).json(request), Attempts::Once)
     }
@@ -129,14 +130,14 @@ impl DaemonClient {
         &self,
         token: &SessionToken,
         user: Option<&str>,
-    ) -> Result<EndedSessions, DaemonError> {
+    ) -> Result<RevocationResponse, DaemonError> {
         let query = user.map(|user| format!("&user={}", encoded(user)));
         let url = self.origin.url(&format!("/v1/sessions?which=others{}", query.unwrap_or_default()));
         self.read(|client| client.delete(url.clone()).bearer_auth(token.expose()), Attempts::Once)
     }
 
     /// Revokes a session that the token's user may revoke. Returns `false` if there is none.
-    pub fn revoke_session(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
+    pub fn revoke_session_by_id(&self, token: &SessionToken, id: &SessionID) -> Result<bool, DaemonError> {
         let url = self.origin.url(&format!("/v1/sessions/{id}"));
         let request = |client: &Client| client.delete(url.clone()).bearer_auth(token.expose());
         match self.send(request, Attempts::Once) {
@@ -151,13 +152,13 @@ impl DaemonClient {
         &self,
         token: &SessionToken,
         audience: &str,
-    ) -> Result<NewToken, DaemonError> {
+    ) -> Result<ReceivedAudienceToken, DaemonError> {
         let body = AudienceTokenRequest { audience: audience.to_owned() };
         let url = self.origin.url("/v1/tokens");
         let request = |client: &Client| client.post(url.clone()).bearer_auth(token.expose()).json(&body);
-        let issued: IssuedAudienceToken = self.read(request, Attempts::Once)?;
+        let issued: AudienceTokenResponse = self.read(request, Attempts::Once)?;
         let token = AudienceToken::parse(issued.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
-        Ok(NewToken { token, expires_at: issued.expires_at, now: issued.now })
+        Ok(ReceivedAudienceToken { token, expires_at: issued.expires_at, now: issued.now })
     }
 
     pub fn log_out(&self, token: &SessionToken) -> Result<(), DaemonError> {
@@ -189,14 +190,13 @@ impl DaemonClient {
         request: impl Fn(&Client) -> RequestBuilder,
         attempts: Attempts,
     ) -> Result<T, DaemonError> {
-        let body =
-            read_body_blocking(self.send(request, attempts)?, MAX_ANSWER_BYTES).map_err(
-                |error| match error {
-                    BodyError::TooLarge { .. } => DaemonError::NotADaemon,
-                    BodyError::Broken(error) => failure(&error),
-                    BodyError::Interrupted(error) => interrupted(&error),
-                },
-            )?;
+        let body = read_body_blocking(self.send(request, attempts)?, MAX_RESPONSE_BYTES).map_err(
+            |error| match error {
+                BodyError::TooLarge { .. } => DaemonError::NotADaemon,
+                BodyError::Broken(error) => failure(&error),
+                BodyError::Interrupted(error) => interrupted(&error),
+            },
+        )?;
         let answer: T = serde_json::from_slice(&body).map_err(|_| DaemonError::NotADaemon)?;
         if answer.is_valid() { Ok(answer) } else { Err(DaemonError::NotADaemon) }
     }
@@ -210,7 +210,7 @@ impl DaemonClient {
         let response = self.trust_anchors.send(request, attempts)?;
         let number = response.headers().get(ca_rollover::HEADER).and_then(|value| value.to_str().ok());
         if let Some(number) = number.and_then(|text| text.parse().ok()) {
-            self.announced.set(Some(number));
+            self.rollover_number.set(Some(number));
         }
         check(response)
     }
@@ -270,7 +270,7 @@ fn check(response: Response) -> Result<Response, DaemonError> {
         .filter(|text| (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
         .map(Duration::from_secs);
-    let body = read_body_blocking(response, MAX_ANSWER_BYTES).unwrap_or_default();
+    let body = read_body_blocking(response, MAX_RESPONSE_BYTES).unwrap_or_default();
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
         // Probably the response of a gateway.
@@ -309,7 +309,7 @@ impl DaemonError {
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => Exit::Unreachable,
             Self::NotADaemon | Self::NoClient(_) => Exit::Failed,
             Self::Problem { problem, .. } => match problem.code {
-                ProblemCode::LoginExpired | ProblemCode::LoginRejected => Exit::Refused,
+                ProblemCode::LoginExpired | ProblemCode::LoginRejected => Exit::LoginFailed,
                 ProblemCode::ProviderUnavailable
                 | ProblemCode::Unavailable
                 | ProblemCode::TooManyRequests => Exit::Unreachable,
@@ -345,7 +345,7 @@ impl DaemonError {
                 Failure::new(exit, format!("{origin} does not allow this"))
             }
             (_, Exit::Unreachable) => Failure::new(exit, format!("{origin} cannot be reached")),
-            (_, Exit::Refused) => Failure::new(exit, "the sign-in was rejected"),
+            (_, Exit::LoginFailed) => Failure::new(exit, "the sign-in was rejected"),
             (_, Exit::LoginNeeded) => Failure::new(exit, format!("you need to sign in to {origin}")),
             _ => Failure::new(exit, format!("the request to {origin} failed")),
         };

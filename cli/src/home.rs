@@ -169,7 +169,7 @@ impl State {
 
     /// Makes `new` the trust record of the server, its session and its logouts, after the server proved itself by it.
     /// Returns `false` if `new` is no longer announced, because another process changed the record meanwhile.
-    pub fn adopt(&mut self, origin: &Origin, new: &TrustRecord) -> bool {
+    pub fn complete_ca_rollover(&mut self, origin: &Origin, new: &TrustRecord) -> bool {
         let Some(server) = self.config.servers.get_mut(origin) else { return false };
         if server.trust == *new {
             return true;

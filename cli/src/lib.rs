@@ -36,7 +36,7 @@ pub fn fuzz_targets() -> Vec<(&'static str, fn(&[u8]))> {
 /// Runs the program with `arguments` (its own name first) and returns an exit code of [`failure::Exit`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
-    let dumps = infra_shared::dumps::forbid();
+    let dumps = infra_shared::core_dumps::forbid();
     // Before all else, because the user is typing.
     if let Some(exit) = PROGRAM.answer_shell(&words) {
         return exit;

@@ -10,14 +10,14 @@ use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use infra_shared::printable::counted;
 
-use crate::arguments::Proof;
+use crate::arguments::TrustArguments;
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::TrustRecord;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 
-pub use ca_rollover::record_announcement;
+pub use ca_rollover::store_ca_rollover;
 
 /// Maximum number of a server's addresses in a message.
 const MAX_ADDRESSES_SHOWN: usize = 5;
@@ -26,7 +26,7 @@ const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
 /// Trust options of the user, from the command line or the environment.
 #[derive(Debug, Default)]
-pub struct TrustOffer {
+pub struct TrustOptions {
     record: Option<TrustRecord>,
     /// Names of the options or variables.
     sources: Vec<&'static str>,
@@ -60,12 +60,12 @@ impl Connection {
     }
 }
 
-impl TrustOffer {
+impl TrustOptions {
     /// Reads the trust options. The command line overrides the environment.
-    pub fn gather(proof: &Proof, settings: &Settings) -> Result<Self, Failure> {
-        let pin = proof.fingerprint.map(|pin| (pin, "--fingerprint"));
+    pub fn read(arguments: &TrustArguments, settings: &Settings) -> Result<Self, Failure> {
+        let pin = arguments.fingerprint.map(|pin| (pin, "--fingerprint"));
         let pin = pin.or(settings.fingerprint.map(|pin| (pin, "INFRA_FINGERPRINT")));
-        let file = proof.ca_file.as_deref().map(|file| (file, "--ca-file"));
+        let file = arguments.ca_file.as_deref().map(|file| (file, "--ca-file"));
         let file = file.or(settings.ca_file.as_deref().map(|file| (file, "INFRA_CA_FILE")));
         let certificates = file.map(|(file, _)| read_authorities(file)).transpose()?;
         let sources = pin.iter().map(|(_, source)| *source).chain(file.iter().map(|(_, source)| *source));
@@ -89,7 +89,7 @@ impl TrustOffer {
         if settings.server.as_ref().is_some_and(|server| server != origin) {
             return Ok(Self::default());
         }
-        Self::gather(&Proof { fingerprint: None, ca_file: None }, settings)
+        Self::read(&TrustArguments { fingerprint: None, ca_file: None }, settings)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -137,10 +137,10 @@ fn read_authorities(file: &Path) -> Result<String, Failure> {
 pub fn connect(
     origin: &Origin,
     mut trust_anchors: Vec<TrustRecord>,
-    offer: TrustOffer,
+    options: TrustOptions,
 ) -> Result<Connection, DaemonError> {
     if trust_anchors.is_empty() {
-        trust_anchors.push(offer.record.unwrap_or(TrustRecord::System));
+        trust_anchors.push(options.record.unwrap_or(TrustRecord::System));
     }
     // Records are checked when they are stored. If one has no certificates now, no server can prove it.
     let trusts = trust_anchors.iter().map(TrustRecord::to_trust).collect::<Result<Vec<_>, _>>();
@@ -154,15 +154,15 @@ pub fn establish_trust(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
     previous_trust: &[TrustRecord],
-    offer: TrustOffer,
+    options: TrustOptions,
     terminal: Terminal,
 ) -> Result<VerifiedServer, Failure> {
-    check_offer(origin, trust_anchors.first(), previous_trust, &offer)?;
-    offer.report_ignored(terminal);
-    let is_first_contact = trust_anchors.is_empty() && offer.is_empty();
-    let given = if trust_anchors.is_empty() { offer.pin() } else { None };
-    let given = given.zip(offer.sources.first().copied());
-    match contact(origin, trust_anchors, offer) {
+    check_trust_options(origin, trust_anchors.first(), previous_trust, &options)?;
+    options.report_ignored(terminal);
+    let is_first_contact = trust_anchors.is_empty() && options.is_empty();
+    let given = if trust_anchors.is_empty() { options.pin() } else { None };
+    let given = given.zip(options.sources.first().copied());
+    match contact(origin, trust_anchors, options) {
         Ok(verified) => Ok(verified),
         // With a wrong clock, a fingerprint would fail too.
         Err(error @ DaemonError::Untrusted(Untrusted::Expired | Untrusted::NotYetValid)) => {
@@ -182,24 +182,24 @@ pub fn establish_trust(
 }
 
 /// Rejects trust options that contradict the stored record of a server.
-pub fn check_offer(
+pub fn check_trust_options(
     origin: &Origin,
     known: Option<&TrustRecord>,
     previous_trust: &[TrustRecord],
-    offer: &TrustOffer,
+    options: &TrustOptions,
 ) -> Result<(), Failure> {
-    match (known, &offer.record) {
+    match (known, &options.record) {
         (Some(known), Some(given)) if !known.agrees_with(given) && !previous_trust.contains(given) => {
             Err(Failure::new(
                 Exit::Untrusted,
                 format!("the identity of {origin} that was given is not the stored one"),
             )
-            .because_text(format!("given by {}: {}", offer.sources.join(" and "), given.description()))
+            .because_text(format!("given by {}: {}", options.sources.join(" and "), given.description()))
             .because_text(format!("stored by an earlier sign-in or `infra trust`: {}", known.description()))
             .hint(format!(
                 "if the stored one is right, correct or omit {}; if the server's operator confirms the given one, run `infra \
                  trust {origin}` with it",
-                offer.sources.join(" and ")
+                options.sources.join(" and ")
             )))
         }
         _ => Ok(()),
@@ -209,9 +209,9 @@ pub fn check_offer(
 fn contact(
     origin: &Origin,
     trust_anchors: Vec<TrustRecord>,
-    offer: TrustOffer,
+    options: TrustOptions,
 ) -> Result<VerifiedServer, DaemonError> {
-    let connection = connect(origin, trust_anchors, offer)?;
+    let connection = connect(origin, trust_anchors, options)?;
     let server = connection.client.server()?;
     Ok(VerifiedServer { connection, server })
 }
@@ -226,8 +226,8 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedSe
     let pin = find_pin(&answer).ok_or_else(|| {
         Failure::new(Exit::Untrusted, "that contains no fingerprint (`sha256:` and 64 hexadecimal digits)")
     })?;
-    let offer = TrustOffer { record: Some(TrustRecord::Pinned { pin }), sources: vec!["your input"] };
-    contact(origin, Vec::new(), offer)
+    let options = TrustOptions { record: Some(TrustRecord::Pinned { pin }), sources: vec!["your input"] };
+    contact(origin, Vec::new(), options)
         .map_err(|error| mismatch_failure(origin, Some((pin, "your input")), &error))
 }
 
@@ -302,7 +302,7 @@ pub fn check_address(origin: &Origin, server: &api::Server) -> Result<(), Failur
     let port = known.iter().find(|known| known.host() == origin.host()).unwrap_or(first).port();
     let shown: Vec<String> = known.iter().take(MAX_ADDRESSES_SHOWN).map(ToString::to_string).collect();
     Err(Failure::new(
-        Exit::Refused,
+        Exit::LoginFailed,
         format!("the server does not accept sign-ins at {origin}, only at {}", shown.join(", ")),
     )
     .hint(format!(

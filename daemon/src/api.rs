@@ -4,7 +4,7 @@ mod body;
 mod health;
 mod introspection;
 mod kubernetes;
-mod lines;
+mod log_limiter;
 mod logins;
 mod logouts;
 mod problem;
@@ -26,13 +26,13 @@ use axum::Router;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::{MethodRouter, any, delete, get, post};
 
-use crate::listener::{FastAnswer, FastPath, Route};
+use crate::listener::{CachedResponse, FastPath, Route};
 use crate::services::Services;
 use crate::sessions::Sessions;
 use rates::Rates;
 
 pub use body::BodyLimits;
-pub use problem::refusals;
+pub use problem::error_responses;
 pub use rates::RateLimits;
 pub use redirect::redirect;
 
@@ -44,7 +44,7 @@ struct Endpoint {
 }
 
 /// Answers a request from the cache, before the router. `None` leaves it to the router.
-type CachedHandler = fn(&Api, &Uri, &HeaderMap) -> Option<FastAnswer>;
+type CachedHandler = fn(&Api, &Uri, &HeaderMap) -> Option<CachedResponse>;
 
 const ENDPOINTS: &[Endpoint] = &[
     protected("GET", "/v1/session", || get(session::show)).cached(session::show_cached),
@@ -101,9 +101,9 @@ pub fn routes() -> impl Iterator<Item = Route> {
 
 /// The state shared by all routes. Cloned for each request.
 #[derive(Clone)]
-struct Api(Arc<Parts>);
+struct Api(Arc<ApiState>);
 
-struct Parts {
+struct ApiState {
     sessions: Arc<Sessions>,
     services: Services,
     rates: Arc<Rates>,
@@ -111,9 +111,9 @@ struct Parts {
 }
 
 impl Deref for Api {
-    type Target = Parts;
+    type Target = ApiState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ApiState {
         &self.0
     }
 }
@@ -125,9 +125,9 @@ pub struct ApiLimits {
 }
 
 /// Builds the router of all API routes, and the fast path that answers some of them from the cache.
-pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, FastPath) {
+pub fn build_router(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits) -> (Router, FastPath) {
     let (rates, bodies) = (Rates::new(&limits.rates), limits.bodies);
-    let api = Api(Arc::new(Parts { sessions, services, rates, bodies }));
+    let api = Api(Arc::new(ApiState { sessions, services, rates, bodies }));
     let router = ENDPOINTS
         .iter()
         .fold(Router::new(), |router, endpoint| router.route(endpoint.route.path, (endpoint.handler)()))
@@ -135,8 +135,8 @@ pub fn interface(sessions: Arc<Sessions>, services: Services, limits: &ApiLimits
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(api.clone());
     let fast_path: FastPath = Arc::new(move |route, uri, headers| {
-        let answer_from_cache = ENDPOINTS.get(route)?.cached?;
-        answer_from_cache(&api, uri, headers)
+        let respond_from_cache = ENDPOINTS.get(route)?.cached?;
+        respond_from_cache(&api, uri, headers)
     });
     (router, fast_path)
 }

@@ -1,9 +1,9 @@
 //! Builds a daemon from its configuration. The only module that uses all others.
 
-mod advice;
 mod data_directory;
 mod endpoints;
 mod error;
+mod hints;
 mod operations;
 mod providers;
 mod public_urls;
@@ -30,12 +30,12 @@ use crate::listener::Requests;
 use crate::platform::{HandedSockets, ServiceManager};
 use crate::sessions::Bindings;
 use crate::tls::Certificates;
-use crate::upkeep::{LiveSessions, Supervision, Upkeep, work_with_providers};
+use crate::upkeep::{LiveSessions, Supervision, Upkeep, run_provider_jobs};
 use endpoints::{Endpoint, bind, serve_operators};
 use operations::{Lifecycle, Running};
 use providers::{apply_providers, open_sessions};
 
-pub use data_directory::{Accepted, DataDirectory, Outcome, check_new_store, lock};
+pub use data_directory::{DataDirectory, Outcome, StartOverrides, check_new_store, lock};
 pub use error::AssemblyError;
 pub use operations::Operations;
 pub use start_problems::{
@@ -69,11 +69,11 @@ impl Daemon {
         config: Config,
         config_path: PathBuf,
         handed: HandedSockets,
-        accepted: Accepted,
+        overrides: StartOverrides,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
         let data_dir = config.data_dir.clone();
-        let assembled = Self::assemble_parts(config, config_path, handed, accepted, clock).await;
+        let assembled = Self::assemble_parts(config, config_path, handed, overrides, clock).await;
         assembled.map_err(|error| error.located(&data_dir))
     }
 
@@ -81,10 +81,10 @@ impl Daemon {
         config: Config,
         config_path: PathBuf,
         mut handed: HandedSockets,
-        accepted: Accepted,
+        overrides: StartOverrides,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
-        start_problems::expect_none(&config, accepted, &handed).await?;
+        start_problems::expect_none(&config, overrides, &handed).await?;
         let lock = lock(&config)?;
         let (stopping, stopped) = watch::channel(false);
         let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));
@@ -92,7 +92,7 @@ impl Daemon {
         let keys = wait_for_keys(&config, &lifecycle).await?;
         // Before anything is accepted, which it records.
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
-        let data_directory = DataDirectory::open_with(lock, keys, &config, accepted).await?;
+        let data_directory = DataDirectory::open_with(lock, keys, &config, overrides).await?;
         data_directory.record_accepted(&audit);
         let (listener, address) = bind(config.listen, &mut handed, &lifecycle)?;
         let public_urls = public_urls::of(&config, address);
@@ -113,7 +113,7 @@ impl Daemon {
         )
         .await?;
         let tls = certificates.tls_server(config.https.minimum_version)?;
-        let bindings = Bindings::new(public_urls.clone(), certificates.proofs());
+        let bindings = Bindings::new(public_urls.clone(), certificates.daemon_identity());
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
         apply_providers(&data_directory, &sessions).await?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
@@ -186,7 +186,7 @@ impl Daemon {
         let background = tokio::spawn(upkeep.clone().run(supervision.clone()));
         let drain = self.main.limits.drain;
         let asking =
-            tokio::spawn(work_with_providers(sessions.clone(), supervision.clone(), stopped.clone(), drain));
+            tokio::spawn(run_provider_jobs(sessions.clone(), supervision.clone(), stopped.clone(), drain));
         let stopping = self.stopping;
         let waiting = tokio::spawn(async move {
             stop.await;
@@ -218,7 +218,7 @@ async fn wait_for_keys(config: &Config, lifecycle: &Lifecycle) -> Result<Keys, A
     let mut pause = Duration::from_secs(1);
     loop {
         match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
-            Err(error) if error.is_away() => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!(
                     %error,
                     retry_in_seconds = pause.as_secs(),

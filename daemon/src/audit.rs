@@ -24,7 +24,7 @@ use journal::Journal;
 
 use crate::platform::Account;
 
-pub use event::{Event, RefusedUser};
+pub use event::{DeniedUser, Event};
 pub use path_check::{UnsafePath, find_fault};
 pub use verification::{KeptHead, Position, Verified, VerifyError, verify};
 
@@ -53,9 +53,9 @@ pub enum AuditError {
 
 impl AuditError {
     /// What to try.
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Place { source, .. } => source.advice.clone(),
+            Self::Place { source, .. } => source.hint.clone(),
             Self::File { path, source } => {
                 let directory = Path::new(path).parent().unwrap_or(Path::new("/")).display();
                 match source.kind() {
@@ -88,10 +88,10 @@ pub struct Audit(Option<Arc<Log>>);
 struct Log {
     sink: Mutex<Sink>,
     clock: Arc<dyn Clock>,
-    refused: [AtomicU64; 4],
-    counted: [AtomicU64; 4],
+    rejected_tokens: [AtomicU64; 4],
+    suppressed: [AtomicU64; 4],
     /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
-    lines_left: AtomicU64,
+    unauthenticated_lines_left: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -118,20 +118,20 @@ const MAX_UNAUTHENTICATED_LINES: u64 = 600;
 
 /// Events that are counted instead of logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
-    StartTooOften = 0,
-    FinishTooOften = 1,
+pub enum SuppressedEvent {
+    StartRateLimited = 0,
+    FinishRateLimited = 1,
     Started = 2,
-    Refused = 3,
+    Rejected = 3,
 }
 
 /// Why a token was rejected. There may be very many, so they are counted and logged once a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusedToken {
+pub enum RejectedToken {
     Unknown = 0,
     Expired = 1,
     Revoked = 2,
-    OtherAudience = 3,
+    AudienceMismatch = 3,
 }
 
 impl Audit {
@@ -157,20 +157,20 @@ impl Audit {
         Ok(Self(Some(Arc::new(Log {
             sink,
             clock,
-            refused: Default::default(),
-            counted: Default::default(),
-            lines_left: AtomicU64::new(MAX_UNAUTHENTICATED_LINES),
+            rejected_tokens: Default::default(),
+            suppressed: Default::default(),
+            unauthenticated_lines_left: AtomicU64::new(MAX_UNAUTHENTICATED_LINES),
             failures: AtomicU64::new(0),
         }))))
     }
 
     /// Checks that [`Self::open`] would succeed. Creates and changes nothing.
-    pub fn judge(settings: &AuditSettings) -> Result<(), AuditError> {
+    pub fn check(settings: &AuditSettings) -> Result<(), AuditError> {
         match settings {
             AuditSettings::File { path, .. } => {
                 expect_fit(path)?;
                 let failed = |source| AuditError::File { path: path.display().to_string(), source };
-                AuditFile::judge(path).map_err(failed)
+                AuditFile::check(path).map_err(failed)
             }
             AuditSettings::Journal => Journal::open().map(drop).map_err(AuditError::Journal),
         }
@@ -188,24 +188,24 @@ impl Audit {
     }
 
     /// Writes a line that an unauthenticated client triggered, or counts it if the rate limit is used up.
-    pub fn record_or_count(&self, event: &Event<'_>, what: Counted) {
+    pub fn record_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
         let Some(log) = &self.0 else { return };
         let may_write = |left: u64| left.checked_sub(1);
-        match log.lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
+        match log.unauthenticated_lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
             Ok(_) => self.record(event),
             Err(_) => self.count(what),
         }
     }
 
     /// Counts an event without writing a line.
-    pub fn count(&self, what: Counted) {
-        if let Some(count) = self.0.as_ref().and_then(|log| log.counted.get(what as usize)) {
+    pub fn count(&self, what: SuppressedEvent) {
+        if let Some(count) = self.0.as_ref().and_then(|log| log.suppressed.get(what as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub fn count_refused(&self, why: RefusedToken) {
-        if let Some(count) = self.0.as_ref().and_then(|log| log.refused.get(why as usize)) {
+    pub fn count_rejected_token(&self, why: RejectedToken) {
+        if let Some(count) = self.0.as_ref().and_then(|log| log.rejected_tokens.get(why as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -213,14 +213,15 @@ impl Audit {
     /// Logs the number of rejected tokens and suppressed login lines since the last call, if any.
     pub fn record_counts(&self) {
         let Some(log) = &self.0 else { return };
-        let [unknown, expired, revoked, audience_mismatch] = [0, 1, 2, 3]
-            .map(|why: usize| log.refused.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
+        let [unknown, expired, revoked, audience_mismatch] = [0, 1, 2, 3].map(|why: usize| {
+            log.rejected_tokens.get(why).map_or(0, |count| count.swap(0, Ordering::Relaxed))
+        });
         if unknown + expired + revoked + audience_mismatch > 0 {
             self.record(&Event::TokensRejected { unknown, expired, revoked, audience_mismatch });
         }
-        log.lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
+        log.unauthenticated_lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
         let [start_rate_limited, finish_rate_limited, started, rejected] = [0, 1, 2, 3]
-            .map(|what: usize| log.counted.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
+            .map(|what: usize| log.suppressed.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
         if start_rate_limited + finish_rate_limited + started + rejected > 0 {
             self.record(&Event::LoginsSuppressed {
                 start_rate_limited,
@@ -278,7 +279,7 @@ impl Sink {
 
     fn write(&mut self, now: Timestamp, event: &Event<'_>) -> std::io::Result<()> {
         if let Destination::File(file) = &mut self.destination
-            && let Some(chain) = file.mend()?
+            && let Some(chain) = file.repair()?
         {
             self.chain = chain;
         }

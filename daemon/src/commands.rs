@@ -10,14 +10,14 @@ mod completions;
 #[cfg(feature = "dev")]
 mod dev;
 mod fingerprint;
-mod introduction;
 mod key;
 mod operation;
-mod outside;
 mod reload;
 mod serve;
+mod service_access;
 mod sessions;
 mod status;
+mod user_instructions;
 
 use std::error::Error;
 use std::future::Future;
@@ -29,7 +29,7 @@ use infra_shared::printable::printable;
 use jiff::Timestamp;
 
 use crate::arguments::{Arguments, CertificateCommand, Command};
-use crate::assembly::{Accepted, AssemblyError};
+use crate::assembly::{AssemblyError, StartOverrides};
 use crate::config::Config;
 use crate::control::{self, ControlError, OperationFailure};
 use crate::failure::Failure;
@@ -86,15 +86,15 @@ impl Context {
 pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve { accept_rollback, new_store, prepare: true, .. } => {
-            let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
-            block_on(serve::prepare(context, accepted))
+            let overrides = StartOverrides { rollback: *accept_rollback, new_store: *new_store };
+            block_on(serve::prepare(context, overrides))
         }
         Command::Serve { accept_rollback, new_store, domain, .. } => {
             // Taken here, while the process has only one thread.
             let handed = HandedSockets::take()
                 .map_err(|error| Failure::new("cannot use a socket that systemd passed").because(&error))?;
-            let accepted = Accepted { rollback: *accept_rollback, new_store: *new_store };
-            serve_on(serve::run(context, handed, accepted, domain))
+            let overrides = StartOverrides { rollback: *accept_rollback, new_store: *new_store };
+            serve_on(serve::run(context, handed, overrides, domain))
         }
         Command::Check { schema: true, .. } => check::print_schema(context),
         Command::Check { live, json, .. } => block_on(check::run(context, *live, *json)),
@@ -154,18 +154,18 @@ fn when(time: Timestamp) -> String {
 
 /// Converts an error into the failure `what`, with a hint.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
-    let is_away = matches!(error, AssemblyError::Key(key) if key.is_away());
-    failure_with(what, error, is_away, advice_on(error).as_deref())
+    let is_transient = matches!(error, AssemblyError::Key(key) if key.is_transient());
+    failure_with(what, error, is_transient, hint_for(error).as_deref())
 }
 
 /// What to try against `error`, where its text does not say it.
-fn advice_on(error: &AssemblyError) -> Option<String> {
+fn hint_for(error: &AssemblyError) -> Option<String> {
     match error {
         AssemblyError::Platform(PlatformError::Locked { process, .. }) => {
             Some(format!("stop the other infrad with {}", stopping(process)))
         }
-        AssemblyError::Key(key) => key.advice().map(str::to_owned),
-        _ => error.advice(),
+        AssemblyError::Key(key) => key.hint().map(str::to_owned),
+        _ => error.hint(),
     }
 }
 
@@ -179,23 +179,23 @@ fn stopping(process: &str) -> String {
 
 /// A failure caused by `error`, with advice if a root key caused it.
 fn failure_for_keys(what: &str, error: &dyn Error, key: Option<&KeyError>) -> Failure {
-    failure_with(what, error, key.is_some_and(KeyError::is_away), key.and_then(KeyError::advice))
+    failure_with(what, error, key.is_some_and(KeyError::is_transient), key.and_then(KeyError::hint))
 }
 
 /// A failure that the process performing the operation reported.
 fn failure_of_operation(what: &str, error: &OperationFailure) -> Failure {
-    failure_with(what, error, error.is_away, error.advice.as_deref())
+    failure_with(what, error, error.is_transient, error.hint.as_deref())
 }
 
-fn failure_with(what: &str, error: &dyn Error, is_away: bool, advice: Option<&str>) -> Failure {
-    let failure = if is_away { Failure::away(what) } else { Failure::new(what) }.because(error);
-    match advice {
-        Some(advice) => failure.hint(advice),
+fn failure_with(what: &str, error: &dyn Error, is_transient: bool, hint: Option<&str>) -> Failure {
+    let failure = if is_transient { Failure::unreachable(what) } else { Failure::new(what) }.because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
 
-fn advice_on_hanging(process: &str, has_unit: bool) -> String {
+fn hint_for_hanging(process: &str, has_unit: bool) -> String {
     let restart = if has_unit {
         "`systemctl restart infrad`".to_owned()
     } else {
@@ -225,7 +225,7 @@ impl From<ControlError> for Failure {
                 .hint("free space on its file system, or name a file on another file system"),
             ControlError::TooSlow { process, .. } => Self::new("the running infrad does not respond")
                 .because(&error)
-                .hint(advice_on_hanging(process, Unit::find().is_some())),
+                .hint(hint_for_hanging(process, Unit::find().is_some())),
             _ => Self::new("another infrad uses the data directory but does not respond").because(&error),
         }
     }

@@ -4,6 +4,7 @@ mod admins;
 mod allow;
 mod audit;
 mod backends;
+mod changed_sections;
 mod directories;
 mod duration;
 mod error;
@@ -20,7 +21,6 @@ mod reference;
 mod remote;
 mod schema;
 mod section;
-mod sections;
 mod services;
 mod settings;
 #[cfg(test)]
@@ -45,12 +45,12 @@ use crate::services::ServiceSettings;
 use crate::sessions::{Admins, SessionLimits};
 use crate::tls::{MinimumVersion, OtherSource};
 
+pub use changed_sections::Sections;
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Fault};
 pub use https::DomainError;
 pub use limits::Limits;
 pub use schema::SCHEMA;
-pub use sections::Sections;
 
 use directories::Directories;
 use error::FaultAt;

@@ -22,7 +22,7 @@ use crate::keys::KeyStatus;
 use crate::platform;
 use crate::tls::{CertificateState, LocalAuthority};
 
-pub use client::{ControlError, ask, ask_for_file};
+pub use client::{ControlError, call, call_for_file};
 pub use server::ControlSocket;
 
 const SOCKET: &str = "control.sock";
@@ -56,11 +56,13 @@ pub enum Operation {
     /// Returns the known endpoint hosts by provider: [`crate::store::RememberedEndpoints`].
     ProviderEndpoints,
     /// Revokes a session. Returns whether it existed and had not ended.
-    EndSession { id: SessionID },
+    #[serde(rename = "endSession")]
+    RevokeSession { id: SessionID },
     /// Returns the ID of the session of a live audience token with this ID, or `null`.
     SessionOfAudienceToken { id: String },
     /// Revokes the sessions of a user (by email or subject) or of all users. Returns the number.
-    EndSessions { user: Option<String> },
+    #[serde(rename = "endSessions")]
+    RevokeSessions { user: Option<String> },
 }
 
 impl Operation {
@@ -72,7 +74,7 @@ impl Operation {
             | Self::Backup
             | Self::RenewCertificate
             | Self::Sessions { .. }
-            | Self::EndSessions { .. } => true,
+            | Self::RevokeSessions { .. } => true,
             Self::Identity
             | Self::Status
             | Self::KeyStatus
@@ -81,12 +83,12 @@ impl Operation {
             | Self::RotateAuthority { .. }
             | Self::ProviderEndpoints
             | Self::SessionOfAudienceToken { .. }
-            | Self::EndSession { .. } => false,
+            | Self::RevokeSession { .. } => false,
         }
     }
 }
 
-pub enum Answered {
+pub enum OperationResult {
     Json(serde_json::Value),
     File(Box<dyn Read + Send>),
     Failed(OperationFailure),
@@ -98,9 +100,10 @@ pub enum Answered {
 pub struct OperationFailure {
     pub cause: String,
     /// Whether another server is unavailable, so that a retry may succeed.
-    pub is_away: bool,
-    #[serde(default)]
-    pub advice: Option<String>,
+    #[serde(rename = "is_away")]
+    pub is_transient: bool,
+    #[serde(default, rename = "advice")]
+    pub hint: Option<String>,
 }
 
 /// How users reach and identify the daemon.
@@ -163,7 +166,7 @@ pub enum DaemonState {
     Waiting,
 }
 
-impl Answered {
+impl OperationResult {
     pub fn json(value: &impl Serialize) -> Self {
         Self::Json(serde_json::to_value(value).expect("an answer is plain JSON"))
     }

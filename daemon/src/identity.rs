@@ -3,14 +3,14 @@
 mod algorithms;
 mod allow;
 mod authorization_url;
+mod cache_lifetime;
 mod claims;
+mod diagnostics;
 mod discovery;
 mod ed25519;
 mod email;
 mod endpoints;
 mod error;
-mod examination;
-mod freshness;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
@@ -20,7 +20,7 @@ mod id_token;
 mod json;
 mod oauth_client;
 mod refresh;
-mod refused_codes;
+mod rejected_codes;
 mod settings;
 mod signing_keys;
 mod unusable;
@@ -37,25 +37,25 @@ use url::Url;
 
 use crate::audit::Audit;
 use crate::fair_queue::{FairQueue, Permit, QueueError};
-use crate::outbound::{Guard, LIMITS, Limits, Outbound};
+use crate::outbound::{LIMITS, Limits, Outbound, SSRFGuard};
 use crate::secrets::{Backends, ReadReason};
 use crate::store::Store;
 use claims::ClaimSets;
 use discovery::{Discovery, Metadata};
 use endpoints::Endpoints;
 use id_token::{Expectations, Flow};
-use refused_codes::{Attempt, RefusedCodes};
+use rejected_codes::{CodeAttempt, RejectedCodeLimiter};
 use signing_keys::SigningKeys;
 
 pub use allow::Allow;
 pub use claims::{ClaimsUpdate, EmailClaim, Source, Sources};
+pub use diagnostics::{CheckResult, Outcome};
 pub use email::{Email, is_domain};
 pub use endpoints::{describe_change, is_endpoint_host};
 pub use error::IdentityError;
-pub use examination::{CheckResult, Outcome};
 pub use groups::{GroupsClaim, TooManyGroups};
 pub use oauth_client::UnverifiedTokens;
-pub use refresh::{BACKGROUND_TIMEOUT, RefreshError, RefreshGrant, RefreshedClaims};
+pub use refresh::{BACKGROUND_TIMEOUT, RefreshCredential, RefreshError, RefreshedClaims};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
@@ -72,7 +72,7 @@ pub struct AuthorizationRequest<'a> {
 
 /// Values from the authorization response and the login ticket that the code exchange needs.
 #[derive(Debug)]
-pub struct CodeGrant<'a> {
+pub struct CodeExchange<'a> {
     pub code: &'a SecretString,
     pub verifier: &'a BoundVerifier,
     pub redirect_uri: &'a str,
@@ -88,12 +88,12 @@ pub struct Provider {
     discovery: Discovery,
     signing_keys: SigningKeys,
     queue: FairQueue,
-    refused_codes: RefusedCodes,
+    rejected_codes: RejectedCodeLimiter,
 }
 
 pub struct ExchangePermit {
     permit: Permit,
-    attempt: Attempt,
+    attempt: CodeAttempt,
 }
 
 impl Provider {
@@ -104,7 +104,8 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
         // Only the development provider is reached over plain HTTP, and it runs on this machine.
-        let guard = (!settings.development).then(|| Guard::trusting(endpoints::configured_hosts(&settings)));
+        let guard =
+            (!settings.development).then(|| SSRFGuard::trusting(endpoints::configured_hosts(&settings)));
         let outbound = Outbound::with_guard(settings.authorities.clone(), LIMITS, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
         let exchanges = ExchangeLimits::default();
@@ -116,7 +117,7 @@ impl Provider {
             discovery: Discovery::new(Endpoints::guarded_by(guard), exchanges.fetch_timeout()),
             signing_keys: SigningKeys::new(exchanges.fetch_timeout()),
             queue: exchanges.queue(),
-            refused_codes: RefusedCodes::default(),
+            rejected_codes: RejectedCodeLimiter::default(),
         })
     }
 
@@ -172,12 +173,12 @@ impl Provider {
     /// Waits for a permit to exchange a code. The exchange timeout starts here.
     pub async fn acquire_permit(&self, client: IpAddr) -> Result<ExchangePermit, IdentityError> {
         // Before the queue as well, so that a client over its limit neither waits nor takes a place.
-        self.refused_codes.check(client).map_err(IdentityError::TooManyRejectedCodes)?;
+        self.rejected_codes.check(client).map_err(IdentityError::RejectedCodeLimit)?;
         let permit = self.queue.acquire(client).await.map_err(|error| match error {
             QueueError::QueueFull => IdentityError::QueueFull,
             QueueError::TimedOut => unavailable("too many exchanges were in progress"),
         })?;
-        let attempt = self.refused_codes.admit(client).map_err(IdentityError::TooManyRejectedCodes)?;
+        let attempt = self.rejected_codes.begin_attempt(client).map_err(IdentityError::RejectedCodeLimit)?;
         Ok(ExchangePermit { permit, attempt })
     }
 
@@ -185,35 +186,38 @@ impl Provider {
     pub async fn exchange(
         &self,
         permit: ExchangePermit,
-        grant: CodeGrant<'_>,
+        code_exchange: CodeExchange<'_>,
     ) -> Result<ExchangeOutcome, FailedExchange> {
         let ExchangePermit { permit, mut attempt } = permit;
         let mut issued = None;
-        tokio::time::timeout_at(permit.deadline, self.exchange_with_permit(grant, &mut attempt, &mut issued))
-            .await
-            .unwrap_or_else(|_| Err(unavailable("the exchange timed out")))
-            .map_err(|error| FailedExchange { error, refresh_token: issued })
+        tokio::time::timeout_at(
+            permit.deadline,
+            self.exchange_with_permit(code_exchange, &mut attempt, &mut issued),
+        )
+        .await
+        .unwrap_or_else(|_| Err(unavailable("the exchange timed out")))
+        .map_err(|error| FailedExchange { error, refresh_token: issued })
     }
 
     /// Exchanges the code. This is the only place of a login that reads the client secret. Sets `issued` to the refresh
     /// token of the response, before it checks anything else in it.
     async fn exchange_with_permit(
         &self,
-        grant: CodeGrant<'_>,
-        attempt: &mut Attempt,
+        code_exchange: CodeExchange<'_>,
+        attempt: &mut CodeAttempt,
         issued: &mut Option<SecretString>,
     ) -> Result<ExchangeOutcome, IdentityError> {
         let metadata = self.metadata().await?;
-        let exchanged = self.exchange_code(&metadata, ReadReason::Exchange, &grant, issued).await;
-        if matches!(exchanged, Err(IdentityError::Refused(_))) {
-            attempt.refused();
+        let exchanged = self.exchange_code(&metadata, ReadReason::Exchange, &code_exchange, issued).await;
+        if matches!(exchanged, Err(IdentityError::Rejected(_))) {
+            attempt.rejected();
         }
         let (id_token, tokens) = exchanged?;
         let expected = Expectations {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             additional_audiences: &self.settings.additional_audiences,
-            nonce: grant.nonce,
+            nonce: code_exchange.nonce,
             flow: Flow::Login,
             algorithms: &self.settings.signing_algorithms,
             access_token: &tokens.access_token,
@@ -228,14 +232,14 @@ impl Provider {
         let id_token = verified.map_err(|error| error::from_id_token(error, &id_token, expected.now))?;
         let identity =
             self.identity(&id_token.subject, &id_token.claims, &metadata, &tokens.access_token).await?;
-        let refresh_grant = tokens.refresh_token.map(|refresh_token| RefreshGrant {
+        let refresh_credential = tokens.refresh_token.map(|refresh_token| RefreshCredential {
             refresh_token,
-            nonce: grant.nonce.clone(),
+            nonce: code_exchange.nonce.clone(),
             auth_time: id_token::seconds(&id_token.claims, "auth_time"),
             subject: id_token.subject,
             sources: identity.sources,
         });
-        Ok(ExchangeOutcome { identity, refresh_grant })
+        Ok(ExchangeOutcome { identity, refresh_credential })
     }
 
     /// Builds the identity from verified claims, and fetches userinfo if they lack something that was requested.
@@ -261,7 +265,7 @@ impl Provider {
 pub struct ExchangeOutcome {
     pub identity: VerifiedIdentity,
     /// For revalidation, if the provider issued a refresh token.
-    pub refresh_grant: Option<RefreshGrant>,
+    pub refresh_credential: Option<RefreshCredential>,
 }
 
 /// An exchange that proves no identity.
@@ -316,8 +320,8 @@ impl VerifiedIdentity {
     }
 }
 
-fn refused(reason: &str) -> IdentityError {
-    IdentityError::Refused(reason.to_owned())
+fn rejected(reason: &str) -> IdentityError {
+    IdentityError::Rejected(reason.to_owned())
 }
 
 fn unavailable(reason: &str) -> IdentityError {

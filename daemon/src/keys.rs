@@ -4,8 +4,8 @@ mod aead;
 #[cfg(feature = "aws")]
 mod aws_kms;
 mod derivation;
+mod dry_run;
 mod header;
-mod judging;
 mod native;
 mod next_data_key;
 mod recovery;
@@ -27,7 +27,7 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
-pub use judging::{id_in_source, is_unused, judge, native_id, wrapping};
+pub use dry_run::{check, id_in_source, is_unused, native_id, wrapping};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
@@ -69,21 +69,21 @@ pub enum KeyError {
          path in `keys`"
     )]
     RootKeyBesideData { path: String },
-    #[error("root key: {path} is missing but required by {origin}: restore it")]
-    RootKeyGone { path: String, origin: String, has_recovery: bool },
+    #[error("root key: {path} is missing but required by {header_path}: restore it")]
+    RootKeyGone { path: String, header_path: String, has_recovery: bool },
     /// A systemd credential that this process did not receive. The key is not lost.
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
     RootKeyNotHanded { name: String, is_in_unit: bool },
     #[error(
-        "root key: {origin} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
+        "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
          or restore its file"
     )]
-    OtherRootKey { origin: String, expected: String, configured: String, has_recovery: bool },
+    OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
     /// Temporary: a retry may succeed.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
     #[error("the root key {id} cannot be used: {cause}")]
-    RootKeyRefused { id: String, cause: String },
+    RootKeyRejected { id: String, cause: String },
     #[error("the root key {id} cannot unwrap the data key: another key wrapped it, or it was changed")]
     DoesNotUnwrap { id: String },
     #[error("{path} has no recovery key: it was written before the first `infrad key recovery create`")]
@@ -153,12 +153,12 @@ impl KeyError {
     fn from_backend(id: String, error: BackendError) -> Self {
         match error {
             BackendError::Unreachable(cause) => Self::RootKeyAway { id, cause },
-            error => Self::RootKeyRefused { id, cause: error.to_string() },
+            error => Self::RootKeyRejected { id, cause: error.to_string() },
         }
     }
 
     /// Whether the root key was unreachable, so that a retry may succeed.
-    pub fn is_away(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::RootKeyAway { .. })
     }
 
@@ -171,12 +171,12 @@ impl KeyError {
     }
 
     /// The hint for a root key error whose message does not contain one.
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::RootKeyAway { .. } => Some(
                 "run the same command again when the root key is available: `infrad check --live` tests it",
             ),
-            Self::RootKeyRefused { .. } | Self::DoesNotUnwrap { .. } => {
+            Self::RootKeyRejected { .. } | Self::DoesNotUnwrap { .. } => {
                 Some("correct the cause above, then run `infrad check --live`, which tests every root key")
             }
             Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. } => {
@@ -198,7 +198,7 @@ impl KeyError {
                 "run the same command as the user that can read the root key; if systemd runs the daemon, run \
                  `infrad as-service COMMAND` as root",
             ),
-            Self::Platform(error) | Self::RootKeyFile(error) => error.advice(),
+            Self::Platform(error) | Self::RootKeyFile(error) => error.hint(),
             _ => None,
         }
     }
@@ -222,13 +222,13 @@ impl Keys {
     /// Opens the keys of `data_dir`; `None` if it has no key header.
     pub async fn open(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<Self>, KeyError> {
         let Some(header) = Header::read(data_dir)? else { return Ok(None) };
-        let origin = header::path(data_dir).display().to_string();
-        let data_key = root::unwrap(&header, &origin, root_keys, data_dir).await?;
+        let header_path = header::path(data_dir).display().to_string();
+        let data_key = root::unwrap(&header, &header_path, root_keys, data_dir).await?;
         Ok(Some(Self::of(data_dir, data_key, header)))
     }
 
     async fn create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
-        judging::expect_no_database(data_dir)?;
+        dry_run::expect_no_database(data_dir)?;
         let (data_key, mut header) = (DataKey::random(), Header::new());
         root::wrap(&mut header, &data_key, root_keys, data_dir).await?;
         header.sign(&data_key);
@@ -338,9 +338,9 @@ pub async fn rewrap_recovered(
 }
 
 fn recover(data_dir: &Path, key: &RecoveryKey) -> Result<(Header, DataKey), KeyError> {
-    let origin = header::path(data_dir).display().to_string();
-    let header = Header::read(data_dir)?.ok_or_else(|| KeyError::NoRecovery { path: origin.clone() })?;
-    let data_key = recovery::open(&header, &origin, key)?;
+    let header_path = header::path(data_dir).display().to_string();
+    let header = Header::read(data_dir)?.ok_or_else(|| KeyError::NoRecovery { path: header_path.clone() })?;
+    let data_key = recovery::open(&header, &header_path, key)?;
     Ok((header, data_key))
 }
 

@@ -32,7 +32,7 @@ use tokio_rustls::server::TlsStream;
 
 use admission::{Admission, ConnectionSlot};
 use connection::Protocol;
-use proxy_protocol::Origin;
+use proxy_protocol::ProxySource;
 use streams::BoundedSocket;
 
 use crate::addresses::Networks;
@@ -47,23 +47,23 @@ pub use requests::{Requests, Route, RouteCounts, request_id, request_span};
 
 /// Answers a request from the cache, by the index of its route in [`Requests`], its URI and its headers. `None` means
 /// that the router must answer. It runs where the socket is read, so it must neither wait nor block.
-pub type FastPath = Arc<dyn Fn(usize, &Uri, &HeaderMap) -> Option<FastAnswer> + Send + Sync>;
+pub type FastPath = Arc<dyn Fn(usize, &Uri, &HeaderMap) -> Option<CachedResponse> + Send + Sync>;
 
 /// The cached answer to a request whose head arrived.
-pub enum FastAnswer {
+pub enum CachedResponse {
     Ready(Response),
     /// The answer depends on the body.
     NeedsBody(PendingBody),
 }
 
 /// Like [`FastPath`], for a request whose whole body arrived.
-pub type BodyAnswer = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
+pub type BodyResponder = Box<dyn FnOnce(&[u8]) -> Option<Response> + Send>;
 
 pub struct PendingBody {
     /// A body that is longer or of unknown length goes to the router.
     pub max_bytes: usize,
     pub timeout: Duration,
-    pub answer: BodyAnswer,
+    pub respond: BodyResponder,
     /// The answer if the body is incomplete after that time.
     pub incomplete: fn() -> Response,
 }
@@ -78,11 +78,11 @@ pub struct App {
     pub proxies: Proxies,
     /// Source networks of services, exempt from the limits per address.
     pub services: Networks,
-    pub refusals: Refusals,
+    pub error_responses: ErrorResponses,
 }
 
 /// Answers for requests that the router does not see, or does not answer.
-pub struct Refusals {
+pub struct ErrorResponses {
     /// For an answer that took too long.
     pub timed_out: fn() -> Response,
     /// If requests hold the maximum memory.
@@ -91,7 +91,7 @@ pub struct Refusals {
     pub unclear_host: fn() -> Response,
 }
 
-impl Default for Refusals {
+impl Default for ErrorResponses {
     fn default() -> Self {
         Self {
             timed_out: || StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -106,7 +106,7 @@ impl App {
         Self {
             fast_path: None,
             router,
-            refusals: Refusals::default(),
+            error_responses: ErrorResponses::default(),
             requests: Arc::new(Requests::new([])),
             proxies,
             services: Networks::default(),
@@ -155,7 +155,7 @@ pub fn lacks_ipv6(error: &io::Error) -> bool {
 }
 
 /// Whether [`bind`] would succeed. Nothing listens meanwhile.
-pub fn judge_address(address: SocketAddr) -> io::Result<()> {
+pub fn check_address(address: SocketAddr) -> io::Result<()> {
     match bound(address) {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_ipv6(&error) => {
             bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))).map(drop)
@@ -282,8 +282,8 @@ impl Acceptor {
             return Ok(None);
         }
         Ok(match proxy_protocol::read(stream).await? {
-            Origin::Client(caller) => Some(caller),
-            Origin::Proxy => None,
+            ProxySource::Client(caller) => Some(caller),
+            ProxySource::Proxy => None,
         })
     }
 }

@@ -75,7 +75,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Starts the log of this process. A second call has no effect.
 pub fn start(settings: LogSettings, verbosity: Verbosity, terminal: Terminal) -> io::Result<Log> {
     let queue = Queue::start(io::stderr(), report_dropped)?;
-    let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_talk(), queue.clone());
+    let (subscriber, filter) = subscriber(settings, verbosity, terminal.colours_stderr(), queue.clone());
     // Both fail only if a log was started before, which then stays active.
     if subscriber.try_init().is_ok() {
         let _ = QUEUE.set(queue);

@@ -23,7 +23,7 @@ pub use reqwest::Method;
 #[cfg(feature = "aws")]
 pub use aws::{AWSCredentials, AWSOperation, AWSSigner};
 pub use backend_error::BackendError;
-pub use guard::{Guard, GuardError};
+pub use guard::{GuardError, SSRFGuard};
 pub use vault::VaultClient;
 
 /// Default timeouts of a request.
@@ -168,7 +168,7 @@ impl Outbound {
     pub fn with_guard(
         authorities: Option<Vec<CertificateDer<'static>>>,
         limits: Limits,
-        guard: Option<Guard>,
+        guard: Option<SSRFGuard>,
     ) -> Result<Self, NoClient> {
         let Some(guard) = guard else { return Self::with_limits(authorities, limits) };
         let proxies = Proxies::from_environment();

@@ -7,12 +7,12 @@ mod credentials;
 mod files;
 mod handed_sockets;
 mod hang_up;
+mod hidden_input;
 mod lock;
 mod memory;
-mod private;
+mod private_files;
 mod run_as;
 mod service_manager;
-mod typing;
 mod unit;
 mod usage;
 
@@ -26,16 +26,16 @@ pub use credentials::{credential_name, credentials_directory, handed, is_credent
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
 pub use hang_up::HangUp;
+pub use hidden_input::HiddenInput;
 pub use lock::{DataDirectoryLock, lock_data_directory, lock_holder};
 pub use memory::lock_memory;
-pub use private::{
-    BESIDE, create_file, ensure_private_directory, judge_file_place, judge_file_place_or_made,
-    judge_private_directory, open_directory, read_as_manager, read_private_file, replace_file,
+pub use private_files::{
+    BESIDE, check_file_place, check_file_place_or_created, check_private_directory, create_file,
+    ensure_private_directory, open_directory, read_as_manager, read_private_file, replace_file,
     sync_directory, temporary_directory,
 };
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;
-pub use typing::HiddenTyping;
 pub use unit::{SOCKET_UNIT, UNIT, Unit, start_once};
 pub use usage::{ProcessUsage, free_bytes};
 
@@ -46,7 +46,7 @@ pub enum PlatformError {
     TooOpen { path: String, mode: u32 },
     #[error("{path} is a symbolic link: configure the path that it points to")]
     Link { path: String },
-    #[error("{path} belongs to another user (uid {owner}): {}", advice_on_owner(*owner))]
+    #[error("{path} belongs to another user (uid {owner}): {}", hint_for_owner(*owner))]
     OtherOwner { path: String, owner: u32 },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
@@ -64,7 +64,7 @@ pub enum PlatformError {
 }
 
 /// Never suggests taking files away from the user that the daemon runs as.
-fn advice_on_owner(owner: u32) -> String {
+fn hint_for_owner(owner: u32) -> String {
     if owner == 0 {
         return "infrad probably ran as root once; give it to the user that runs infrad with `chown`"
             .to_owned();
@@ -88,7 +88,7 @@ impl PlatformError {
     }
 
     /// A hint, if the message itself contains none.
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Some(
                 "configure a writable path; for a path outside the unit's own directories, `systemctl edit infrad` \
@@ -131,8 +131,8 @@ mod tests {
     fn read_only_file_system_has_advice() {
         let error =
             |kind: std::io::ErrorKind| PlatformError::Io { path: "/data".to_owned(), source: kind.into() };
-        let advice = error(std::io::ErrorKind::ReadOnlyFilesystem).advice();
-        assert!(advice.is_some_and(|advice| advice.contains("ReadWritePaths=")));
-        assert_eq!(error(std::io::ErrorKind::NotFound).advice(), None);
+        let hint = error(std::io::ErrorKind::ReadOnlyFilesystem).hint();
+        assert!(hint.is_some_and(|hint| hint.contains("ReadWritePaths=")));
+        assert_eq!(error(std::io::ErrorKind::NotFound).hint(), None);
     }
 }

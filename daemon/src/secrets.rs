@@ -119,11 +119,11 @@ pub enum ReadError {
 
 impl ReadError {
     /// Whether the error may resolve without a change by the operator.
-    pub fn is_away(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 
-    pub fn advice(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "correct the reference, or create the secret that it names",
             Self::NotAllowed(_) => {

@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use crate::addresses::Networks;
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
-    Accepted, AudienceTokenError, AuthorizedCaller, Caller, NewToken, NotAuthenticated, Sessions, Use,
+    AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
+    SessionUse, Sessions,
 };
 use credentials::Credentials;
 
@@ -66,7 +67,7 @@ pub enum Denied {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum NotIssued {
+pub enum IssueError {
     #[error("no service has this audience or name")]
     NoService,
     #[error("`allow` of the service does not admit the user")]
@@ -96,26 +97,30 @@ impl Services {
     }
 
     /// Whether `secret` is one of the service's credentials. An error means unknown, not wrong.
-    pub async fn proves(&self, service: &Service, secret: &[u8]) -> Result<bool, ReadError> {
-        service.credentials.include(secret, &self.backends).await
+    pub async fn verify_credential(&self, service: &Service, secret: &[u8]) -> Result<bool, ReadError> {
+        service.credentials.verify(secret, &self.backends).await
     }
 
-    /// Like [`Self::proves`], but from the cache only and without waiting. `false` means unknown, not wrong.
-    pub fn proves_cached(&self, service: &Service, secret: &[u8]) -> bool {
-        service.credentials.cached_include(secret)
+    /// Like [`Self::verify_credential`], but from the cache only and without waiting. `false` means unknown, not wrong.
+    pub fn verify_credential_cached(&self, service: &Service, secret: &[u8]) -> bool {
+        service.credentials.verify_cached(secret)
     }
 
     /// Issues an audience token for the service with this audience or name, if the service admits the caller.
-    pub async fn issue(&self, caller: &Caller, wanted: &str) -> Result<(NewToken, &Service), NotIssued> {
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        wanted: &str,
+    ) -> Result<(MintedAudienceToken, &Service), IssueError> {
         let is_meant =
             |service: &&Arc<Service>| service.settings.audience == wanted || service.settings.name == wanted;
-        let service: &Service = self.all.iter().find(is_meant).ok_or(NotIssued::NoService)?;
-        if !service.settings.allow.admit(caller) {
-            return Err(NotIssued::NotAllowed);
+        let service: &Service = self.all.iter().find(is_meant).ok_or(IssueError::NoService)?;
+        if !service.settings.allow.admits(caller) {
+            return Err(IssueError::NotAllowed);
         }
         // Checked here because the API server could not tell the user why it rejects them.
         if let Some(cluster) = service.cluster() {
-            cluster.user(caller)?;
+            cluster.map_user(caller)?;
         }
         let token = self.sessions.issue_audience_token(caller, &service.settings.audience).await?;
         Ok((token, service))
@@ -123,25 +128,27 @@ impl Services {
 
     /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
     pub async fn authorize(&self, service: &Service, token: &str) -> Result<AuthorizedCaller, Denied> {
-        service.admit(self.sessions.authenticate_for(token, service.accepted(), Use::Counts).await?)
+        service.check_rules(
+            self.sessions.authenticate_for(token, service.accepted(), SessionUse::Recorded).await?,
+        )
     }
 
     /// Like [`Self::authorize`], but from the cache only and without waiting. `None` means not cached or denied.
     pub fn authorize_cached(&self, service: &Service, token: &str) -> Option<AuthorizedCaller> {
-        service.admit(self.sessions.authenticate_cached(token, service.accepted())?).ok()
+        service.check_rules(self.sessions.authenticate_cached(token, service.accepted())?).ok()
     }
 }
 
 impl Service {
-    fn accepted(&self) -> Accepted<'_> {
-        Accepted {
+    fn accepted(&self) -> AcceptedTokens<'_> {
+        AcceptedTokens {
             audience: Some(&self.settings.audience),
             session_token: self.settings.accept_session_token,
         }
     }
 
-    fn admit(&self, authorized: AuthorizedCaller) -> Result<AuthorizedCaller, Denied> {
-        if self.settings.allow.admit(authorized.caller()) { Ok(authorized) } else { Err(Denied::NotAllowed) }
+    fn check_rules(&self, authorized: AuthorizedCaller) -> Result<AuthorizedCaller, Denied> {
+        if self.settings.allow.admits(authorized.caller()) { Ok(authorized) } else { Err(Denied::NotAllowed) }
     }
 
     pub fn settings(&self) -> &ServiceSettings {

@@ -1,7 +1,7 @@
 //! Sessions: how a login opens one, how its token is validated, and how it is revoked.
 
 mod admins;
-mod audience;
+mod audience_tokens;
 mod binding;
 mod caller;
 mod counts;
@@ -13,8 +13,8 @@ mod limits;
 mod listing;
 mod login;
 mod login_audit;
-mod provider_slots;
-mod provider_tokens;
+mod provider_jobs;
+mod provider_revocation;
 mod revalidation;
 mod revocation;
 #[cfg(test)]
@@ -31,18 +31,18 @@ use crate::audit::Audit;
 use crate::identity::Provider;
 use crate::keys::{FieldSealer, TicketKey};
 use crate::store::{Store, StoreError};
-use crate::tls::Proofs;
+use crate::tls::DaemonIdentity;
 use counts::Counts;
 
 pub use admins::{Admins, AdminsOfProvider};
-pub use audience::{AudienceTokenError, NewToken};
+pub use audience_tokens::{AudienceTokenError, MintedAudienceToken};
 pub use binding::Bindings;
-pub use caller::{Accepted, AuthorizedCaller, Caller, NotAuthenticated, Use};
+pub use caller::{AcceptedTokens, AuthorizedCaller, Caller, NotAuthenticated, SessionUse};
 pub use counts::SessionCounts;
 pub use limits::SessionLimits;
-pub use login::LoginRefusal;
-pub use login_audit::TooOften;
-pub use provider_slots::ProviderSlots;
+pub use login::LoginError;
+pub use login_audit::LoginRateLimit;
+pub use provider_jobs::ProviderJobs;
 
 /// State that logins and sessions need, shared by all requests.
 pub struct Sessions {
@@ -93,8 +93,8 @@ impl Sessions {
     }
 
     /// What proves this daemon's identity to clients, and which rollover it announces.
-    pub fn proofs(&self) -> &Proofs {
-        self.bindings.proofs()
+    pub fn daemon_identity(&self) -> &DaemonIdentity {
+        self.bindings.daemon_identity()
     }
 
     /// Addresses at which the daemon accepts logins.
@@ -109,7 +109,7 @@ impl Sessions {
 
     /// Current time for validating tokens and tickets. Fails while the clock is clearly behind the latest time that the
     /// store has seen, because expiry cannot be decided then.
-    fn time(&self) -> Result<Timestamp, StoreError> {
+    fn checked_now(&self) -> Result<Timestamp, StoreError> {
         let now = self.clock.now();
         self.store.check_clock(now)?;
         Ok(self.store.not_before_latest(now))
@@ -133,7 +133,7 @@ impl Sessions {
     /// When a session last used at `last_used_at` expires: by the inactivity timeout or its lifetime, whichever is
     /// earlier.
     fn idle_expires_at(&self, last_used_at: Timestamp, expires_at: Timestamp) -> Timestamp {
-        whole_second(add(last_used_at, self.limits.inactivity_timeout)).min(expires_at)
+        truncate_to_second(add(last_used_at, self.limits.inactivity_timeout)).min(expires_at)
     }
 }
 
@@ -143,6 +143,6 @@ fn add(moment: Timestamp, duration: SignedDuration) -> Timestamp {
 }
 
 /// Truncates to a whole second, because people read these times.
-fn whole_second(moment: Timestamp) -> Timestamp {
+fn truncate_to_second(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }

@@ -6,7 +6,6 @@ mod certificates;
 mod connections;
 mod copy;
 mod encryption;
-mod found_token;
 mod guard;
 mod guard_operations;
 mod probe;
@@ -19,6 +18,7 @@ mod tickets;
 mod time;
 mod token_cache;
 mod token_hash;
+mod token_lookup;
 mod writes;
 
 use std::path::Path;
@@ -29,23 +29,23 @@ use jiff::Timestamp;
 use crate::keys::DatabaseKey;
 use crate::platform::{PlatformError, start_once};
 use connections::Connections;
-use guard::Guard;
+use guard::RollbackGuard;
 use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
-pub use audience_tokens::{AudienceGrant, IssueOutcome, NewAudienceToken};
+pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
 pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
-pub use found_token::FoundToken;
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
-pub use refresh_tokens::{LeaseRequest, NewRefreshToken, RefreshTokenRow, Released};
+pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
 pub use sessions::{
-    CachedJson, EndReason, Ended, NewSession, Opening, RevokedSession, SessionSelector, StoredSession,
+    CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionSelector, StoredSession,
     UserFilter,
 };
-pub use tickets::Consumed;
+pub use tickets::TicketState;
 pub use token_hash::TokenHash;
+pub use token_lookup::FoundToken;
 pub use writes::WriteCounts;
 
 /// Why the store cannot be opened or used.
@@ -82,7 +82,7 @@ pub enum StoreError {
          accept the data, which revokes all sessions: {accept}",
         found = .0, accept = start_once("--accept-rollback")
     )]
-    Older(String),
+    RolledBack(String),
     #[error(
         "the clock of this host shows {now}, but it showed {latest} before, so expiry times cannot be checked: \
          correct the clock; if it was ahead before, accept the present time, which revokes all sessions: {accept}",
@@ -106,7 +106,7 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
 pub struct Store {
     connections: Arc<Connections>,
     cache: Arc<TokenCache>,
-    guard: Arc<Guard>,
+    guard: Arc<RollbackGuard>,
 }
 
 impl Store {
@@ -116,7 +116,7 @@ impl Store {
         encryption::prepare_file(path)?;
         let mut writer = encryption::open(path, key)?;
         schema::migrate(&schema::MIGRATIONS, &mut writer, path, key)?;
-        let guard = Arc::new(Guard::open(&writer, key.digest_key())?);
+        let guard = Arc::new(RollbackGuard::open(&writer, key.digest_key())?);
         let readers = copy::open_readers(path, key)?;
         Ok(Self {
             connections: Arc::new(Connections::new(writer, readers)),

@@ -35,30 +35,30 @@ impl Terminal {
     /// Prints a message on standard error, unless `-q` is given.
     pub fn say(self, line: &str) {
         if !self.quiet {
-            self.tell(line);
+            self.write_stderr(line);
         }
     }
 
     /// Prints a warning on standard error, even with `-q`, because the condition persists.
     pub fn warn(self, line: &str) {
-        self.tell(&format!("{WARNING}warning:{WARNING:#} {line}"));
+        self.write_stderr(&format!("{WARNING}warning:{WARNING:#} {line}"));
     }
 
     pub fn error(self, line: &str) {
-        self.tell(&format!("{ERROR}error:{ERROR:#} {line}"));
+        self.write_stderr(&format!("{ERROR}error:{ERROR:#} {line}"));
     }
 
     /// Whether standard error uses colour. The log follows it.
-    pub fn colours_talk(self) -> bool {
-        self.talk().current_choice() != ColorChoice::Never
+    pub fn colours_stderr(self) -> bool {
+        self.stderr().current_choice() != ColorChoice::Never
     }
 
-    fn tell(self, line: &str) {
+    fn write_stderr(self, line: &str) {
         // If standard error is closed, there is no reader.
-        let _ = writeln!(self.talk().lock(), "{line}");
+        let _ = writeln!(self.stderr().lock(), "{line}");
     }
 
-    fn talk(self) -> anstream::AutoStream<io::Stderr> {
+    fn stderr(self) -> anstream::AutoStream<io::Stderr> {
         anstream::AutoStream::new(io::stderr(), self.colour)
     }
 }

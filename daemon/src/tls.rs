@@ -1,14 +1,14 @@
 //! The daemon's HTTPS identity: its own CA, certificates by ACME or from files, and which one each handshake gets.
 
 mod acme;
+mod certificate_store;
 mod certificates;
 mod chain;
+mod daemon_identity;
 mod files;
+mod history;
 mod issue;
-mod journal;
-mod keep;
 mod local_authority;
-mod proofs;
 mod resolver;
 
 use infra_shared::pin::Pin;
@@ -16,11 +16,11 @@ use jiff::Timestamp;
 
 use crate::store::StoreError;
 
-pub use acme::{AcmeError, AcmeSettings, Examined, ExternalAccount};
+pub use acme::{AcmeCheck, AcmeError, AcmeSettings, ExternalAccount};
 pub use certificates::{CertificateState, Certificates, OtherSource, Source};
+pub use daemon_identity::DaemonIdentity;
 pub use files::{CertificateFiles, FilesError};
 pub use local_authority::LocalAuthority;
-pub use proofs::Proofs;
 pub use resolver::{Purpose, TlsServer};
 
 /// Why the daemon has no certificate to serve.
@@ -30,7 +30,7 @@ pub enum TlsError {
         "the private key of the {0} certificate cannot be decrypted: the store is damaged or was changed; restore a \
          backup"
     )]
-    KeyDoesNotOpen(&'static str),
+    KeyDecryption(&'static str),
     #[error("the {0} certificate in the store cannot be read: the store is damaged; restore a backup")]
     Unreadable(&'static str),
     #[error("cannot issue a certificate for {name:?}: it is neither a DNS name nor an IP address")]
@@ -54,8 +54,8 @@ pub enum TlsError {
 
 impl TlsError {
     /// Whether another server is unavailable, so that a retry may succeed.
-    pub fn is_away(&self) -> bool {
-        matches!(self, Self::Acme(error) if error.is_away())
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Acme(error) if error.is_transient())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::tls::Certificates;
 
 pub use backup::{BackupError, create_backup, open_backup};
 pub use live_sessions::LiveSessions;
-pub use providers::work_with_providers;
+pub use providers::run_provider_jobs;
 pub use restore::{Restored, restore};
 pub use rollback_guard_file::RollbackGuardFile;
 pub use rotation::rotate;
@@ -72,22 +72,22 @@ impl Upkeep {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
         let (probe, certificates, watched) = (self.clone(), self.certificates.clone(), self.store.clone());
         tokio::join!(
-            supervision.keep_running("expiry", || expiry.clone().drop_expired()),
+            supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
             supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
             supervision.keep_running("verification", || verification.clone().verify_sessions()),
             supervision.keep_running("write probe", || probe.clone().probe_writes()),
             supervision.keep_running("certificates", || {
                 let certificates = certificates.clone();
-                async move { certificates.look_after().await }
+                async move { certificates.maintain().await }
             }),
             supervision.keep_running("watchdog", || watchdog::keep_alive(watched.clone())),
         );
     }
 
-    async fn drop_expired(self: Arc<Self>) {
-        let mut turns = turns(INTERVAL);
+    async fn run_every_minute(self: Arc<Self>) {
+        let mut ticks = ticks(INTERVAL);
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             self.audit.record_counts();
             if let Err(error) = self.store.check_clock(self.clock.now()) {
                 tracing::error!(%error, "sessions cannot be validated");
@@ -119,16 +119,16 @@ impl Upkeep {
     }
 
     async fn watch_guard(self: Arc<Self>) {
-        let mut turns = turns(GUARD_INTERVAL);
-        let (mut noted, mut is_failing, mut is_recorded) = (None, false, false);
+        let mut ticks = ticks(GUARD_INTERVAL);
+        let (mut last_recorded, mut is_failing, mut is_recorded) = (None, false, false);
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             if let Err(error) = self.store.check_age() {
                 is_recorded = is_recorded || self.record_rollback(&error);
                 continue;
             }
-            match self.record_guard_counter(noted) {
-                Ok(counter) => (noted, is_failing) = (Some(counter), false),
+            match self.record_guard_counter(last_recorded) {
+                Ok(counter) => (last_recorded, is_failing) = (Some(counter), false),
                 // Log it once, not every second.
                 Err(_) if is_failing => {}
                 Err(error) => {
@@ -177,12 +177,12 @@ impl Upkeep {
     }
 
     async fn verify_sessions(self: Arc<Self>) {
-        let mut turns = turns(VERIFICATION_INTERVAL);
+        let mut ticks = ticks(VERIFICATION_INTERVAL);
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             match self.store.verify_sessions().await {
                 // The guard has logged it.
-                Ok(()) | Err(StoreError::Older(_)) => {}
+                Ok(()) | Err(StoreError::RolledBack(_)) => {}
                 Err(error) => {
                     tracing::error!(%error, "cannot verify the sessions against the rollback guard")
                 }
@@ -192,11 +192,11 @@ impl Upkeep {
 
     /// Probes whether the store can be written: often after a failed write, rarely otherwise.
     async fn probe_writes(self: Arc<Self>) {
-        let mut turns = turns(PROBE_INTERVAL);
+        let mut ticks = ticks(PROBE_INTERVAL);
         let mut is_failing = false;
         let mut left = 0;
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             if left > 0 && self.store.check_writes().is_ok() && !self.is_disk_tight() {
                 left -= 1;
                 continue;
@@ -223,17 +223,17 @@ impl Upkeep {
     }
 
     /// Records the counter outside the data directory if it is not `noted`.
-    fn record_guard_counter(&self, noted: Option<u64>) -> Result<u64, RollbackGuardError> {
+    fn record_guard_counter(&self, last_recorded: Option<u64>) -> Result<u64, RollbackGuardError> {
         let counter = self.store.guard_counter();
-        if noted != Some(counter) {
+        if last_recorded != Some(counter) {
             self.rollback_guard_file.raise(&self.keys.status().store, counter)?;
         }
         Ok(counter)
     }
 }
 
-fn turns(interval: Duration) -> Interval {
-    let mut turns = tokio::time::interval(interval);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turns
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

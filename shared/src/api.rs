@@ -45,7 +45,7 @@ pub struct Provider {
 /// Body of `POST /v1/logins`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StartLogin {
+pub struct StartLoginRequest {
     pub provider: String,
     #[serde(rename = "redirectURI")]
     pub redirect_uri: String,
@@ -53,10 +53,10 @@ pub struct StartLogin {
     pub code_challenge: String,
 }
 
-/// Response to [`StartLogin`]. The daemon stores nothing, because the ticket holds everything it needs later.
+/// Response to [`StartLoginRequest`]. The daemon stores nothing, because the ticket holds everything it needs later.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StartedLogin {
+pub struct StartLoginResponse {
     #[serde(serialize_with = "expose")]
     pub ticket: SecretString,
     #[serde(rename = "authorizationURL")]
@@ -68,7 +68,7 @@ pub struct StartedLogin {
 /// (429).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FinishLogin {
+pub struct FinishLoginRequest {
     #[serde(serialize_with = "expose")]
     pub ticket: SecretString,
     #[serde(serialize_with = "expose")]
@@ -96,10 +96,10 @@ pub enum LoginMethod {
     Paste,
 }
 
-/// Response to [`FinishLogin`]. The token is never shown again.
+/// Response to [`FinishLoginRequest`]. The token is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FinishedLogin {
+pub struct FinishLoginResponse {
     #[serde(serialize_with = "expose")]
     pub token: SecretString,
     pub session: Session,
@@ -168,10 +168,9 @@ pub struct ListedUser {
 /// Response to `DELETE /v1/sessions?which=others`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EndedSessions {
+pub struct RevocationResponse {
     /// Number of sessions that this request revoked.
-    #[serde(rename = "revoked")]
-    pub ended: usize,
+    pub revoked: usize,
     /// Whether the caller's own session matched the selection. It is never revoked.
     pub includes_current: bool,
 }
@@ -215,7 +214,7 @@ pub struct AudienceTokenRequest {
 /// Response to [`AudienceTokenRequest`]. The token is never shown again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct IssuedAudienceToken {
+pub struct AudienceTokenResponse {
     #[serde(serialize_with = "expose")]
     pub token: SecretString,
     /// The service's audience, even if the client requested it by name.

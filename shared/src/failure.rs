@@ -21,7 +21,7 @@ pub enum Exit {
     /// The server's identity is not trusted.
     Untrusted = 5,
     /// The sign-in was denied, or not completed in time.
-    Refused = 6,
+    LoginFailed = 6,
     /// Signed out here, but the request to the daemon failed.
     NotRevoked = 7,
     /// Interrupted by the user.
@@ -68,7 +68,7 @@ impl Failure<Infrad> {
     }
 
     /// A required remote system is unreachable; a retry may help.
-    pub fn away(what: impl Into<String>) -> Self {
+    pub fn unreachable(what: impl Into<String>) -> Self {
         Self::with(Exit::Unreachable, what)
     }
 }
@@ -212,7 +212,7 @@ mod tests {
         for (failure, code) in [
             (Failure::<Infrad>::new(""), 1),
             (Failure::usage(""), 2),
-            (Failure::away(""), 4),
+            (Failure::unreachable(""), 4),
             (broken(ErrorKind::StorageFull), 1),
             (broken(ErrorKind::BrokenPipe), 141),
         ] {

@@ -113,7 +113,7 @@ fn rank_check_finds_use_of_module_above_or_beside() {
 #[test]
 fn rank_check_allows_use_of_module_below_or_own_module() {
     for (path, text) in [
-        ("api/logins.rs", "use crate::sessions::{LoginRefusal, Sessions};\nuse super::problem::Problem;"),
+        ("api/logins.rs", "use crate::sessions::{LoginError, Sessions};\nuse super::problem::Problem;"),
         ("commands/serve.rs", "use crate::assembly::Daemon;\nuse crate::commands::Context;"),
         ("keys/native/file.rs", "use super::super::KeyError;\nuse super::Native;"),
         (

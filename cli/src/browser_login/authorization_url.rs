@@ -9,7 +9,7 @@ const MAX_BYTES: usize = 8 * 1024;
 
 /// Parameters that the URL must contain for this sign-in.
 #[derive(Debug)]
-pub(super) struct AuthorizationRequest {
+pub(super) struct ExpectedParameters {
     pub(super) redirect_uri: String,
     pub(super) state: String,
     pub(super) code_challenge: String,
@@ -40,7 +40,7 @@ pub enum InvalidAuthorizationURL {
     Parameter(&'static str),
 }
 
-impl AuthorizationRequest {
+impl ExpectedParameters {
     /// Returns the URL if it requests exactly this sign-in. Plain HTTP is accepted only for a development provider on
     /// loopback.
     pub(super) fn check(&self, url: &str, issuer: &str) -> Result<AuthorizationURL, InvalidAuthorizationURL> {
@@ -96,7 +96,7 @@ mod tests {
         &redirect_uri=http%3A%2F%2F127.0.0.1%3A8301%2Fcallback&state=s&code_challenge=c&code_challenge_method=S256&nonce=n";
 
     fn check(url: &str, issuer: &str) -> Result<(), InvalidAuthorizationURL> {
-        let request = AuthorizationRequest {
+        let request = ExpectedParameters {
             redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
             state: "s".to_owned(),
             code_challenge: "c".to_owned(),

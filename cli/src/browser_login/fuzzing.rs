@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
-use super::authorization_url::{AuthorizationRequest, AuthorizationURL};
+use super::authorization_url::{AuthorizationURL, ExpectedParameters};
 use super::pasted;
 use super::response::{ExpectedResponse, Response};
 
@@ -28,7 +28,7 @@ fn expected() -> ExpectedResponse {
 
 fn callback(input: &[u8]) {
     let Ok(query) = std::str::from_utf8(input) else { return };
-    let Some(response) = expected().judge(query) else { return };
+    let Some(response) = expected().parse(query) else { return };
     let values = |name: &str| -> Vec<String> {
         let pairs = form_urlencoded::parse(query.as_bytes());
         pairs.filter(|(parameter, _)| parameter == name).map(|(_, value)| value.into_owned()).collect()
@@ -60,7 +60,7 @@ fn pasted_address(input: &[u8]) {
 
 fn authorization_url(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let request = AuthorizationRequest {
+    let request = ExpectedParameters {
         redirect_uri: "http://127.0.0.1:8301/callback".to_owned(),
         state: "right".to_owned(),
         code_challenge: "challenge".to_owned(),

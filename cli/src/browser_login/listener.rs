@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::{runtime, task};
 
-use super::pages::{Page, SignedIn};
+use super::pages::{LoginSummary, Page};
 use super::response::{ExpectedResponse, Response};
 use callback_handler::CallbackHandler;
 use head::{Head, MAX_HEAD};
@@ -36,7 +36,7 @@ pub(super) use peer::can_identify_owners;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 32;
 /// How long to wait for the browser to fetch the last page.
-const LAST_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Used if the head of a request was too large to keep. Its content does not affect the response.
 const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The alert `handshake_failure` (RFC 8446 §6) in its own record, so that the browser stops waiting.
@@ -100,7 +100,7 @@ impl AllowedPeers {
 /// Result of the sign-in, as shown in the browser.
 #[derive(Debug, Clone)]
 pub(super) enum Outcome {
-    LoggedIn(SignedIn),
+    LoggedIn(LoginSummary),
     NotLoggedIn,
 }
 
@@ -208,7 +208,7 @@ impl Listener {
             return;
         }
         // Wait until each held tab has fetched its page or disconnected.
-        let deadline = Instant::now() + LAST_PAGE_TIMEOUT;
+        let deadline = Instant::now() + RESULT_PAGE_TIMEOUT;
         let mut sent = 0;
         while sent < self.handler.held() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -292,12 +292,12 @@ async fn exchange(
         Head::Unfinished => return Ok(()),
     };
     let service = service_fn(move |request| {
-        let (front, slot) = (Arc::clone(&handler), Arc::clone(&is_held));
+        let (handler, slot) = (Arc::clone(&handler), Arc::clone(&is_held));
         async move {
             if is_too_large {
                 Ok(Page::TooLarge.response())
             } else {
-                front.answer(request, from, to, slot).await
+                handler.answer(request, from, to, slot).await
             }
         }
     });

@@ -14,7 +14,7 @@ use html::{Icon, POLICY};
 /// Responses of the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page<'a> {
-    LoggedIn(&'a SignedIn),
+    LoggedIn(&'a LoginSummary),
     NotLoggedIn,
     /// A response that is not for this sign-in.
     UnexpectedResponse,
@@ -30,7 +30,7 @@ pub(super) enum Page<'a> {
 
 /// Account, server and provider of a successful sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SignedIn {
+pub(super) struct LoginSummary {
     pub(super) account: String,
     pub(super) server: String,
     pub(super) provider: String,
@@ -71,7 +71,7 @@ impl Page<'_> {
     /// The content below the title, as HTML.
     fn body(self) -> String {
         let fixed = match self {
-            Self::LoggedIn(signed_in) => return html::logged_in(signed_in),
+            Self::LoggedIn(summary) => return html::logged_in(summary),
             Self::NotLoggedIn => {
                 "<p>Nothing has changed. Your terminal shows why, and what to try.</p>\
                  <p class=\"aside\">You can close this page.</p>"

@@ -66,7 +66,7 @@ impl Keyboard {
     }
 
     /// Consume every line from now on, because the user was asked to paste the address.
-    pub(super) fn ask(&self) {
+    pub(super) fn prompt(&self) {
         self.is_asked.store(true, Ordering::SeqCst);
     }
 }
@@ -153,7 +153,7 @@ pub(super) fn response(line: &str, port: u16, expected: &ExpectedResponse) -> Op
             // Reject an address of another host that lacks its scheme.
             let first = query.split('=').next().unwrap_or_default();
             let is_query = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            return expected.judge(Some(query).filter(|_| is_query)?);
+            return expected.parse(Some(query).filter(|_| is_query)?);
         }
         Err(_) => return None,
     };
@@ -164,7 +164,7 @@ pub(super) fn response(line: &str, port: u16, expected: &ExpectedResponse) -> Op
         && url.path() == "/callback"
         && url.username().is_empty()
         && url.password().is_none();
-    expected.judge(url.query().filter(|_| is_ours)?)
+    expected.parse(url.query().filter(|_| is_ours)?)
 }
 
 /// Removes what terminals, mail and chat programs put around an address.

@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use super::LoginError;
 
 /// A registered redirect URI and its listening socket.
-pub(super) struct Redirect {
+pub(super) struct LoopbackRedirect {
     pub(super) port: u16,
     /// `None` if every registered port is in use. The response must then be pasted.
     pub(super) socket: Option<TcpListener>,
 }
 
-impl Redirect {
+impl LoopbackRedirect {
     /// Binds the first free registered port. With `may_paste`, a sign-in works without one.
     pub(super) fn bind(registered: &[String], may_paste: bool) -> Result<Self, LoginError> {
         let ports = ports(registered);
@@ -83,7 +83,7 @@ mod tests {
         let (_taken, first) = held();
         let (free, second) = held();
         drop(free);
-        let redirect = Redirect::bind(&[uri(first), uri(second)], false).expect("the second port");
+        let redirect = LoopbackRedirect::bind(&[uri(first), uri(second)], false).expect("the second port");
         assert_eq!(redirect.port, second);
         assert!(redirect.socket.is_some());
     }
@@ -92,10 +92,10 @@ mod tests {
     fn pasting_remains_when_all_ports_are_taken() {
         let (_taken, port) = held();
         assert!(
-            matches!(Redirect::bind(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
+            matches!(LoopbackRedirect::bind(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
         );
-        let redirect = Redirect::bind(&[uri(port)], true).expect("pasting");
+        let redirect = LoopbackRedirect::bind(&[uri(port)], true).expect("pasting");
         assert!(redirect.socket.is_none() && redirect.port == port);
-        assert!(matches!(Redirect::bind(&[], true), Err(LoginError::NoRedirectURI)));
+        assert!(matches!(LoopbackRedirect::bind(&[], true), Err(LoginError::NoRedirectURI)));
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Response {
         /// Forwarded to the daemon, which knows if the provider must send `iss`.
         iss: Option<String>,
     },
-    Refused(AuthorizationError),
+    ProviderError(AuthorizationError),
     /// A code from a different issuer: a mix-up attack (RFC 9207 §2.4).
     OtherIssuer,
 }
@@ -52,7 +52,7 @@ const KNOWN_ERRORS: [&str; 8] = [
 
 impl ExpectedResponse {
     /// Returns the expected response, or `None` if the `state` differs.
-    pub(super) fn judge(&self, query: &str) -> Option<Response> {
+    pub(super) fn parse(&self, query: &str) -> Option<Response> {
         let mut parameters = Parameters::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let slot = match name.as_ref() {
@@ -81,7 +81,7 @@ impl ExpectedResponse {
             }),
             // An error from another issuer says nothing about this sign-in.
             (None, Some(error)) if !is_other_issuer => {
-                Some(Response::Refused(AuthorizationError::from_code(&error)))
+                Some(Response::ProviderError(AuthorizationError::from_code(&error)))
             }
             _ => None,
         }
@@ -118,22 +118,26 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/callback");
         let expected =
             ExpectedResponse { state: "right".to_owned(), issuer: "https://login.test".to_owned() };
-        let mut judged = 0;
+        let mut checked = 0;
         for entry in std::fs::read_dir(folder).expect("the folder of vectors") {
             let path = entry.expect("an entry").path();
             let vector: Value =
                 serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a vector");
             let query = vector["query"].as_str().expect("a query");
-            let outcome = match expected.judge(query) {
+            let outcome = match expected.parse(query) {
                 None => "not_awaited".to_owned(),
                 Some(Response::OtherIssuer) => "other_issuer".to_owned(),
-                Some(Response::Refused(AuthorizationError::AccessDenied)) => {
+                Some(Response::ProviderError(AuthorizationError::AccessDenied)) => {
                     "refused access_denied".to_owned()
                 }
-                Some(Response::Refused(AuthorizationError::Unavailable)) => "refused unavailable".to_owned(),
+                Some(Response::ProviderError(AuthorizationError::Unavailable)) => {
+                    "refused unavailable".to_owned()
+                }
                 // The error text of the query is not repeated.
-                Some(Response::Refused(AuthorizationError::Other(None))) => "refused".to_owned(),
-                Some(Response::Refused(AuthorizationError::Other(Some(known)))) => format!("refused {known}"),
+                Some(Response::ProviderError(AuthorizationError::Other(None))) => "refused".to_owned(),
+                Some(Response::ProviderError(AuthorizationError::Other(Some(known)))) => {
+                    format!("refused {known}")
+                }
                 Some(Response::Code { code, iss }) => {
                     assert_eq!(code.expose_secret(), "a/b", "{}", path.display());
                     assert_eq!(iss.is_some(), query.contains("iss="), "{}", path.display());
@@ -141,8 +145,8 @@ mod tests {
                 }
             };
             assert_eq!(vector["expect"], outcome, "{}", path.display());
-            judged += 1;
+            checked += 1;
         }
-        assert!(judged >= 40, "only {judged} vectors were found");
+        assert!(checked >= 40, "only {checked} vectors were found");
     }
 }

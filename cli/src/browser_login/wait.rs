@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use infra_shared::api::{FinishLogin, LoginMethod};
+use infra_shared::api::{FinishLoginRequest, LoginMethod};
 use infra_shared::login_binding::BoundVerifier;
 use secrecy::SecretString;
 
@@ -13,10 +13,10 @@ use super::authorization_url::AuthorizationURL;
 use super::handover::{Handover, HandoverMethod};
 use super::listener::{Event, Listener, Outcome};
 use super::opener;
-use super::pages::SignedIn;
+use super::pages::LoginSummary;
 use super::pasted::{self, Keyboard};
 use super::response::{ExpectedResponse, Response};
-use super::{Browser, BrowserLogin, LoginError, Setup, advice};
+use super::{Browser, BrowserLogin, LoginError, Setup, instructions};
 use crate::terminal::Progress;
 
 /// A browser that opened has fetched the address within this time, even on a slow machine.
@@ -33,7 +33,7 @@ pub struct PendingLogin<'a> {
     ticket: SecretString,
     port: u16,
     /// Whether this process listens on the port. Otherwise every port is in use.
-    listens: bool,
+    has_socket: bool,
     listener: Listener,
     events: Receiver<Event>,
     progress: Progress,
@@ -42,8 +42,8 @@ pub struct PendingLogin<'a> {
     was_fetched: Arc<AtomicBool>,
     browser_due: Option<Instant>,
     /// Whether the user was asked to paste, and whether the URL was shown.
-    is_asked: bool,
-    is_shown: bool,
+    is_paste_prompted: bool,
+    is_url_printed: bool,
     handover: Option<Handover>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> PendingLogin<'a> {
         method: HandoverMethod,
     ) -> Result<Self, LoginError> {
         let BrowserLogin { setup, deadline, redirect, verifier, request } = login;
-        let (terminal, port, listens) = (setup.terminal, redirect.port, redirect.socket.is_some());
+        let (terminal, port, has_socket) = (setup.terminal, redirect.port, redirect.socket.is_some());
         let expected = ExpectedResponse { state: request.state, issuer: setup.provider.issuer.clone() };
         let (sender, events) = mpsc::channel();
         let (peers, of_listener) = (method.allowed_peers(), sender.clone());
@@ -73,21 +73,21 @@ impl<'a> PendingLogin<'a> {
             url,
             ticket,
             port,
-            listens,
+            has_socket,
             was_fetched: listener.was_fetched(),
             listener,
             events,
             progress: terminal.progress(deadline),
             keyboard,
             browser_due: None,
-            is_asked: false,
-            is_shown: false,
+            is_paste_prompted: false,
+            is_url_printed: false,
             handover: None,
         };
-        if listens && setup.browser != Browser::Elsewhere {
+        if has_socket && setup.browser != Browser::Elsewhere {
             pending.open_browser(method, sender)?;
         } else {
-            pending.request_other_browser();
+            pending.print_instructions();
         }
         Ok(pending)
     }
@@ -99,7 +99,7 @@ impl<'a> PendingLogin<'a> {
             Ok(handover) => handover,
             Err(error) if !terminal.interactive => return Err(LoginError::Handover(error)),
             Err(error) => {
-                self.report_missing_browser(&format!("cannot pass the address to a browser: {error}"));
+                self.warn_of_missing_browser(&format!("cannot pass the address to a browser: {error}"));
                 return Ok(());
             }
         };
@@ -116,7 +116,7 @@ impl<'a> PendingLogin<'a> {
     }
 
     /// Waits for the expected response. Returns the request that finishes the sign-in.
-    pub fn receive_code(&mut self) -> Result<FinishLogin, LoginError> {
+    pub fn receive_code(&mut self) -> Result<FinishLoginRequest, LoginError> {
         let terminal = self.setup.terminal;
         let (response, login_method) = loop {
             let until = self.browser_due.map_or(self.deadline, |due| due.min(self.deadline));
@@ -128,18 +128,18 @@ impl<'a> PendingLogin<'a> {
                         terminal.print("that is not the address that this sign-in is waiting for: try again")
                     }
                 },
-                Ok(Event::EmptyLine) => self.request_other_browser(),
+                Ok(Event::EmptyLine) => self.print_instructions(),
                 Ok(Event::Notice(notice)) => {
-                    terminal.info(advice::notice_message(notice, self.keyboard.is_some()));
+                    terminal.info(instructions::notice_message(notice, self.keyboard.is_some()));
                 }
                 Ok(Event::NotOpened) if !terminal.interactive => return Err(LoginError::NoBrowser),
-                Ok(Event::NotOpened) => self.report_missing_browser("cannot open a browser"),
+                Ok(Event::NotOpened) => self.warn_of_missing_browser("cannot open a browser"),
                 Ok(Event::Interrupted) => return Err(self.interrupted()),
                 // The listener holds a sender, so the channel is never disconnected.
                 Err(_) if until < self.deadline => {
                     self.browser_due = None;
                     if !self.was_fetched.load(Ordering::SeqCst) {
-                        self.report_missing_browser("no browser has opened the sign-in page yet");
+                        self.warn_of_missing_browser("no browser has opened the sign-in page yet");
                     }
                 }
                 Err(_) => return Err(LoginError::TimedOut(self.setup.timeout)),
@@ -147,16 +147,16 @@ impl<'a> PendingLogin<'a> {
         };
         let (code, iss) = match response {
             Response::Code { code, iss } => (code, iss),
-            Response::Refused(refusal) => return Err(LoginError::Refused(refusal)),
+            Response::ProviderError(error) => return Err(LoginError::ProviderError(error)),
             Response::OtherIssuer => return Err(LoginError::OtherIssuer),
         };
         self.progress.show("finishing the sign-in");
-        Ok(FinishLogin {
+        Ok(FinishLoginRequest {
             ticket: self.ticket.clone(),
             code,
             code_verifier: self.verifier.expose().clone(),
             iss,
-            device: Some(advice::host_name()).filter(|name| !name.is_empty()),
+            device: Some(instructions::host_name()).filter(|name| !name.is_empty()),
             login_method,
         })
     }
@@ -179,7 +179,7 @@ impl<'a> PendingLogin<'a> {
         let Setup { origin, provider, terminal, .. } = self.setup;
         terminal.info(&format!("signed in to {origin} as {account}"));
         let (server, provider) = (origin.to_string(), provider.name.clone());
-        self.listener.conclude(Outcome::LoggedIn(SignedIn { account, server, provider }));
+        self.listener.conclude(Outcome::LoggedIn(LoginSummary { account, server, provider }));
     }
 
     /// Restores the terminal and removes the file for the browser.
@@ -190,42 +190,42 @@ impl<'a> PendingLogin<'a> {
     }
 
     fn interrupted(&self) -> LoginError {
-        if self.is_asked {
+        if self.is_paste_prompted {
             // Start a new line after the `^C` that the terminal shows.
             self.setup.terminal.info("");
         }
         LoginError::Interrupted
     }
 
-    fn report_missing_browser(&mut self, why: &str) {
-        if self.is_shown {
+    fn warn_of_missing_browser(&mut self, why: &str) {
+        if self.is_url_printed {
             return;
         }
         // The spinner must not overwrite typed text.
         self.progress.clear();
         self.setup.terminal.warn(why);
-        self.request_other_browser();
+        self.print_instructions();
     }
 
     /// Prints the URL and how a browser elsewhere gets back here. Accepts the address of an unreachable page from now
     /// on.
-    fn request_other_browser(&mut self) {
+    fn print_instructions(&mut self) {
         self.browser_due = None;
-        self.is_shown = true;
+        self.is_url_printed = true;
         self.progress.clear();
         let Setup { environment, terminal, .. } = self.setup;
         terminal.print(&format!("Open this address in a browser:\n\n  {}\n", self.url.as_str()));
         let may_paste = self.keyboard.is_some();
-        if self.listens
-            && let Some(instructions) = advice::return_instructions(environment, self.port, may_paste)
+        if self.has_socket
+            && let Some(instructions) = instructions::return_instructions(environment, self.port, may_paste)
         {
             terminal.print(&instructions);
         }
         if let Some(keyboard) = &self.keyboard {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            terminal.print(&advice::paste(environment, self.port, self.listens, left));
-            keyboard.ask();
-            self.is_asked = true;
+            terminal.print(&instructions::paste(environment, self.port, self.has_socket, left));
+            keyboard.prompt();
+            self.is_paste_prompted = true;
         }
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     if stored.is_some() {
         cache(context, &origin, &session_token, request.audience, &issued);
     }
-    context.record_announcement(&origin, &connection);
+    context.store_ca_rollover(&origin, &connection);
     Ok(ValidToken { token: issued.token, expires_at: by_local_clock(left), origin, state })
 }
 

@@ -1,9 +1,9 @@
 //! `infra login`: chooses the server, signs in and stores the session.
 
 mod lock;
-mod opened_session;
 mod outcome;
 mod rate_limit;
+mod unstored_session;
 
 use std::thread;
 use std::time::Instant;
@@ -20,9 +20,11 @@ use crate::browser_login::{Browser, BrowserLogin, LoginError, Setup};
 use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, Server};
 use crate::settings::{self, Environment};
-use crate::trust::{TrustOffer, VerifiedServer, binding_pin, check_address, check_offer, establish_trust};
-use opened_session::OpenedSession;
+use crate::trust::{
+    TrustOptions, VerifiedServer, binding_pin, check_address, check_trust_options, establish_trust,
+};
 use rate_limit::Retry;
+use unstored_session::UnstoredSession;
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
     if context.settings.token.is_some() {
@@ -33,16 +35,18 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
         .hint("unset INFRA_TOKEN"));
     }
     let origin = choose_server(context, arguments)?;
-    let seen = stored_session_id(context, &origin)?;
-    if has_live_session(context, &origin, arguments, arguments.force)? {
+    let session_before = stored_session_id(context, &origin)?;
+    if reuse_live_session(context, &origin, arguments, arguments.force)? {
         return Ok(Exit::Done);
     }
     let mut login_lock = lock::acquire(context, arguments.timeout)?;
     // Another process may have signed in meanwhile. That session is new enough even for `--force`.
-    if stored_session_id(context, &origin)? != seen && has_live_session(context, &origin, arguments, false)? {
+    if stored_session_id(context, &origin)? != session_before
+        && reuse_live_session(context, &origin, arguments, false)?
+    {
         return Ok(Exit::Done);
     }
-    log_in(context, &origin, arguments, &mut login_lock)
+    prepare_login(context, &origin, arguments, &mut login_lock)
 }
 
 /// The ID of the stored session.
@@ -79,7 +83,7 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
 }
 
 /// Whether a live session makes a sign-in unnecessary; reports it to the user. Always false with `is_forced`.
-fn has_live_session(
+fn reuse_live_session(
     context: &Context,
     origin: &Origin,
     arguments: &Login,
@@ -88,8 +92,8 @@ fn has_live_session(
     let state = context.home.read()?;
     let Some(stored) = state.sessions.sessions.get(origin) else { return Ok(false) };
     // Check trust options even if no new connection needs them.
-    let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
-    check_offer(origin, state.trust(origin), state.previous_trust(origin), &offer)?;
+    let options = TrustOptions::read(&arguments.trust, &context.settings)?;
+    check_trust_options(origin, state.trust(origin), state.previous_trust(origin), &options)?;
     let is_other_provider =
         arguments.provider.as_ref().is_some_and(|provider| *provider != stored.user.provider);
     if is_forced || is_other_provider {
@@ -112,9 +116,9 @@ fn has_live_session(
 }
 
 fn report_live(context: &Context, origin: &Origin, report: &Report) {
-    let who = report.user.as_ref().map(account).unwrap_or_default();
+    let account = report.user.as_ref().map(account).unwrap_or_default();
     let left = report.live_for().map(times::left).unwrap_or_default();
-    context.terminal.info(&format!("already signed in to {origin} as {who} ({left} left)"));
+    context.terminal.info(&format!("already signed in to {origin} as {account} ({left} left)"));
     report.warn_of_skew(context.terminal);
     warn_of_newer(context, report);
 }
@@ -136,7 +140,7 @@ fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
     Ok(())
 }
 
-fn log_in(
+fn prepare_login(
     context: &Context,
     origin: &Origin,
     arguments: &Login,
@@ -144,12 +148,12 @@ fn log_in(
 ) -> Result<Exit, Failure> {
     let state = context.home.read()?;
     let known = state.config.servers.get(origin);
-    let offer = TrustOffer::gather(&arguments.proof, &context.settings)?;
+    let options = TrustOptions::read(&arguments.trust, &context.settings)?;
     let verified = establish_trust(
         origin,
         state.trust_anchors(origin),
         state.previous_trust(origin),
-        offer,
+        options,
         context.terminal,
     )
     .map_err(|failure| suggestions::add_similar(failure, &state, origin))?;
@@ -174,9 +178,9 @@ fn log_in(
         timeout: arguments.timeout,
         terminal: context.terminal,
     };
-    sign_in(context, &setup, &verified, arguments, with_keyring, login_lock).map_err(|failure| {
-        match still_signed_in(context, origin) {
-            Some(account) if failure.exit() == Exit::Refused => {
+    run_login(context, &setup, &verified, arguments, with_keyring, login_lock).map_err(|failure| {
+        match live_account(context, origin) {
+            Some(account) if failure.exit() == Exit::LoginFailed => {
                 failure.note(format!("you are still signed in to {origin} as {account}"))
             }
             _ => failure,
@@ -186,7 +190,7 @@ fn log_in(
 
 /// Starts the sign-in at the daemon, waits for the browser, finishes at the daemon and stores the session. The browser
 /// and the terminal report success only then.
-fn sign_in(
+fn run_login(
     context: &Context,
     setup: &Setup<'_>,
     verified: &VerifiedServer,
@@ -214,8 +218,8 @@ fn sign_in(
     let request = pending.receive_code().map_err(failed)?;
     let pause = |wait| pending.pause(wait).map_err(failed);
     let finished = retry.call(|| client.finish_login(&request), pause)?;
-    let opened = OpenedSession::check(client, finished, origin, provider)?;
-    let account = opened_session::save(context, origin, with_keyring, verified, opened)?;
+    let unstored = UnstoredSession::from_response(client, finished, origin, provider)?;
+    let account = unstored_session::save(context, origin, with_keyring, verified, unstored)?;
     pending.succeed(account);
     Ok(Exit::Done)
 }
@@ -227,7 +231,7 @@ fn has_no_browser(arguments: &Login, setup: &Setup<'_>) -> bool {
 }
 
 /// The account of the stored session, if it is still live as far as known here.
-fn still_signed_in(context: &Context, origin: &Origin) -> Option<String> {
+fn live_account(context: &Context, origin: &Origin) -> Option<String> {
     let state = context.home.read().ok()?;
     let stored = state.sessions.sessions.get(origin).filter(|stored| stored.ended.is_none())?;
     let now = stored.clock_offset.daemon_time(context.now());

@@ -4,7 +4,9 @@ use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 
-use super::{ClientError, Context, changed_entry_warning, concurrent, revoke_session, suggestions, times};
+use super::{
+    ClientError, Context, changed_entry_warning, concurrent, revoke_own_session, suggestions, times,
+};
 use crate::arguments::Logout;
 use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
@@ -73,7 +75,7 @@ pub(super) fn log_out(
         return retry_log_out(context, origin, state, forget);
     };
     let error = match context.connect(origin, state) {
-        Ok(connection) => match revoke_session(&connection.client, &stored.token) {
+        Ok(connection) => match revoke_own_session(&connection.client, &stored.token) {
             Ok(()) => {
                 let forgotten = context
                     .retry_logouts(origin, &connection.client, state)
@@ -84,14 +86,14 @@ pub(super) fn log_out(
                     ));
                     return Err(failure);
                 }
-                context.record_announcement(origin, &connection);
+                context.store_ca_rollover(origin, &connection);
                 context.terminal.info(&format!("signed out of {origin}"));
                 return Ok(Exit::Done);
             }
             Err(error) => error,
         },
         Err(ClientError::Daemon(error)) => error,
-        Err(ClientError::InvalidTrustOffer(failure)) => return Err(failure),
+        Err(ClientError::InvalidTrustOptions(failure)) => return Err(failure),
     };
     // Nothing is sent to an untrusted server, now or later. With `--forget`, no logout proof is kept.
     let is_untrusted = matches!(error, DaemonError::Untrusted(_));
@@ -120,7 +122,7 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
         match context.connect(origin, state) {
             Ok(connection) => context.retry_logouts(origin, &connection.client, state)?,
             Err(ClientError::Daemon(error)) => (0, Some(error)),
-            Err(ClientError::InvalidTrustOffer(failure)) => return Err(failure),
+            Err(ClientError::InvalidTrustOptions(failure)) => return Err(failure),
         }
     } else {
         (0, None)

@@ -23,7 +23,7 @@ pub(super) fn obtain(
     let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
         // The user set it, and only the daemon knows how long it is valid.
         (Some(token), _) if min_left.is_zero() => token.clone(),
-        (Some(_), _) => ask(context, &origin, &state, min_left)?,
+        (Some(_), _) => confirm_lifetime(context, &origin, &state, min_left)?,
         (None, Some(stored)) if let Some(end) = stored.ended => {
             return Err(ended(context, &state, &origin, end));
         }
@@ -42,7 +42,7 @@ pub(super) fn obtain(
                 stored.token.clone()
             } else {
                 // Services may have used the token since, so only the daemon knows.
-                ask(context, &origin, &state, min_left)?
+                confirm_lifetime(context, &origin, &state, min_left)?
             }
         }
         (None, None) => {
@@ -54,7 +54,7 @@ pub(super) fn obtain(
 }
 
 /// Returns the token after the daemon confirmed that it is valid long enough.
-fn ask(
+fn confirm_lifetime(
     context: &Context,
     origin: &Origin,
     state: &State,
@@ -76,7 +76,7 @@ fn ask(
 
 fn not_signed_in(context: &Context, state: &State, origin: &Origin) -> Failure {
     Failure::new(Exit::LoginNeeded, format!("you are not signed in to {origin}"))
-        .hint(suggestions::sign_in(context, state, origin))
+        .hint(suggestions::login_command(context, state, origin))
 }
 
 fn ended(context: &Context, state: &State, origin: &Origin, end: SessionEnd) -> Failure {
@@ -85,7 +85,7 @@ fn ended(context: &Context, state: &State, origin: &Origin, end: SessionEnd) -> 
         SessionEnd::Revoked => "was revoked",
     };
     Failure::new(Exit::LoginNeeded, format!("the session at {origin} {how}"))
-        .hint(suggestions::sign_in(context, state, origin))
+        .hint(suggestions::login_command(context, state, origin))
 }
 
 /// The session is valid for `left`, less than `min_left`. If no session lasts that long, a sign-in does not help.
@@ -115,7 +115,7 @@ pub(super) fn too_short(
     );
     let failure = Failure::new(Exit::LoginNeeded, what);
     failure.hint(match (context.settings.token.is_some(), session) {
-        (true, _) => suggestions::sign_in(context, state, origin),
+        (true, _) => suggestions::login_command(context, state, origin),
         (false, Some(session)) if session.idle_expires_at < session.expires_at => {
             "`infra login --force`; an unused session expires after the server's `sessions.inactivityTimeout`"
                 .to_owned()

@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, arguments: &Sessions) -> Result<Exit, Failu
     } else {
         context.terminal.data(&table(context, &listed, arguments.user.is_some()))?;
     }
-    context.record_announcement(&access.origin, &access.connection);
+    context.store_ca_rollover(&access.origin, &access.connection);
     Ok(Exit::Done)
 }
 
@@ -73,7 +73,7 @@ impl<'a> SessionAccess<'a> {
         let token = context.settings.token.clone().or_else(stored);
         let Some(token) = token else {
             context.deliver_logouts(&origin, &state);
-            return Err(not_signed_in(suggestions::sign_in(context, &state, &origin)));
+            return Err(not_signed_in(suggestions::login_command(context, &state, &origin)));
         };
         let connection =
             context.connect_and_deliver(&origin, &state).map_err(|error| error.to_failure(&origin))?;

@@ -24,11 +24,15 @@ const OTHER_TOKEN: &str =
 /// The failure of a call with the session token.
 pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
     let failure = error.to_failure(origin);
-    if error.exit() == Exit::LoginNeeded { failure.hint(sign_in(context, state, origin)) } else { failure }
+    if error.exit() == Exit::LoginNeeded {
+        failure.hint(login_command(context, state, origin))
+    } else {
+        failure
+    }
 }
 
 /// Suggests a sign-in at `origin`, or a known server with a similar name.
-pub(super) fn sign_in(context: &Context, state: &State, origin: &Origin) -> String {
+pub(super) fn login_command(context: &Context, state: &State, origin: &Origin) -> String {
     if context.settings.token.is_some() {
         return OTHER_TOKEN.to_owned();
     }

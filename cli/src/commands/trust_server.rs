@@ -3,7 +3,7 @@
 use super::{Context, suggestions};
 use crate::arguments::Trust;
 use crate::failure::{Exit, Failure};
-use crate::trust::{TrustOffer, establish_trust};
+use crate::trust::{TrustOptions, establish_trust};
 
 /// The server must prove the new identity now, so that a mistyped fingerprint is found before the old record is
 /// replaced.
@@ -23,18 +23,18 @@ pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure>
             },
         ));
     }
-    let offer = if arguments.system {
-        TrustOffer::system()
+    let options = if arguments.system {
+        TrustOptions::system()
     } else {
-        TrustOffer::gather(&arguments.proof, &context.settings)?
+        TrustOptions::read(&arguments.trust, &context.settings)?
     };
-    if offer.is_empty() {
+    if options.is_empty() {
         return Err(Failure::new(Exit::Usage, "no new identity was given")
             .hint("`--fingerprint sha256:…` or `--ca-file FILE` from the server's operator, or `--system` if the server has a \
              public certificate now"));
     }
     // Earlier trust records are ignored.
-    let verified = establish_trust(origin, Vec::new(), &[], offer, context.terminal)?;
+    let verified = establish_trust(origin, Vec::new(), &[], options, context.terminal)?;
     context.home.update(|state| {
         if let Some(server) = state.config.servers.get_mut(origin) {
             server.trust = verified.connection.record().clone();

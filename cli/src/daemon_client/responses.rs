@@ -2,8 +2,8 @@
 //! malicious.
 
 use infra_shared::api::{
-    CurrentSession, EndedSessions, FinishedLogin, IssuedAudienceToken, ListedSession, ListedSessions,
-    ListedUser, Provider, Server, StartedLogin, User,
+    AudienceTokenResponse, CurrentSession, FinishLoginResponse, ListedSession, ListedSessions, ListedUser,
+    Provider, RevocationResponse, Server, StartLoginResponse, User,
 };
 use infra_shared::names::is_name;
 use infra_shared::token_text::{AudienceToken, SessionToken};
@@ -42,14 +42,14 @@ impl CheckedResponse for Server {
     }
 }
 
-impl CheckedResponse for StartedLogin {
+impl CheckedResponse for StartLoginResponse {
     /// The URL is checked against its sign-in before it is opened.
     fn is_valid(&self) -> bool {
         !self.ticket.expose_secret().is_empty()
     }
 }
 
-impl CheckedResponse for FinishedLogin {
+impl CheckedResponse for FinishLoginResponse {
     fn is_valid(&self) -> bool {
         let token = SessionToken::parse(self.token.expose_secret());
         token.is_some_and(|token| *token.id() == self.session.id) && is_user(&self.user)
@@ -68,13 +68,13 @@ impl CheckedResponse for ListedSessions {
     }
 }
 
-impl CheckedResponse for EndedSessions {
+impl CheckedResponse for RevocationResponse {
     fn is_valid(&self) -> bool {
         true
     }
 }
 
-impl CheckedResponse for IssuedAudienceToken {
+impl CheckedResponse for AudienceTokenResponse {
     fn is_valid(&self) -> bool {
         AudienceToken::parse(self.token.expose_secret()).is_some() && is_short(&self.audience)
     }
@@ -149,7 +149,7 @@ mod tests {
                      "issuer": "https://okta.test", "subject": "00u1"},
         });
         change(&mut finished);
-        serde_json::from_value::<FinishedLogin>(finished).is_ok_and(|finished| finished.is_valid())
+        serde_json::from_value::<FinishLoginResponse>(finished).is_ok_and(|finished| finished.is_valid())
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::cell::{Cell, OnceCell};
 
 use infra_shared::http::{
-    NoClient, Trust, Untrusted, Way as Route, blocking_client_with, nothing_was_sent, untrusted,
+    NoClient, Trust, Untrusted, Way, blocking_client_with, nothing_was_sent, untrusted,
 };
 use reqwest::blocking::{Client, RequestBuilder, Response};
 
@@ -16,7 +16,7 @@ use crate::settings;
 #[derive(Debug)]
 pub(super) struct TrustAnchors {
     all: Vec<TrustAnchor>,
-    route: Route,
+    route: Way,
     current: Cell<usize>,
     /// Once the server has responded, only the identity that it proved is used.
     has_answered: Cell<bool>,
@@ -38,7 +38,7 @@ struct TrustAnchor {
 }
 
 impl TrustAnchors {
-    pub(super) fn new(trust_anchors: Vec<Trust>, route: Route) -> Result<Self, NoClient> {
+    pub(super) fn new(trust_anchors: Vec<Trust>, route: Way) -> Result<Self, NoClient> {
         let all: Vec<TrustAnchor> =
             trust_anchors.into_iter().map(|trust| TrustAnchor { trust, client: OnceCell::new() }).collect();
         if let Some(first) = all.first() {
@@ -83,7 +83,7 @@ impl TrustAnchors {
 }
 
 impl TrustAnchor {
-    fn client(&self, route: Route) -> Result<&Client, NoClient> {
+    fn client(&self, route: Way) -> Result<&Client, NoClient> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }

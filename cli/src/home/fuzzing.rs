@@ -1,6 +1,6 @@
 //! Fuzz targets for files in `~/.infra` and responses of a daemon. Run by `tests/fuzz`.
 
-use infra_shared::api::{FinishedLogin, Problem, Server, StartedLogin};
+use infra_shared::api::{FinishLoginResponse, Problem, Server, StartLoginResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,8 +28,8 @@ fn client_files(input: &[u8]) {
 
 fn daemon_answers(input: &[u8]) {
     says_the_same_again::<Server>(input);
-    says_the_same_again::<StartedLogin>(input);
-    says_the_same_again::<FinishedLogin>(input);
+    says_the_same_again::<StartLoginResponse>(input);
+    says_the_same_again::<FinishLoginResponse>(input);
     says_the_same_again::<Problem>(input);
 }
 

@@ -227,7 +227,7 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
         previous_trust: Vec::new(),
     };
     state.config.servers.insert(origin.clone(), server(&old));
-    assert!(!state.adopt(&origin, &next), "nothing was announced");
+    assert!(!state.complete_ca_rollover(&origin, &next), "nothing was announced");
     assert!(state.record_ca_rollover(&origin, &old, announced(7)));
     assert!(!state.record_ca_rollover(&origin, &old, announced(6)), "something newer is known");
     assert_eq!(state.trust_anchors(&origin), [old.clone(), next.clone()]);
@@ -236,14 +236,14 @@ fn announcement_counts_only_for_trust_it_was_made_under() {
     let mut trusting = state.clone();
     trusting.config.servers.insert(origin.clone(), server(&new));
     assert!(!trusting.record_ca_rollover(&origin, &old, announced(8)));
-    assert!(!trusting.adopt(&origin, &next));
+    assert!(!trusting.complete_ca_rollover(&origin, &next));
     assert_eq!(trusting.trust_anchors(&origin), [new]);
 
-    assert!(state.adopt(&origin, &next));
+    assert!(state.complete_ca_rollover(&origin, &next));
     assert_eq!(state.trust_anchors(&origin), std::slice::from_ref(&next));
     assert_eq!(state.previous_trust(&origin), std::slice::from_ref(&old));
     assert!(!state.record_ca_rollover(&origin, &next, announced(6)), "what was said before is over");
-    assert!(!state.adopt(&origin, &old), "there is no way back");
+    assert!(!state.complete_ca_rollover(&origin, &old), "there is no way back");
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn completed_announcement_has_no_successors() {
     let (mut state, _) =
         fixture.home().update(|state| state.record_ca_rollover(&origin, &known, announced)).expect("stored");
     assert_eq!(state.trust_anchors(&origin), [known, TrustRecord::Pinned { pin }, TrustRecord::System]);
-    assert!(state.adopt(&origin, &TrustRecord::System));
+    assert!(state.complete_ca_rollover(&origin, &TrustRecord::System));
     assert_eq!(state.trust_anchors(&origin), [TrustRecord::System]);
     assert_eq!(announced.completed(), CARolloverRecord { sequence: 7, pin: None, public: false });
 }

@@ -9,7 +9,7 @@ use crate::home::{CARolloverRecord, Home, HomeError};
 use crate::terminal::Terminal;
 
 /// Adopts the record that the server has proved, then stores its announcement.
-pub fn record_announcement(
+pub fn store_ca_rollover(
     home: &Home,
     origin: &Origin,
     connection: &Connection,
@@ -17,7 +17,7 @@ pub fn record_announcement(
     terminal: Terminal,
 ) -> Result<(), HomeError> {
     if connection.has_rolled_over() {
-        let (_, is_adopted) = home.update(|state| state.adopt(origin, connection.record()))?;
+        let (_, is_adopted) = home.update(|state| state.complete_ca_rollover(origin, connection.record()))?;
         if !is_adopted {
             return Ok(());
         }
@@ -27,7 +27,7 @@ pub fn record_announcement(
     let Some(server) = state.config.servers.get(origin) else { return Ok(()) };
     let seen = server.ca_rollover.map_or(0, |announced| announced.sequence);
     // Fetched once per number. Servers without their own authority cannot announce.
-    let is_news = connection.client.announced().is_some_and(|number| number > seen);
+    let is_news = connection.client.rollover_number().is_some_and(|number| number > seen);
     let trusted = connection.record().pins();
     if !is_news || trusted.is_empty() || server.trust != *connection.record() {
         return Ok(());

@@ -42,14 +42,14 @@ impl Fixture {
     fn establish_trust(
         &self,
         trust_anchors: Vec<TrustRecord>,
-        offer: Option<TrustRecord>,
+        options: Option<TrustRecord>,
     ) -> Result<VerifiedServer, Failure> {
-        establish_trust(&self.origin, trust_anchors, &[], given(offer), TERMINAL)
+        establish_trust(&self.origin, trust_anchors, &[], given(options), TERMINAL)
     }
 }
 
-fn given(record: Option<TrustRecord>) -> TrustOffer {
-    TrustOffer { record, sources: vec!["--fingerprint"] }
+fn given(record: Option<TrustRecord>) -> TrustOptions {
+    TrustOptions { record, sources: vec!["--fingerprint"] }
 }
 
 fn another() -> TrustRecord {
@@ -106,35 +106,35 @@ fn login_is_bound_to_pin_of_proved_server() {
 fn trust_options_override_the_environment() {
     let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let gather = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
-        let proof = Proof { fingerprint, ca_file: ca_file.map(Authority::file) };
-        TrustOffer::gather(&proof, settings).expect("some proof").record
+    let read = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
+        let proof = TrustArguments { fingerprint, ca_file: ca_file.map(Authority::file) };
+        TrustOptions::read(&proof, settings).expect("some proof").record
     };
     let (nothing, environment) = (settings(None, None), settings(Some(other), None));
-    assert_eq!(gather(None, None, &nothing), None);
-    assert_eq!(gather(None, None, &environment), Some(TrustRecord::Pinned { pin: other }));
-    assert_eq!(gather(Some(pin), None, &environment), Some(TrustRecord::Pinned { pin }));
+    assert_eq!(read(None, None, &nothing), None);
+    assert_eq!(read(None, None, &environment), Some(TrustRecord::Pinned { pin: other }));
+    assert_eq!(read(Some(pin), None, &environment), Some(TrustRecord::Pinned { pin }));
     let file = theirs.file();
     let environment = settings(Some(other), Some(&file));
     let of = |authority: &Authority, pin: Pin| TrustRecord::CaFile {
         certificates: pem(authority),
         pin: Some(pin),
     };
-    assert_eq!(gather(None, None, &environment), Some(of(&theirs, other)));
-    assert_eq!(gather(Some(pin), Some(&ours), &environment), Some(of(&ours, pin)));
+    assert_eq!(read(None, None, &environment), Some(of(&theirs, other)));
+    assert_eq!(read(Some(pin), Some(&ours), &environment), Some(of(&ours, pin)));
     let alone = TrustRecord::CaFile { certificates: pem(&ours), pin: None };
-    assert_eq!(gather(None, Some(&ours), &nothing), Some(alone));
+    assert_eq!(read(None, Some(&ours), &nothing), Some(alone));
 
     let of_environment = |origin: &str, environment: &Settings| {
         let origin = origin.parse().expect("an origin");
-        TrustOffer::from_environment(&origin, environment).expect("some proof").record
+        TrustOptions::from_environment(&origin, environment).expect("some proof").record
     };
     assert_eq!(of_environment("a.test", &environment), Some(of(&theirs, other)));
     let for_a = Settings { server: Some("a.test".parse().expect("an origin")), ..environment };
     assert_eq!(of_environment("a.test", &for_a), Some(of(&theirs, other)));
     assert_eq!(of_environment("b.test", &for_a), None, "the variables belong to INFRA_SERVER");
-    assert!(TrustOffer::default().is_empty());
-    assert_eq!(TrustOffer::system().record, Some(TrustRecord::System));
+    assert!(TrustOptions::default().is_empty());
+    assert_eq!(TrustOptions::system().record, Some(TrustRecord::System));
 }
 
 #[test]
@@ -171,10 +171,10 @@ fn trust_option_that_contradicts_record_is_rejected() {
     let origin: Origin = "gate.test".parse().expect("an origin");
     let [known, former, other] =
         [b"a", b"b", b"c"].map(|key| TrustRecord::Pinned { pin: Pin::of_public_key(key) });
-    let check = |known: Option<&TrustRecord>, offer: Option<&TrustRecord>| {
-        check_offer(&origin, known, std::slice::from_ref(&former), &given(offer.cloned()))
+    let check = |known: Option<&TrustRecord>, options: Option<&TrustRecord>| {
+        check_trust_options(&origin, known, std::slice::from_ref(&former), &given(options.cloned()))
     };
-    for (known, offer) in [
+    for (known, options) in [
         (None, None),
         (None, Some(&other)),
         (Some(&known), None),
@@ -182,10 +182,10 @@ fn trust_option_that_contradicts_record_is_rejected() {
         // Scripts may pass the earlier record after an announced change.
         (Some(&known), Some(&former)),
     ] {
-        check(known, offer).unwrap_or_else(|failure| panic!("{offer:?}: {failure:?}"));
+        check(known, options).unwrap_or_else(|failure| panic!("{options:?}: {failure:?}"));
     }
-    for offer in [&other, &TrustRecord::System] {
-        assert_eq!(check(Some(&known), Some(offer)).expect_err("another").exit(), Exit::Untrusted);
+    for options in [&other, &TrustRecord::System] {
+        assert_eq!(check(Some(&known), Some(options)).expect_err("another").exit(), Exit::Untrusted);
     }
 }
 
@@ -194,15 +194,15 @@ fn server_is_accepted_by_record_or_trust_option() {
     let fixture = Fixture::new();
     let certificates = pem(&fixture.authority);
     let of_file = TrustRecord::CaFile { certificates, pin: None };
-    for (trust_anchors, offer) in [
+    for (trust_anchors, options) in [
         (vec![fixture.pinned()], None),
         (vec![fixture.pinned()], Some(fixture.pinned())),
         (vec![fixture.pinned()], Some(of_file.clone())),
         (vec![], Some(fixture.pinned())),
         (vec![], Some(of_file)),
     ] {
-        let expected = trust_anchors.first().or(offer.as_ref()).cloned();
-        let verified = fixture.establish_trust(trust_anchors, offer).expect("the server");
+        let expected = trust_anchors.first().or(options.as_ref()).cloned();
+        let verified = fixture.establish_trust(trust_anchors, options).expect("the server");
         assert_eq!(Some(verified.connection.record()), expected.as_ref());
         assert!(!verified.connection.has_rolled_over());
         assert_eq!(verified.server.pins, [fixture.authority.pin()]);
@@ -334,7 +334,7 @@ impl Announcing {
         let client = DaemonClient::new(&self.origin, vec![trust]).expect("a client");
         let connection = Connection { client, trust_anchors: vec![record] };
         connection.client.server().expect("an answer");
-        record_announcement(&self.home, &self.origin, &connection, SystemClock.now(), TERMINAL)
+        store_ca_rollover(&self.home, &self.origin, &connection, SystemClock.now(), TERMINAL)
             .expect("heeded");
         self.asked.load(Ordering::Relaxed) - before
     }

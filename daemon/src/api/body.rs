@@ -13,7 +13,7 @@ use infra_shared::api::ProblemCode;
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::problem::{Refusal, no_memory};
+use super::problem::{ProblemResponse, no_memory};
 use crate::listener::NoMemory;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,31 +47,31 @@ pub(super) struct UnverifiedToken {
 }
 
 impl<T: DeserializeOwned> FromRequest<Api> for JSON<T> {
-    type Rejection = Refusal;
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ProblemResponse> {
         let (_, bytes) = read(request, api, "application/json").await?;
         if depth(&bytes) > MAX_DEPTH {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
+            return Err(ProblemResponse::new(ProblemCode::BadRequest, &"JSON is nested too deeply"));
         }
         // Hide the parser's message, which could repeat the request.
         serde_json::from_slice(&bytes).map(Self).map_err(|_| {
-            Refusal::new(ProblemCode::BadRequest, &"the body is not the JSON that this route expects")
+            ProblemResponse::new(ProblemCode::BadRequest, &"the body is not the JSON that this route expects")
         })
     }
 }
 
 impl FromRequest<Api> for UnverifiedToken {
-    type Rejection = Refusal;
+    type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, ProblemResponse> {
         if request.uri().query().is_some() {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"a token in the query")
+            return Err(ProblemResponse::new(ProblemCode::BadRequest, &"a token in the query")
                 .with_detail("send the token only in the body, as `token=…`"));
         }
         let (headers, bytes) = read(request, api, FORM).await?;
         let token = token_in(&bytes).ok_or_else(|| {
-            Refusal::new(ProblemCode::BadRequest, &"the body does not contain exactly one token")
+            ProblemResponse::new(ProblemCode::BadRequest, &"the body does not contain exactly one token")
                 .with_detail("send a body with exactly one `token=…`")
         })?;
         Ok(Self { token: token.into_owned(), headers })
@@ -86,19 +86,18 @@ pub(super) fn token_in(form: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Reads the headers and the whole body, of one media type and within limits.
-async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMap, Bytes), Refusal> {
+async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMap, Bytes), ProblemResponse> {
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
-    refuse_web_pages(&parts)?;
+    reject_web_pages(&parts)?;
     if !has_media_type(&parts.headers, media_type) {
         let is_json = media_type == "application/json";
-        return Err(Refusal::new(ProblemCode::BadRequest, &"the body has another media type").with_detail(
-            if is_json {
+        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"the body has another media type")
+            .with_detail(if is_json {
                 "send the body with `Content-Type: application/json`"
             } else {
                 "send the body with `Content-Type: application/x-www-form-urlencoded`"
-            },
-        ));
+            }));
     }
     let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
         .await
@@ -106,10 +105,10 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
     match collected {
         Ok(collected) => Ok((parts.headers, collected.to_bytes())),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Refusal::new(ProblemCode::BodyTooLarge, &"the body is too large"))
+            Err(ProblemResponse::new(ProblemCode::BodyTooLarge, &"the body is too large"))
         }
         Err(error) if is_no_memory(error.as_ref()) => Err(no_memory()),
-        Err(_) => Err(Refusal::new(ProblemCode::BadRequest, &"the body is incomplete")),
+        Err(_) => Err(ProblemResponse::new(ProblemCode::BadRequest, &"the body is incomplete")),
     }
 }
 
@@ -118,8 +117,8 @@ fn is_no_memory(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The rejection of a body that did not arrive in time.
-pub(super) fn body_timeout() -> Refusal {
-    Refusal::new(ProblemCode::BadRequest, &"receiving the body timed out")
+pub(super) fn body_timeout() -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::BadRequest, &"receiving the body timed out")
 }
 
 pub(super) fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
@@ -131,18 +130,18 @@ pub(super) fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 impl<S: Sync> FromRequestParts<S> for UnverifiedBearer {
-    type Rejection = Refusal;
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        refuse_web_pages(parts)?;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemResponse> {
+        reject_web_pages(parts)?;
         // RFC 6750 §2.3 is not supported, because a token in a URL ends up in logs.
         if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
-            return Err(Refusal::new(ProblemCode::BadRequest, &"a token in the query")
+            return Err(ProblemResponse::new(ProblemCode::BadRequest, &"a token in the query")
                 .with_detail("send the token as `Authorization: Bearer …`, never in a URL"));
         }
         let token = credentials(&parts.headers, "bearer");
         token.map(|token| Self(token.to_owned())).ok_or_else(|| {
-            Refusal::new(
+            ProblemResponse::new(
                 ProblemCode::NotAuthenticated,
                 &"the request needs exactly one Authorization: Bearer header",
             )
@@ -169,9 +168,9 @@ pub(super) fn is_from_web_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN)
 }
 
-fn refuse_web_pages(parts: &Parts) -> Result<(), Refusal> {
+fn reject_web_pages(parts: &Parts) -> Result<(), ProblemResponse> {
     if is_from_web_page(&parts.headers) {
-        return Err(Refusal::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
+        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::Api;
 use super::body::{FORM, UnverifiedToken, body_timeout, has_media_type, is_from_web_page, token_in};
-use super::problem::{Refusal, answer};
+use super::problem::{ProblemResponse, json_response};
 use super::service_credential::{authenticate_any_service, authenticate_any_service_cached};
-use crate::listener::{FastAnswer, PendingBody};
+use crate::listener::{CachedResponse, PendingBody};
 use crate::services::{Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -48,22 +48,22 @@ struct Inactive {
 pub(super) async fn introspect(
     State(api): State<Api>,
     UnverifiedToken { token, headers }: UnverifiedToken,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     let service = authenticate_any_service(&api, &headers).await?;
     match api.services.authorize(service, &token).await {
         Ok(authorized) => Ok(describe(&authorized, service)),
         Err(Denied::Token(NotAuthenticated::Store(error))) => {
-            Err(Refusal::new(ProblemCode::Unavailable, &error))
+            Err(ProblemResponse::new(ProblemCode::Unavailable, &error))
         }
         Err(reason) => {
             tracing::debug!(service = service.settings().name, %reason, "a token is inactive");
-            Ok(answer(StatusCode::OK, &Inactive { active: false }))
+            Ok(json_response(StatusCode::OK, &Inactive { active: false }))
         }
     }
 }
 
 /// Answers [`introspect`] from the cache. Waits for the body of authenticated services only.
-pub(super) fn introspect_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
+pub(super) fn introspect_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<CachedResponse> {
     if uri.query().is_some() || is_from_web_page(headers) || !has_media_type(headers, FORM) {
         return None;
     }
@@ -74,17 +74,17 @@ pub(super) fn introspect_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Op
         Some(describe(&authorized, &service))
     };
     let incomplete = || body_timeout().into_response();
-    Some(FastAnswer::NeedsBody(PendingBody {
+    Some(CachedResponse::NeedsBody(PendingBody {
         max_bytes: MAX_CACHED_FORM,
         timeout,
-        answer: Box::new(answer),
+        respond: Box::new(answer),
         incomplete,
     }))
 }
 
 /// Describes the user of a token that is active at `service`.
 fn describe(authorized: &AuthorizedCaller, service: &Service) -> Response {
-    answer(StatusCode::OK, &introspection(authorized, &service.settings().audience))
+    json_response(StatusCode::OK, &introspection(authorized, &service.settings().audience))
 }
 
 fn introspection<'a>(authorized: &'a AuthorizedCaller, audience: &'a str) -> Introspection<'a> {

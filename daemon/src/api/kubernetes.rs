@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::body::JSON;
-use super::lines::LineLimiter;
-use super::problem::{Refusal, answer};
+use super::log_limiter::LogLimiter;
+use super::problem::{ProblemResponse, json_response};
 use super::service_credential::authenticate_service;
 use crate::services::{Cluster, ClusterUser, Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
@@ -24,7 +24,7 @@ const SESSION: &str = "infra.session/id";
 const MAX_NAME: usize = 60;
 
 /// Warnings about misconfigured API servers. Any client can trigger them, so they are rate-limited.
-static MISCONFIGURED: LineLimiter = LineLimiter::new();
+static MISCONFIGURATION_LOG: LogLimiter = LogLimiter::new();
 
 /// The fields of a `TokenReview` that the daemon reads.
 #[derive(Deserialize)]
@@ -76,8 +76,8 @@ pub(super) async fn review(
     Path(cluster): Path<String>,
     headers: HeaderMap,
     JSON(asked): JSON<ReviewRequest>,
-) -> Result<Response, Refusal> {
-    validate(&api, &cluster, &headers, &asked).await.map_err(Refusal::without_retry_after)
+) -> Result<Response, ProblemResponse> {
+    validate(&api, &cluster, &headers, &asked).await.map_err(ProblemResponse::without_retry_after)
 }
 
 async fn validate(
@@ -85,9 +85,9 @@ async fn validate(
     cluster: &str,
     headers: &HeaderMap,
     asked: &ReviewRequest,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     let no_cluster = || {
-        if MISCONFIGURED.take().is_some() {
+        if MISCONFIGURATION_LOG.take().is_some() {
             tracing::warn!(
                 asked_for = printable(cluster, MAX_NAME),
                 clusters = api.services.clusters().collect::<Vec<_>>().join(", "),
@@ -95,14 +95,14 @@ async fn validate(
                  server's webhook file, or add a service with that name and `kind: kubernetes`"
             );
         }
-        Refusal::new(ProblemCode::NotFound, &"no such cluster")
+        ProblemResponse::new(ProblemCode::NotFound, &"no such cluster")
             .with_detail("the daemon has no service with that name and `kind: kubernetes`")
     };
     let service = api.services.find(cluster).ok_or_else(no_cluster)?;
     let name = &service.settings().name;
     let cluster = service.cluster().ok_or_else(no_cluster)?;
-    authenticate_service(api, service, headers).await.inspect_err(|refusal| {
-        if refusal.code() == ProblemCode::NotAuthenticated && MISCONFIGURED.take().is_some() {
+    authenticate_service(api, service, headers).await.inspect_err(|error| {
+        if error.code() == ProblemCode::NotAuthenticated && MISCONFIGURATION_LOG.take().is_some() {
             tracing::warn!(
                 service = name,
                 "received a TokenReview without the cluster's credential: compare `token` in the API server's \
@@ -111,7 +111,7 @@ async fn validate(
         }
     })?;
     if asked.api_version != API_VERSION || asked.kind != KIND {
-        if MISCONFIGURED.take().is_some() {
+        if MISCONFIGURATION_LOG.take().is_some() {
             tracing::warn!(
                 service = name,
                 sent = printable(&asked.api_version, MAX_NAME),
@@ -119,20 +119,23 @@ async fn validate(
                  kube-apiserver with `--authentication-token-webhook-version=v1`"
             );
         }
-        return Err(Refusal::new(ProblemCode::BadRequest, &"not a TokenReview of authentication.k8s.io/v1")
-            .with_detail(
-                "send a TokenReview of authentication.k8s.io/v1: start kube-apiserver with \
+        return Err(ProblemResponse::new(
+            ProblemCode::BadRequest,
+            &"not a TokenReview of authentication.k8s.io/v1",
+        )
+        .with_detail(
+            "send a TokenReview of authentication.k8s.io/v1: start kube-apiserver with \
              `--authentication-token-webhook-version=v1`",
-            ));
+        ));
     }
     let authorized = match api.services.authorize(service, &asked.spec.token).await {
         Ok(authorized) => authorized,
         Err(Denied::Token(NotAuthenticated::Store(error))) => {
-            return Err(Refusal::new(ProblemCode::Unavailable, &error));
+            return Err(ProblemResponse::new(ProblemCode::Unavailable, &error));
         }
         Err(reason) => {
             tracing::debug!(service = name, %reason, "a token is invalid for the cluster");
-            return Ok(refused(None));
+            return Ok(rejected(None));
         }
     };
     Ok(status(service, cluster, &authorized, asked.spec.audiences.as_deref().unwrap_or_default()))
@@ -145,13 +148,13 @@ fn status(service: &Service, cluster: &Cluster, authorized: &AuthorizedCaller, a
             service = name,
             "the API server requested audiences that this cluster does not have: add them to its `apiAudiences`"
         );
-        return refused(Some("the token is for none of the requested audiences"));
+        return rejected(Some("the token is for none of the requested audiences"));
     };
-    let ClusterUser { username, groups } = match cluster.user(authorized.caller()) {
+    let ClusterUser { username, groups } = match cluster.map_user(authorized.caller()) {
         Ok(user) => user,
         Err(reason) => {
             tracing::warn!(service = name, %reason, "a user has no name in the cluster");
-            return refused(Some("the user has no name in this cluster"));
+            return rejected(Some("the user has no name in this cluster"));
         }
     };
     let (session, user) = (&authorized.caller().session().id, authorized.caller().user());
@@ -165,10 +168,10 @@ fn status(service: &Service, cluster: &Cluster, authorized: &AuthorizedCaller, a
     })
 }
 
-fn refused(error: Option<&str>) -> Response {
+fn rejected(error: Option<&str>) -> Response {
     respond(Status { authenticated: false, user: None, audiences: Vec::new(), error })
 }
 
 fn respond(status: Status<'_>) -> Response {
-    answer(StatusCode::OK, &TokenReview { api_version: API_VERSION, kind: KIND, status })
+    json_response(StatusCode::OK, &TokenReview { api_version: API_VERSION, kind: KIND, status })
 }

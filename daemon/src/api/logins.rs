@@ -3,48 +3,48 @@
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use infra_shared::api::{FinishLogin, StartLogin};
+use infra_shared::api::{FinishLoginRequest, StartLoginRequest};
 use tracing::Instrument;
 
 use super::Api;
 use super::body::JSON;
-use super::problem::{Refusal, answer};
+use super::problem::{ProblemResponse, json_response};
 use super::rates;
 use crate::listener::{PeerAddress, request_id};
-use crate::sessions::LoginRefusal;
+use crate::sessions::LoginError;
 
 pub(super) async fn start(
     State(api): State<Api>,
     Extension(PeerAddress(from)): Extension<PeerAddress>,
-    JSON(request): JSON<StartLogin>,
-) -> Result<Response, Refusal> {
+    JSON(request): JSON<StartLoginRequest>,
+) -> Result<Response, ProblemResponse> {
     rates::check_start(&api, from)?;
     let started = api.sessions.start_login(&request).await;
     api.sessions.record_login_start(&request, &started);
     let started = started?;
     rates::count_start(&api, from);
-    Ok(answer(StatusCode::OK, &started))
+    Ok(json_response(StatusCode::OK, &started))
 }
 
 pub(super) async fn finish(
     State(api): State<Api>,
     Extension(PeerAddress(from)): Extension<PeerAddress>,
-    JSON(request): JSON<FinishLogin>,
-) -> Result<Response, Refusal> {
+    JSON(request): JSON<FinishLoginRequest>,
+) -> Result<Response, ProblemResponse> {
     rates::check_finish(&api, from)?;
     let request_id = request_id();
     let finishing = async move {
         let finished = api.sessions.finish_login(&request, from.ip()).await;
         api.sessions.record_login_finish(&request, &finished, from.ip(), &request_id);
-        if finished.as_ref().is_err_and(LoginRefusal::used_a_ticket) {
+        if finished.as_ref().is_err_and(LoginError::counts_toward_rate_limit) {
             rates::count_failed_finish(&api, from);
         }
         finished
     };
     // Finish the login even if the client disconnects, so that none stays half done.
     let finished = tokio::spawn(finishing.in_current_span()).await.map_err(|_| {
-        Refusal::new(infra_shared::api::ProblemCode::Unavailable, &"finishing the login panicked")
+        ProblemResponse::new(infra_shared::api::ProblemCode::Unavailable, &"finishing the login panicked")
     })??;
     tracing::info!(session = %finished.session.id, provider = finished.user.provider, "signed in");
-    Ok(answer(StatusCode::CREATED, &finished))
+    Ok(json_response(StatusCode::CREATED, &finished))
 }

@@ -8,12 +8,15 @@ use secrecy::ExposeSecret;
 
 use super::Api;
 use super::body::JSON;
-use super::problem::{Refusal, no_content};
+use super::problem::{ProblemResponse, no_content};
 
 /// Gives the same answer whether or not the session existed.
-pub(super) async fn revoke(State(api): State<Api>, JSON(request): JSON<Logout>) -> Result<Response, Refusal> {
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    JSON(request): JSON<Logout>,
+) -> Result<Response, ProblemResponse> {
     let proof = LogoutProof::parse(request.proof.expose_secret())
-        .ok_or_else(|| Refusal::new(ProblemCode::BadRequest, &"malformed logout proof"))?;
-    api.sessions.sign_out_by_proof(&request.id, &proof).await?;
+        .ok_or_else(|| ProblemResponse::new(ProblemCode::BadRequest, &"malformed logout proof"))?;
+    api.sessions.log_out_by_proof(&request.id, &proof).await?;
     Ok(no_content())
 }

@@ -10,11 +10,11 @@ use infra_shared::api::MEDIA_TYPE;
 use infra_shared::api::{Problem, ProblemCode};
 use serde::Serialize;
 
-use super::lines::{LineLimiter, LinePermit};
+use super::log_limiter::{LogLimiter, LogPermit};
 use crate::identity::IdentityError;
-use crate::listener::{NoMemory, Refusals, request_id, request_span};
+use crate::listener::{ErrorResponses, NoMemory, request_id, request_span};
 use crate::secrets::ReadError;
-use crate::sessions::{LoginRefusal, NotAuthenticated};
+use crate::sessions::{LoginError, NotAuthenticated};
 use crate::store::StoreError;
 
 /// After this time an unavailable dependency may be back.
@@ -23,12 +23,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) const TOO_MANY_LOGINS: &str = "too many sign-ins from your address: wait, then try again";
 
 /// Separate rate limits for the log, so that rejections cannot suppress server errors.
-static REJECTIONS: LineLimiter = LineLimiter::new();
-static SERVER_ERRORS: LineLimiter = LineLimiter::new();
+static REJECTIONS: LogLimiter = LogLimiter::new();
+static SERVER_ERRORS: LogLimiter = LogLimiter::new();
 
 /// An error response. Creating one logs its reason once, within the rate limit.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ProblemResponse {
     code: ProblemCode,
     request_id: String,
     detail: Option<&'static str>,
@@ -39,16 +39,16 @@ pub(super) struct Refusal {
 /// RFC 6750 §3: a challenge without an error code.
 const BEARER: &str = "Bearer";
 
-impl Refusal {
+impl ProblemResponse {
     /// Rejects with `code`. The `reason` only goes to the log.
     pub(super) fn new(code: ProblemCode, reason: &dyn Display) -> Self {
         let request_id = request_id();
         let _span = request_span(&request_id).entered();
         if code.status() >= 500 {
-            if let Some(LinePermit { suppressed }) = SERVER_ERRORS.take() {
+            if let Some(LogPermit { suppressed }) = SERVER_ERRORS.take() {
                 tracing::error!(%code, %reason, suppressed, "request failed");
             }
-        } else if let Some(LinePermit { suppressed }) = REJECTIONS.take() {
+        } else if let Some(LogPermit { suppressed }) = REJECTIONS.take() {
             tracing::info!(%code, %reason, suppressed, "request rejected");
         }
         let retry_after = (code.status() == 503).then_some(RETRY_AFTER);
@@ -90,7 +90,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let problem = Problem {
@@ -101,7 +101,7 @@ impl IntoResponse for Refusal {
             request_id: self.request_id,
             detail: self.detail.map(ToOwned::to_owned),
         };
-        let mut response = answer(status, &problem);
+        let mut response = json_response(status, &problem);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
@@ -118,13 +118,15 @@ impl IntoResponse for Refusal {
 }
 
 /// Responses for requests that the router does not see or does not answer.
-pub fn refusals() -> Refusals {
-    Refusals {
-        timed_out: || Refusal::new(ProblemCode::Unavailable, &"the request timed out").into_response(),
+pub fn error_responses() -> ErrorResponses {
+    ErrorResponses {
+        timed_out: || {
+            ProblemResponse::new(ProblemCode::Unavailable, &"the request timed out").into_response()
+        },
         no_memory: || no_memory().into_response(),
         unclear_host: || {
             let reason = "`Host` or `:authority` is missing, duplicated, contradictory or malformed";
-            Refusal::new(ProblemCode::BadRequest, &reason)
+            ProblemResponse::new(ProblemCode::BadRequest, &reason)
                 .with_detail("send exactly one `Host` header, with the name or address of this server")
                 .into_response()
         },
@@ -132,12 +134,12 @@ pub fn refusals() -> Refusals {
 }
 
 /// The response if requests hold the maximum memory.
-pub(super) fn no_memory() -> Refusal {
-    Refusal::new(ProblemCode::Unavailable, &NoMemory)
+pub(super) fn no_memory() -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::Unavailable, &NoMemory)
 }
 
 /// Builds a JSON response with the headers that every response carries.
-pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
     let mut response = (status, Json(body)).into_response();
     protect(response.headers_mut());
     response
@@ -153,21 +155,21 @@ pub(super) fn without_body(status: StatusCode) -> Response {
     response
 }
 
-pub(super) async fn not_found() -> Refusal {
-    Refusal::new(ProblemCode::NotFound, &"unknown path")
+pub(super) async fn not_found() -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::NotFound, &"unknown path")
 }
 
-pub(super) async fn method_not_allowed() -> Refusal {
-    Refusal::new(ProblemCode::MethodNotAllowed, &"the path does not support this method")
+pub(super) async fn method_not_allowed() -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::MethodNotAllowed, &"the path does not support this method")
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for ProblemResponse {
     fn from(error: StoreError) -> Self {
         Self::new(ProblemCode::Unavailable, &error)
     }
 }
 
-impl From<NotAuthenticated> for Refusal {
+impl From<NotAuthenticated> for ProblemResponse {
     /// The same for every invalid token. Only `GET /v1/session` is more specific, in its own handler.
     fn from(error: NotAuthenticated) -> Self {
         let code = match &error {
@@ -178,16 +180,16 @@ impl From<NotAuthenticated> for Refusal {
     }
 }
 
-impl From<LoginRefusal> for Refusal {
-    fn from(refusal: LoginRefusal) -> Self {
-        use LoginRefusal as Login;
-        if let Login::Identity(IdentityError::QueueFull) = refusal {
+impl From<LoginError> for ProblemResponse {
+    fn from(error: LoginError) -> Self {
+        use LoginError as Login;
+        if let Login::Identity(IdentityError::QueueFull) = error {
             return Self::rate_limited(RETRY_AFTER, TOO_MANY_LOGINS);
         }
-        if let Login::Identity(IdentityError::TooManyRejectedCodes(wait)) = refusal {
+        if let Login::Identity(IdentityError::RejectedCodeLimit(wait)) = error {
             return Self::rate_limited(wait, TOO_MANY_LOGINS);
         }
-        let (code, detail) = match &refusal {
+        let (code, detail) = match &error {
             Login::UnknownProvider => {
                 (ProblemCode::BadRequest, Some("the daemon has no identity provider with that name"))
             }
@@ -204,8 +206,8 @@ impl From<LoginRefusal> for Refusal {
             Login::TicketUsed => {
                 (ProblemCode::LoginExpired, Some("this sign-in was already completed: start a new one"))
             }
-            Login::Ticket(_) | Login::VerifierDiffers => (ProblemCode::LoginRejected, None),
-            Login::BoundElsewhere => (
+            Login::Ticket(_) | Login::CodeVerifierMismatch => (ProblemCode::LoginRejected, None),
+            Login::BindingMismatch => (
                 ProblemCode::LoginRejected,
                 Some(
                     "the sign-in was started at another address or with another fingerprint than the daemon's: an \
@@ -213,24 +215,24 @@ impl From<LoginRefusal> for Refusal {
                      that `infrad fingerprint` prints",
                 ),
             ),
-            Login::BoundToOtherProvider { .. } => (
+            Login::ProviderMismatch { .. } => (
                 ProblemCode::LoginRejected,
                 Some(
                     "the sign-in was started with one identity provider and finished with another: ask your \
                      operator, who finds both names in the daemon's log",
                 ),
             ),
-            Login::NotAdmitted(_) => (
+            Login::DeniedByPolicy(_) => (
                 ProblemCode::LoginRejected,
                 Some(
                     "this account may not sign in here: ask your operator to admit you or one of your groups",
                 ),
             ),
-            Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Refused(_)) => (
+            Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Rejected(_)) => (
                 ProblemCode::LoginRejected,
                 Some("the identity provider's response does not prove who signed in"),
             ),
-            Login::Identity(IdentityError::ClocksDiffer(_)) => (
+            Login::Identity(IdentityError::ClockSkew(_)) => (
                 ProblemCode::LoginRejected,
                 Some(
                     "the clocks of the daemon and of the identity provider differ too much: ask your operator, who \
@@ -254,14 +256,14 @@ impl From<LoginRefusal> for Refusal {
             Login::Identity(
                 IdentityError::Unavailable(_)
                 | IdentityError::QueueFull
-                | IdentityError::TooManyRejectedCodes(_),
+                | IdentityError::RejectedCodeLimit(_),
             ) => (
                 ProblemCode::ProviderUnavailable,
                 Some(
                     "the daemon received no usable response from the identity provider: try again in a few minutes",
                 ),
             ),
-            Login::Identity(IdentityError::ClientRefused { .. }) => (
+            Login::Identity(IdentityError::InvalidClient { .. }) => (
                 ProblemCode::Unavailable,
                 Some(
                     "the identity provider rejects the daemon's client secret: ask your operator to correct it",
@@ -277,22 +279,22 @@ impl From<LoginRefusal> for Refusal {
             ),
             Login::Store(_) => (ProblemCode::Unavailable, None),
         };
-        let mut answer = Self::new(code, &refusal);
-        if needs_an_operator(&refusal) {
-            answer = answer.without_retry_after();
+        let mut response = Self::new(code, &error);
+        if needs_an_operator(&error) {
+            response = response.without_retry_after();
         }
         match detail {
-            Some(detail) => answer.with_detail(detail),
-            None => answer,
+            Some(detail) => response.with_detail(detail),
+            None => response,
         }
     }
 }
 
 /// Whether a retry fails the same way until an operator corrects something.
-fn needs_an_operator(refusal: &LoginRefusal) -> bool {
-    match refusal {
-        LoginRefusal::Identity(IdentityError::ClientRefused { .. } | IdentityError::Unusable(_)) => true,
-        LoginRefusal::Identity(IdentityError::ClientSecret(error)) => {
+fn needs_an_operator(error: &LoginError) -> bool {
+    match error {
+        LoginError::Identity(IdentityError::InvalidClient { .. } | IdentityError::Unusable(_)) => true,
+        LoginError::Identity(IdentityError::ClientSecret(error)) => {
             !matches!(error, ReadError::Unreachable(_))
         }
         _ => false,
@@ -341,7 +343,7 @@ mod tests {
     fn retry_after_is_rounded_up() {
         for (milliseconds, seconds) in [(0, "1"), (300, "1"), (1000, "1"), (39_001, "40"), (60_000, "60")] {
             let wait = Duration::from_millis(milliseconds);
-            let response = Refusal::rate_limited(wait, TOO_MANY_LOGINS).into_response();
+            let response = ProblemResponse::rate_limited(wait, TOO_MANY_LOGINS).into_response();
             assert_eq!(
                 response.headers().get(header::RETRY_AFTER).expect("a header"),
                 seconds,
@@ -352,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn timeout_response_is_a_problem() {
-        let response = (refusals().timed_out)();
+        let response = (error_responses().timed_out)();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         for (name, value) in [
             (header::CONTENT_TYPE, MEDIA_TYPE),

@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Api;
-use super::problem::{Refusal, TOO_MANY_LOGINS};
+use super::problem::{ProblemResponse, TOO_MANY_LOGINS};
 use crate::addresses::client_key;
-use crate::sessions::TooOften;
+use crate::sessions::LoginRateLimit;
 use buckets::{Buckets, Capacity};
 
 /// Limits per minute and address (IPv6: each /64).
@@ -109,8 +109,8 @@ fn connection(peer: SocketAddr) -> Option<SocketAddr> {
 }
 
 /// Rejects a login start if its address exceeds the rate limit. Counts nothing.
-pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
-    api.rates.may_start(peer).map_err(|wait| rate_limited(api, TooOften::Start, wait))
+pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), ProblemResponse> {
+    api.rates.may_start(peer).map_err(|wait| rate_limited(api, LoginRateLimit::Start, wait))
 }
 
 pub(super) fn count_start(api: &Api, peer: SocketAddr) {
@@ -118,8 +118,8 @@ pub(super) fn count_start(api: &Api, peer: SocketAddr) {
 }
 
 /// Rejects a login finish if its address exceeds the rate limit. Its ticket stays unused.
-pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), Refusal> {
-    api.rates.may_finish(peer).map_err(|wait| rate_limited(api, TooOften::Finish, wait))
+pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), ProblemResponse> {
+    api.rates.may_finish(peer).map_err(|wait| rate_limited(api, LoginRateLimit::Finish, wait))
 }
 
 /// Counts a login that used its ticket and failed.
@@ -127,9 +127,9 @@ pub(super) fn count_failed_finish(api: &Api, peer: SocketAddr) {
     api.rates.count_failed_finish(peer);
 }
 
-fn rate_limited(api: &Api, what: TooOften, wait: Duration) -> Refusal {
-    api.sessions.count_too_often(what);
-    Refusal::rate_limited(wait, TOO_MANY_LOGINS)
+fn rate_limited(api: &Api, what: LoginRateLimit, wait: Duration) -> ProblemResponse {
+    api.sessions.count_rate_limited_login(what);
+    ProblemResponse::rate_limited(wait, TOO_MANY_LOGINS)
 }
 
 #[cfg(test)]

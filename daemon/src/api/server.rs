@@ -8,7 +8,7 @@ use infra_shared::api::{Provider, Server};
 use infra_shared::ca_rollover;
 
 use super::Api;
-use super::problem::answer;
+use super::problem::json_response;
 
 pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Response {
     let providers = api.sessions.providers().iter().map(|provider| {
@@ -24,17 +24,17 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: api.sessions.now(),
         providers: providers.collect(),
-        pins: api.sessions.proofs().pins_of(requested_host(&uri, &headers).as_deref()),
+        pins: api.sessions.daemon_identity().pins_of(requested_host(&uri, &headers).as_deref()),
         public_urls: api.sessions.public_urls().to_vec(),
-        ca_rollover: api.sessions.proofs().statement(),
+        ca_rollover: api.sessions.daemon_identity().statement(),
     };
-    with_announcement(&api, answer(StatusCode::OK, &server))
+    with_announcement(&api, json_response(StatusCode::OK, &server))
 }
 
 /// Adds a header if a CA rollover is announced, so that clients fetch the announcement.
 pub(super) fn with_announcement(api: &Api, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
-    if let Some(sequence) = api.sessions.proofs().sequence() {
+    if let Some(sequence) = api.sessions.daemon_identity().sequence() {
         response.headers_mut().insert(ca_rollover::HEADER, sequence.into());
     }
     response

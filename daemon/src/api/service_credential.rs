@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::body::credentials;
-use super::problem::Refusal;
+use super::problem::ProblemResponse;
 use crate::services::Service;
 
 const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
@@ -20,9 +20,9 @@ const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
 pub(super) async fn authenticate_any_service<'a>(
     api: &'a Api,
     headers: &HeaderMap,
-) -> Result<&'a Service, Refusal> {
-    let (service, secret) = named_service(api, headers).map_err(refused)?;
-    prove(api, service, &secret).await
+) -> Result<&'a Service, ProblemResponse> {
+    let (service, secret) = named_service(api, headers).map_err(rejected)?;
+    verify_secret(api, service, &secret).await
 }
 
 /// Like [`authenticate_any_service`], but from the cache only and without waiting. `None` means not cached, not wrong.
@@ -31,7 +31,7 @@ pub(super) fn authenticate_any_service_cached<'a>(
     headers: &HeaderMap,
 ) -> Option<&'a Arc<Service>> {
     let (service, secret) = named_service(api, headers).ok()?;
-    api.services.proves_cached(service, &secret).then_some(service)
+    api.services.verify_credential_cached(service, &secret).then_some(service)
 }
 
 /// Finds the service that HTTP Basic names, and its unverified secret.
@@ -48,29 +48,33 @@ pub(super) async fn authenticate_service<'a>(
     api: &'a Api,
     service: &'a Service,
     headers: &HeaderMap,
-) -> Result<&'a Service, Refusal> {
+) -> Result<&'a Service, ProblemResponse> {
     let secret = match (credentials(headers, "bearer"), basic(headers)) {
         (Some(secret), _) => Zeroizing::new(secret.as_bytes().to_vec()),
         (None, Some((name, secret))) if name == service.settings().name => secret,
-        _ => return Err(refused("the request has no credential of this service")),
+        _ => return Err(rejected("the request has no credential of this service")),
     };
-    prove(api, service, &secret).await
+    verify_secret(api, service, &secret).await
 }
 
-async fn prove<'a>(api: &Api, service: &'a Service, secret: &[u8]) -> Result<&'a Service, Refusal> {
-    let away = |error| {
-        Refusal::new(ProblemCode::Unavailable, &error).with_detail(
+async fn verify_secret<'a>(
+    api: &Api,
+    service: &'a Service,
+    secret: &[u8],
+) -> Result<&'a Service, ProblemResponse> {
+    let unavailable = |error| {
+        ProblemResponse::new(ProblemCode::Unavailable, &error).with_detail(
             "the daemon cannot read the service's credential: ask the daemon's operator to check its secret backend",
         )
     };
-    let mut proven = api.services.proves(service, secret).await.map_err(away)?;
-    if !proven && secret.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+    let mut is_valid = api.services.verify_credential(service, secret).await.map_err(unavailable)?;
+    if !is_valid && secret.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         // RFC 6749 §2.3.1 requires form-encoding of both parts. Accept clients that skip it too.
         let spaced: Vec<u8> = secret.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
         let decoded = Zeroizing::new(percent_decode(&Zeroizing::new(spaced)).collect::<Vec<u8>>());
-        proven = api.services.proves(service, &decoded).await.map_err(away)?;
+        is_valid = api.services.verify_credential(service, &decoded).await.map_err(unavailable)?;
     }
-    if proven { Ok(service) } else { Err(refused("this is not a credential of the service")) }
+    if is_valid { Ok(service) } else { Err(rejected("this is not a credential of the service")) }
 }
 
 /// Parses name and secret of HTTP Basic (RFC 7617 §2).
@@ -81,8 +85,8 @@ fn basic(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
     Some((std::str::from_utf8(name).ok()?.to_owned(), Zeroizing::new(secret.get(1..)?.to_vec())))
 }
 
-fn refused(reason: &'static str) -> Refusal {
-    Refusal::new(ProblemCode::NotAuthenticated, &reason)
+fn rejected(reason: &'static str) -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::NotAuthenticated, &reason)
         .with_challenge(CHALLENGE)
         .with_detail("authenticate with the service's name and one of its `credentials` by HTTP Basic")
 }

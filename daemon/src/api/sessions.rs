@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::Api;
 use super::body::UnverifiedBearer;
-use super::problem::{Refusal, answer, no_content};
-use crate::sessions::Use;
+use super::problem::{ProblemResponse, json_response, no_content};
+use crate::sessions::SessionUse;
 use crate::store::UserFilter;
 
 #[derive(Deserialize)]
@@ -25,12 +25,12 @@ pub(super) async fn list(
     State(api): State<Api>,
     wanted: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     let Ok(Query(wanted)) = wanted else {
-        return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query")
+        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"unknown query")
             .with_detail("the only parameter is `user`: another user's e-mail or subject"));
     };
-    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
     let sessions = match wanted.user {
         None => api.sessions.list_own(&caller)?,
         Some(user) => api
@@ -39,7 +39,7 @@ pub(super) async fn list(
             .await?
             .ok_or_else(not_an_administrator)?,
     };
-    Ok(answer(StatusCode::OK, &ListedSessions { sessions, now: api.sessions.now() }))
+    Ok(json_response(StatusCode::OK, &ListedSessions { sessions, now: api.sessions.now() }))
 }
 
 /// Requires `others`, so that a request without a session id does not revoke all sessions by mistake.
@@ -61,26 +61,26 @@ pub(super) async fn revoke_others(
     State(api): State<Api>,
     others: Result<Query<Others>, axum::extract::rejection::QueryRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     let Ok(Query(others)) = others else {
-        return Err(Refusal::new(ProblemCode::BadRequest, &"unknown query").with_detail(
+        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"unknown query").with_detail(
             "send `which=others` to revoke all sessions except the caller's own; add `user` for another user's \
              sessions",
         ));
     };
-    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
-    let revoked =
+    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
+    let response =
         api.sessions.revoke_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
     tracing::info!(
-        count = revoked.ended,
+        count = response.revoked,
         by = %caller.session().id,
         "revoked sessions at the request of another session"
     );
-    Ok(answer(StatusCode::OK, &revoked))
+    Ok(json_response(StatusCode::OK, &response))
 }
 
-fn not_an_administrator() -> Refusal {
-    Refusal::new(ProblemCode::Forbidden, &"not an administrator").with_detail(
+fn not_an_administrator() -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::Forbidden, &"not an administrator").with_detail(
         "only administrators may list and revoke other users' sessions: `admins` in the daemon's configuration",
     )
 }
@@ -90,8 +90,8 @@ pub(super) async fn revoke(
     State(api): State<Api>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     UnverifiedBearer(token): UnverifiedBearer,
-) -> Result<Response, Refusal> {
-    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+) -> Result<Response, ProblemResponse> {
+    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
     // A path that is not UTF-8 is an unknown id.
     let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
     let is_revoked = match &id {
@@ -99,7 +99,7 @@ pub(super) async fn revoke(
         None => false,
     };
     if !is_revoked {
-        return Err(Refusal::new(ProblemCode::NotFound, &"no session that the caller may revoke")
+        return Err(ProblemResponse::new(ProblemCode::NotFound, &"no session that the caller may revoke")
             .with_detail("there is no live session with that ID that you may revoke"));
     }
     tracing::info!(

@@ -14,7 +14,7 @@ use crate::secrets::Backends;
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
 use crate::sessions::{Admins, Bindings, SessionLimits, SessionSetup};
 use crate::store::Store;
-use crate::tls::Proofs;
+use crate::tls::DaemonIdentity;
 
 /// The API of a daemon with a service and a cluster, but no user.
 async fn api() -> (Router, TempDir) {
@@ -30,7 +30,10 @@ async fn api() -> (Router, TempDir) {
         ticket_key: keys.ticket_key(),
         sealer: keys.field_sealer(),
         providers: Vec::new(),
-        bindings: Bindings::new(vec![origin], Arc::new(Proofs::new(Pin::of_public_key(b"its authority")))),
+        bindings: Bindings::new(
+            vec![origin],
+            Arc::new(DaemonIdentity::new(Pin::of_public_key(b"its authority"))),
+        ),
         limits: SessionLimits {
             lifetime: jiff::SignedDuration::from_hours(12),
             inactivity_timeout: jiff::SignedDuration::from_hours(4),
@@ -59,7 +62,7 @@ async fn api() -> (Router, TempDir) {
         })
         .into();
     let services = Services::new(sessions.clone(), services, Backends::built_in());
-    (interface(sessions, services, &ApiLimits::default()).0, directory)
+    (build_router(sessions, services, &ApiLimits::default()).0, directory)
 }
 
 /// The listener trusts connections on which such an endpoint succeeds.

@@ -5,55 +5,55 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use infra_shared::api::{AudienceTokenRequest, IssuedAudienceToken, ProblemCode};
+use infra_shared::api::{AudienceTokenRequest, AudienceTokenResponse, ProblemCode};
 
 use super::Api;
 use super::body::{JSON, UnverifiedBearer};
-use super::problem::{Refusal, answer};
-use crate::services::{NotAClusterUser, NotIssued};
-use crate::sessions::{AudienceTokenError, Use};
+use super::problem::{ProblemResponse, json_response};
+use crate::services::{IssueError, NotAClusterUser};
+use crate::sessions::{AudienceTokenError, SessionUse};
 
 pub(super) async fn issue(
     State(api): State<Api>,
     UnverifiedBearer(token): UnverifiedBearer,
     JSON(wanted): JSON<AudienceTokenRequest>,
-) -> Result<Response, Refusal> {
-    let caller = api.sessions.authenticate(&token, Use::Counts).await?;
+) -> Result<Response, ProblemResponse> {
+    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
     let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
     tracing::info!(session = %caller.session().id, service = service.settings().name, "issued an audience token");
-    let body = IssuedAudienceToken {
+    let body = AudienceTokenResponse {
         token: issued.token.expose().into(),
         audience: service.settings().audience.clone(),
         expires_at: issued.expires_at,
         now: api.sessions.now(),
     };
-    Ok(answer(StatusCode::CREATED, &body))
+    Ok(json_response(StatusCode::CREATED, &body))
 }
 
-impl From<NotIssued> for Refusal {
-    fn from(reason: NotIssued) -> Self {
+impl From<IssueError> for ProblemResponse {
+    fn from(reason: IssueError) -> Self {
         match &reason {
-            NotIssued::NoService => Self::new(ProblemCode::NotFound, &reason).with_detail(
+            IssueError::NoService => Self::new(ProblemCode::NotFound, &reason).with_detail(
                 "the daemon has no service with that audience: compare it with `services` in its configuration",
             ),
-            NotIssued::NotAllowed => Self::new(ProblemCode::Forbidden, &reason)
+            IssueError::NotAllowed => Self::new(ProblemCode::Forbidden, &reason)
                 .with_detail("this service does not admit you: ask your operator to admit you or one of your groups"),
-            NotIssued::NotAClusterUser(NotAClusterUser::NoVerifiedEmail) => {
+            IssueError::NotAClusterUser(NotAClusterUser::NoVerifiedEmail) => {
                 Self::new(ProblemCode::Forbidden, &reason).with_detail(
                     "your identity provider has not verified your e-mail, which would be your name in this cluster: \
                      ask your operator",
                 )
             }
-            NotIssued::NotAClusterUser(NotAClusterUser::Reserved) => {
+            IssueError::NotAClusterUser(NotAClusterUser::Reserved) => {
                 Self::new(ProblemCode::Forbidden, &reason)
                     .with_detail("your name in this cluster would be reserved by Kubernetes: ask your operator")
             }
-            NotIssued::AudienceToken(AudienceTokenError::SessionEnded) => Self::new(ProblemCode::NotAuthenticated, &reason),
-            NotIssued::AudienceToken(AudienceTokenError::LimitReached(wait)) => Self::rate_limited(
+            IssueError::AudienceToken(AudienceTokenError::SessionEnded) => Self::new(ProblemCode::NotAuthenticated, &reason),
+            IssueError::AudienceToken(AudienceTokenError::LimitReached(wait)) => Self::rate_limited(
                 Duration::try_from(*wait).unwrap_or_default(),
                 "your session has the maximum number of audience tokens: wait until one of them expires",
             ),
-            NotIssued::AudienceToken(AudienceTokenError::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
+            IssueError::AudienceToken(AudienceTokenError::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
         }
     }
 }

@@ -11,8 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Api;
 use super::body::credentials;
-use super::problem::{Refusal, without_body};
-use crate::listener::FastAnswer;
+use super::problem::{ProblemResponse, without_body};
+use crate::listener::CachedResponse;
 use crate::services::Denied;
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -35,7 +35,7 @@ pub(super) async fn verify(
     State(api): State<Api>,
     Path(service): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     validate(&api, &service, &headers).await
 }
 
@@ -44,40 +44,40 @@ pub(super) async fn verify_below(
     State(api): State<Api>,
     Path((service, _)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProblemResponse> {
     validate(&api, &service, &headers).await
 }
 
-async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, ProblemResponse> {
     let service = api.services.find(service).ok_or_else(|| {
-        Refusal::new(ProblemCode::NotFound, &"unknown service").with_detail(
+        ProblemResponse::new(ProblemCode::NotFound, &"unknown service").with_detail(
             "the daemon has no service with that name: compare it with `services` in its configuration",
         )
     })?;
     let token = credentials(headers, "bearer").ok_or_else(|| {
-        Refusal::new(
+        ProblemResponse::new(
             ProblemCode::NotAuthenticated,
             &"the request needs exactly one Authorization: Bearer header",
         )
         .with_challenge(MISSING_TOKEN)
     })?;
     let authorized = api.services.authorize(service, token).await.map_err(|reason| match &reason {
-        Denied::Token(NotAuthenticated::Store(_)) => Refusal::new(ProblemCode::Unavailable, &reason),
+        Denied::Token(NotAuthenticated::Store(_)) => ProblemResponse::new(ProblemCode::Unavailable, &reason),
         Denied::Token(_) => {
-            Refusal::new(ProblemCode::NotAuthenticated, &reason).with_challenge(INVALID_TOKEN)
+            ProblemResponse::new(ProblemCode::NotAuthenticated, &reason).with_challenge(INVALID_TOKEN)
         }
-        Denied::NotAllowed => Refusal::new(ProblemCode::Forbidden, &reason).with_detail(
+        Denied::NotAllowed => ProblemResponse::new(ProblemCode::Forbidden, &reason).with_detail(
             "this service does not admit you: ask your operator to admit you or one of your groups",
         ),
     })?;
     Ok(allow(&authorized))
 }
 
-pub(super) fn verify_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<FastAnswer> {
+pub(super) fn verify_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<CachedResponse> {
     // The path is `/v1/verify/{service}`, or one below it.
     let service = api.services.find(uri.path().split('/').nth(3)?)?;
     let authorized = api.services.authorize_cached(service, credentials(headers, "bearer")?)?;
-    Some(FastAnswer::Ready(allow(&authorized)))
+    Some(CachedResponse::Ready(allow(&authorized)))
 }
 
 /// Lets the request of `authorized` pass, and describes the user.

@@ -31,34 +31,34 @@ pub struct DataDirectory {
 }
 
 /// How new a store is, compared with what the rollback guard has seen.
-pub(super) struct Age {
+pub(super) struct RollbackCheck {
     seen: Option<u64>,
     counter: u64,
-    is_older: bool,
+    is_rolled_back: bool,
 }
 
-impl Age {
-    pub(super) fn expect_newest(&self, config: &Config) -> Result<(), AssemblyError> {
-        if self.is_older {
+impl RollbackCheck {
+    pub(super) fn expect_current(&self, config: &Config) -> Result<(), AssemblyError> {
+        if self.is_rolled_back {
             return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
         }
         Ok(())
     }
 }
 
-pub(super) fn how_old(
+pub(super) fn check_rollback(
     store: &Store,
     rollback_guard_file: &RollbackGuardFile,
     name: &str,
-) -> Result<Age, AssemblyError> {
+) -> Result<RollbackCheck, AssemblyError> {
     let (seen, counter) = (rollback_guard_file.read(name)?, store.guard_counter());
-    let is_older = counter < seen.unwrap_or(0) || store.check_age().is_err();
-    Ok(Age { seen, counter, is_older })
+    let is_rolled_back = counter < seen.unwrap_or(0) || store.check_age().is_err();
+    Ok(RollbackCheck { seen, counter, is_rolled_back })
 }
 
 /// Exceptions that the operator accepted for this start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Accepted {
+pub struct StartOverrides {
     /// The data may be older than before. Ends all sessions.
     pub rollback: bool,
     /// A new store may be created even if the rollback guard knows another one.
@@ -86,13 +86,13 @@ pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
 ///
 /// Fails if the rollback guard knows another store. Usually `dataDir` is wrong or its volume is not mounted. Users
 /// would find a daemon with a different fingerprint.
-pub fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, AssemblyError> {
+pub fn check_new_store(config: &Config, overrides: StartOverrides) -> Result<bool, AssemblyError> {
     if !keys::is_unused(&config.data_dir)? {
         return Ok(false);
     }
     let known = RollbackGuardFile::new(config.rollback_guard_file.clone()).knows_any()?;
     match &config.rollback_guard_file {
-        Some(rollback_guard_file) if known && !accepted.new_store => Err(AssemblyError::NewStore {
+        Some(rollback_guard_file) if known && !overrides.new_store => Err(AssemblyError::NewStore {
             data_dir: config.data_dir.display().to_string(),
             rollback_guard_file: rollback_guard_file.display().to_string(),
         }),
@@ -101,8 +101,8 @@ pub fn check_new_store(config: &Config, accepted: Accepted) -> Result<bool, Asse
 }
 
 /// Warns if a store that was started before is unknown to the rollback guard, because its file was removed or replaced.
-fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, age: &Age) {
-    if let (Some(path), None, 1..) = (rollback_guard_file.path(), age.seen, age.counter) {
+fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, check: &RollbackCheck) {
+    if let (Some(path), None, 1..) = (rollback_guard_file.path(), check.seen, check.counter) {
         tracing::warn!(
             rollback_guard_file = %path.display(),
             "the rollback guard file has no entry for this store, although the store was used before: the file was \
@@ -115,17 +115,17 @@ impl DataDirectory {
     /// Applies `accepted` as a start would, for a unit, whose start takes no options. Does not serve.
     pub async fn accept(
         config: &Config,
-        accepted: Accepted,
+        overrides: StartOverrides,
         clock: Arc<dyn Clock>,
     ) -> Result<Outcome, AssemblyError> {
-        let is_new = check_new_store(config, accepted)?;
-        if is_new && !accepted.new_store {
+        let is_new = check_new_store(config, overrides)?;
+        if is_new && !overrides.new_store {
             return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
         }
         let lock = lock(config)?;
         let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
         let audit = super::open_audit(config.audit.as_ref(), clock)?;
-        let data_directory = Self::open_with(lock, keys, config, accepted).await?;
+        let data_directory = Self::open_with(lock, keys, config, overrides).await?;
         data_directory.record_accepted(&audit);
         Ok(match data_directory.ended {
             Some(sessions) => Outcome::Ended { sessions },
@@ -141,12 +141,12 @@ impl DataDirectory {
             let path = config.data_dir.join("lock").display().to_string();
             return Err(PlatformError::Locked { path, process }.into());
         }
-        if check_new_store(config, Accepted::default())? {
+        if check_new_store(config, StartOverrides::default())? {
             return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
         }
         let lock = lock(config)?;
         let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
-        Self::open_with(lock, keys, config, Accepted::default()).await
+        Self::open_with(lock, keys, config, StartOverrides::default()).await
     }
 
     /// Opens the store of a data directory whose keys are open.
@@ -154,7 +154,7 @@ impl DataDirectory {
         lock: DataDirectoryLock,
         keys: Keys,
         config: &Config,
-        accepted: Accepted,
+        overrides: StartOverrides,
     ) -> Result<Self, AssemblyError> {
         // Only after the key file was authenticated, because it names the current database.
         let current = keys.database_file();
@@ -162,11 +162,11 @@ impl DataDirectory {
         let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
-        let age = how_old(&store, &rollback_guard_file, &name)?;
-        warn_of_missing_record(&rollback_guard_file, &age);
+        let check = check_rollback(&store, &rollback_guard_file, &name)?;
+        warn_of_missing_record(&rollback_guard_file, &check);
         let now = infra_shared::clock::SystemClock.now();
-        let ended = if accepted.rollback && (age.is_older || store.check_clock(now).is_err()) {
-            let ended = store.accept_rollback(age.seen.unwrap_or(0), now).await?;
+        let ended = if overrides.rollback && (check.is_rolled_back || store.check_clock(now).is_err()) {
+            let ended = store.accept_rollback(check.seen.unwrap_or(0), now).await?;
             rollback_guard_file.raise(&name, store.guard_counter())?;
             tracing::warn!(
                 ended,
@@ -174,10 +174,10 @@ impl DataDirectory {
             );
             Some(ended)
         } else {
-            age.expect_newest(config)?;
+            check.expect_current(config)?;
             None
         };
-        let is_new = age.counter == 0;
+        let is_new = check.counter == 0;
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),
@@ -185,7 +185,7 @@ impl DataDirectory {
             store,
             rollback_guard_file,
             is_new,
-            is_new_store_accepted: accepted.new_store,
+            is_new_store_accepted: overrides.new_store,
             ended,
         })
     }

@@ -33,14 +33,14 @@ impl Endpoint {
     pub(super) fn main(listener: TcpListener, tls: TlsServer, config: Config, running: &Running) -> Self {
         let networks = services::networks(&config.services);
         let services = Services::new(running.sessions.clone(), config.services, config.backends);
-        let (router, fast_path) = api::interface(running.sessions.clone(), services, &config.limits.api);
+        let (router, fast_path) = api::build_router(running.sessions.clone(), services, &config.limits.api);
         let app = App {
             fast_path: Some(fast_path),
             router,
             requests: running.requests.clone(),
             proxies: config.proxies,
             services: networks,
-            refusals: api::refusals(),
+            error_responses: api::error_responses(),
         };
         Self { listener, transport: Transport::Tls(tls), app, limits: config.limits.listener }
     }

@@ -18,8 +18,8 @@ use super::{AssemblyError, DataDirectory};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::control::{
-    Answered, AuthorityCertificates, DaemonState, DaemonStatus, Identity, NextAuthority, Operation,
-    OperationFailure,
+    AuthorityCertificates, DaemonState, DaemonStatus, Identity, NextAuthority, Operation, OperationFailure,
+    OperationResult,
 };
 use crate::keys::{KeyError, Keys, RootKeySettings};
 use crate::listener::Requests;
@@ -86,7 +86,7 @@ impl Operations {
     }
 
     /// Performs an operation that needs no running daemon. Returns `None` for others.
-    pub async fn perform(&self, operation: Operation) -> Option<Answered> {
+    pub async fn perform(&self, operation: Operation) -> Option<OperationResult> {
         let name = match operation {
             Operation::Rewrap => Some("rewrap"),
             Operation::Rotate => Some("rotate"),
@@ -103,9 +103,9 @@ impl Operations {
             | Operation::Sessions { .. }
             | Operation::ProviderEndpoints
             | Operation::SessionOfAudienceToken { .. }
-            | Operation::EndSession { .. }
-            | Operation::EndSessions { .. } => return None,
-            Operation::KeyStatus => Ok(Answered::json(&self.keys.status())),
+            | Operation::RevokeSession { .. }
+            | Operation::RevokeSessions { .. } => return None,
+            Operation::KeyStatus => Ok(OperationResult::json(&self.keys.status())),
             Operation::Rewrap => self.rewrap().await,
             Operation::Rotate => self.rotate().await,
             Operation::CreateRecovery => self.create_recovery().await,
@@ -117,45 +117,45 @@ impl Operations {
         }
         Some(done.unwrap_or_else(|failure| {
             tracing::error!(operation = name, error = %failure, "an operation failed");
-            Answered::Failed(failure)
+            OperationResult::Failed(failure)
         }))
     }
 
-    async fn rewrap(&self) -> Result<Answered, OperationFailure> {
-        let _turn = self.one_at_a_time.lock().await;
+    async fn rewrap(&self) -> Result<OperationResult, OperationFailure> {
+        let _guard = self.one_at_a_time.lock().await;
         self.keys.rewrap(&self.root_keys()?).await?;
         tracing::info!(root_key = self.keys.status().root_key, "rewrapped the data key");
-        Ok(Answered::json(&self.keys.status()))
+        Ok(OperationResult::json(&self.keys.status()))
     }
 
-    async fn rotate(&self) -> Result<Answered, OperationFailure> {
-        let _turn = self.one_at_a_time.lock().await;
+    async fn rotate(&self) -> Result<OperationResult, OperationFailure> {
+        let _guard = self.one_at_a_time.lock().await;
         rotate(&self.keys, &self.store, &self.data_dir, &self.root_keys()?, self.clock.now()).await?;
         let version = self.keys.status().data_key_version;
         tracing::info!(data_key_version = version, "rotated the data key");
-        Ok(Answered::json(&self.keys.status()))
+        Ok(OperationResult::json(&self.keys.status()))
     }
 
-    async fn create_recovery(&self) -> Result<Answered, OperationFailure> {
-        let _turn = self.one_at_a_time.lock().await;
+    async fn create_recovery(&self) -> Result<OperationResult, OperationFailure> {
+        let _guard = self.one_at_a_time.lock().await;
         let key = self.keys.create_recovery(self.clock.now())?;
         tracing::warn!("created a recovery key for this store and its backups");
-        Ok(Answered::json(&key.expose().expose_secret()))
+        Ok(OperationResult::json(&key.expose().expose_secret()))
     }
 
-    async fn back_up(&self) -> Result<Answered, OperationFailure> {
-        let _turn = self.one_at_a_time.lock().await;
+    async fn back_up(&self) -> Result<OperationResult, OperationFailure> {
+        let _guard = self.one_at_a_time.lock().await;
         let backup = create_backup(&self.keys, &self.store, &self.data_dir, self.clock.now()).await?;
         tracing::info!("created a backup");
-        Ok(Answered::File(Box::new(backup)))
+        Ok(OperationResult::File(Box::new(backup)))
     }
 
     /// The root keys in the current configuration file.
     fn root_keys(&self) -> Result<Vec<RootKeySettings>, OperationFailure> {
         let config = Config::read(&self.config_path).map_err(|error| OperationFailure {
             cause: format!("cannot read the configuration: {error}"),
-            is_away: false,
-            advice: None,
+            is_transient: false,
+            hint: None,
         })?;
         Ok(config.root_keys)
     }
@@ -187,15 +187,15 @@ impl Lifecycle {
     }
 
     /// Performs an operation, or returns why the daemon cannot do so yet.
-    pub(super) async fn perform(&self, operation: Operation) -> Answered {
+    pub(super) async fn perform(&self, operation: Operation) -> OperationResult {
         match (operation, self.progress()) {
             (Operation::Status, progress) => self.status(progress).await,
-            (_, Err(cause)) => Answered::Failed(OperationFailure {
+            (_, Err(cause)) => OperationResult::Failed(OperationFailure {
                 cause: format!("the daemon is not ready: {cause}"),
-                is_away: true,
-                advice: None,
+                is_transient: true,
+                hint: None,
             }),
-            (Operation::Identity, Ok(running)) => Answered::json(&running.identity()),
+            (Operation::Identity, Ok(running)) => OperationResult::json(&running.identity()),
             (Operation::Authority, Ok(running)) => running.authority(),
             (Operation::RotateAuthority { overlap_seconds, replaces }, Ok(running)) => {
                 let overlap = SignedDuration::from_secs(overlap_seconds.into());
@@ -207,35 +207,35 @@ impl Lifecycle {
             (Operation::Sessions { user }, Ok(running)) => {
                 let filter = user.map_or(UserFilter::All, UserFilter::Named);
                 let listed = running.sessions.list_as_operator(filter).await;
-                answered(listed.map(|sessions| ListedSessions { sessions, now: self.clock.now() }))
+                to_operation_result(listed.map(|sessions| ListedSessions { sessions, now: self.clock.now() }))
             }
             (Operation::ProviderEndpoints, Ok(running)) => {
                 let names = running.sessions.providers().iter().map(|it| it.settings().name.clone());
                 let read =
                     |name: String| Ok((name.clone(), running.operations.store.provider_endpoints(&name)?));
-                answered(names.map(read).collect::<Result<BTreeMap<_, _>, _>>())
+                to_operation_result(names.map(read).collect::<Result<BTreeMap<_, _>, _>>())
             }
             (Operation::SessionOfAudienceToken { id }, Ok(running)) => {
-                answered(running.operations.store.session_of_audience_token(&id, self.clock.now()))
+                to_operation_result(running.operations.store.session_of_audience_token(&id, self.clock.now()))
             }
-            (Operation::EndSession { id }, Ok(running)) => {
+            (Operation::RevokeSession { id }, Ok(running)) => {
                 let one = SessionSelector::Ids(vec![id]);
-                answered(running.sessions.revoke_as_operator(one).await.map(|revoked| revoked > 0))
+                to_operation_result(running.sessions.revoke_as_operator(one).await.map(|revoked| revoked > 0))
             }
-            (Operation::EndSessions { user }, Ok(running)) => {
+            (Operation::RevokeSessions { user }, Ok(running)) => {
                 let filter = user.map_or(UserFilter::All, UserFilter::Named);
                 let selector = SessionSelector::Users { filter, except: None };
-                answered(running.sessions.revoke_as_operator(selector).await)
+                to_operation_result(running.sessions.revoke_as_operator(selector).await)
             }
             (Operation::RenewCertificate, Ok(running)) => match running.certificates.renew().await {
                 Ok(()) => self.status(Ok(running)).await,
                 Err(error) => failed("renewCertificate", &error),
             },
             (operation, Ok(running)) => running.operations.perform(operation).await.unwrap_or_else(|| {
-                Answered::Failed(OperationFailure {
+                OperationResult::Failed(OperationFailure {
                     cause: "unknown operation".to_owned(),
-                    is_away: false,
-                    advice: None,
+                    is_transient: false,
+                    hint: None,
                 })
             }),
         }
@@ -264,7 +264,7 @@ impl Lifecycle {
         }
     }
 
-    async fn status(&self, progress: Result<Arc<Running>, String>) -> Answered {
+    async fn status(&self, progress: Result<Arc<Running>, String>) -> OperationResult {
         let (running, waiting_for) = match progress {
             // The same check as `/readyz`.
             Ok(running) => {
@@ -282,7 +282,7 @@ impl Lifecycle {
             .into_iter()
             .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))
             .collect();
-        Answered::json(&DaemonStatus {
+        OperationResult::json(&DaemonStatus {
             schema: 1,
             state: if waiting_for.is_none() { DaemonState::Ready } else { DaemonState::Waiting },
             waiting_for,
@@ -305,19 +305,26 @@ impl Running {
         Identity { public_urls: self.public_urls.clone(), pin: self.certificates.local().pin() }
     }
 
-    fn authority(&self) -> Answered {
-        Answered::json(&AuthorityCertificates::of(self.certificates.local()))
+    fn authority(&self) -> OperationResult {
+        OperationResult::json(&AuthorityCertificates::of(self.certificates.local()))
     }
 }
 
 /// Answers with what the store returned, or with why it failed.
-fn answered<T: Serialize>(result: Result<T, StoreError>) -> Answered {
-    result.map_or_else(|error| Answered::Failed(failure_of(&error, None)), |value| Answered::json(&value))
+fn to_operation_result<T: Serialize>(result: Result<T, StoreError>) -> OperationResult {
+    result.map_or_else(
+        |error| OperationResult::Failed(failure_of(&error, None)),
+        |value| OperationResult::json(&value),
+    )
 }
 
-fn failed(operation: &str, error: &TlsError) -> Answered {
+fn failed(operation: &str, error: &TlsError) -> OperationResult {
     tracing::error!(operation, %error, "an operation failed");
-    Answered::Failed(OperationFailure { cause: error.to_string(), is_away: error.is_away(), advice: None })
+    OperationResult::Failed(OperationFailure {
+        cause: error.to_string(),
+        is_transient: error.is_transient(),
+        hint: None,
+    })
 }
 
 impl From<KeyError> for OperationFailure {
@@ -346,8 +353,8 @@ fn failure_of(error: &(dyn std::error::Error + 'static), key: Option<&KeyError>)
     let on_disk = is_disk_full(error).then_some(FREE_SPACE);
     OperationFailure {
         cause: error.to_string(),
-        is_away: key.is_some_and(KeyError::is_away),
-        advice: key.and_then(KeyError::advice).or(on_disk).map(ToOwned::to_owned),
+        is_transient: key.is_some_and(KeyError::is_transient),
+        hint: key.and_then(KeyError::hint).or(on_disk).map(ToOwned::to_owned),
     }
 }
 
@@ -359,10 +366,10 @@ mod tests {
     fn full_disk_has_advice_for_the_operator() {
         let failed = |code| {
             let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            failure_of(&StoreError::Database(error), None).advice
+            failure_of(&StoreError::Database(error), None).hint
         };
-        let advice = failed(rusqlite::ffi::SQLITE_FULL).expect("advice");
-        assert!(advice.contains("docs/runbooks.md#the-disk-is-full"), "{advice}");
+        let hint = failed(rusqlite::ffi::SQLITE_FULL).expect("advice");
+        assert!(hint.contains("docs/runbooks.md#the-disk-is-full"), "{hint}");
         assert_eq!(failed(rusqlite::ffi::SQLITE_CORRUPT), None);
     }
 }

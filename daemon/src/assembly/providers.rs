@@ -47,7 +47,7 @@ pub(super) async fn apply_providers(
 ) -> Result<(), AssemblyError> {
     let (store, sealer) = (&data_directory.store, data_directory.keys.field_sealer());
     let rows: Vec<_> = sessions.providers().iter().map(|it| provider_row(it.settings(), &sealer)).collect();
-    if !store.has_no_other_providers_than(&rows)? {
+    if !store.covers_stored_providers(&rows)? {
         let revoked = sessions.revoke_outside_configuration().await?;
         tracing::info!(
             revoked,
@@ -66,7 +66,7 @@ fn provider_row(settings: &ProviderSettings, sealer: &FieldSealer) -> ProviderRo
     ProviderRow {
         name: settings.name.clone(),
         issuer: settings.issuer.clone(),
-        admission: serde_json::to_string(&settings.allow).expect("lists of texts are JSON"),
+        allow_policy: serde_json::to_string(&settings.allow).expect("lists of texts are JSON"),
         client_secret_reference: sealer
             .seal(place, settings.client_secret.expose().expose_secret().as_bytes()),
     }

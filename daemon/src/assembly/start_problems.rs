@@ -5,8 +5,8 @@ use std::path::Path;
 
 use infra_shared::clock::{Clock, SystemClock};
 
-use super::data_directory::{check_new_store, how_old};
-use super::{Accepted, AssemblyError, expected_public_urls, no_control_socket};
+use super::data_directory::{check_new_store, check_rollback};
+use super::{AssemblyError, StartOverrides, expected_public_urls, no_control_socket};
 use crate::audit::{Audit, AuditSettings};
 use crate::config::Config;
 use crate::control::ControlSocket;
@@ -29,17 +29,17 @@ pub struct StartProblem {
 /// Fails with the first problem, before the start creates a file or a directory.
 pub(super) async fn expect_none(
     config: &Config,
-    accepted: Accepted,
+    overrides: StartOverrides,
     handed: &HandedSockets,
 ) -> Result<(), AssemblyError> {
     check_addresses(config, handed.addresses())?;
-    judge_data_directory(&config.data_dir)?;
+    check_data_directory(&config.data_dir)?;
     if let Some(process) = platform::lock_holder(&config.data_dir)? {
         let path = config.data_dir.join("lock").display().to_string();
         return Err(PlatformError::Locked { path, process }.into());
     }
     let is_open = |address| handed.addresses().any(|open| open == address);
-    let first = find_start_problems(config, accepted, is_open).await.into_iter().next();
+    let first = find_start_problems(config, overrides, is_open).await.into_iter().next();
     first.map_or(Ok(()), |first| Err(first.error))
 }
 
@@ -48,24 +48,24 @@ pub(super) async fn expect_none(
 /// `is_open` returns whether an address is already open for the daemon.
 pub async fn find_start_problems(
     config: &Config,
-    accepted: Accepted,
+    overrides: StartOverrides,
     is_open: impl Fn(SocketAddr) -> bool,
 ) -> Vec<StartProblem> {
     let mut found = Vec::new();
-    let mut add = |about: &'static str, what: String, judged: Result<(), AssemblyError>| {
-        found.extend(judged.err().map(|error| StartProblem { about, what, error }));
+    let mut add = |about: &'static str, what: String, checked: Result<(), AssemblyError>| {
+        found.extend(checked.err().map(|error| StartProblem { about, what, error }));
     };
     let (data_dir, shown) = (&config.data_dir, config.data_dir.display().to_string());
-    let directory = judge_data_directory(data_dir)
+    let directory = check_data_directory(data_dir)
         .and_then(|()| platform::lock_holder(data_dir).map(drop).map_err(AssemblyError::from))
-        .and_then(|()| ControlSocket::judge(data_dir).map_err(|source| no_control_socket(data_dir, source)));
+        .and_then(|()| ControlSocket::check(data_dir).map_err(|source| no_control_socket(data_dir, source)));
     if directory.is_ok() {
-        let store = check_new_store(config, accepted).map(drop);
+        let store = check_new_store(config, overrides).map(drop);
         let root_key = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
-        let opened = keys::judge(data_dir, &config.root_keys).await.map_err(AssemblyError::from);
-        let is_refused = store.is_err();
+        let opened = keys::check(data_dir, &config.root_keys).await.map_err(AssemblyError::from);
+        let is_rejected = store.is_err();
         add("store", shown, store);
-        if !is_refused {
+        if !is_rejected {
             add("root key", root_key, opened);
         }
     } else {
@@ -79,27 +79,27 @@ pub async fn find_start_problems(
             AuditSettings::File { path, .. } => path.display().to_string(),
             AuditSettings::Journal => "journal".to_owned(),
         };
-        let judged = if lies_in_what_is_made(settings, config) { Ok(()) } else { Audit::judge(settings) };
-        add("audit log", what, judged.map_err(AssemblyError::from));
+        let checked = if is_in_created_directory(settings, config) { Ok(()) } else { Audit::check(settings) };
+        add("audit log", what, checked.map_err(AssemblyError::from));
     }
     if let OtherSource::Files(files) = &config.https.source {
         let host = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
-        let judged = files.examine(&Vec::from_iter(host), SystemClock.now());
-        let judged = judged.map(drop).map_err(|error| TlsError::from(error).into());
-        add("https", files.certificate.display().to_string(), judged);
+        let checked = files.check_certificate(&Vec::from_iter(host), SystemClock.now());
+        let checked = checked.map(drop).map_err(|error| TlsError::from(error).into());
+        add("https", files.certificate.display().to_string(), checked);
     }
     let others = config.metrics.into_iter().chain(config.https.redirect_http);
     for address in std::iter::once(config.listen).chain(others).filter(|address| !is_open(*address)) {
-        let judged = listener::judge_address(address);
-        let judged = judged.map_err(|source| AssemblyError::Listen { address, source });
-        add("address", address.to_string(), judged);
+        let checked = listener::check_address(address);
+        let checked = checked.map_err(|source| AssemblyError::Listen { address, source });
+        add("address", address.to_string(), checked);
     }
     found
 }
 
 /// Checks that the data can be kept there. Advises no change of owner or mode to a directory that holds something else.
-fn judge_data_directory(data_dir: &Path) -> Result<(), AssemblyError> {
-    platform::judge_private_directory(data_dir).map_err(|error| {
+fn check_data_directory(data_dir: &Path) -> Result<(), AssemblyError> {
+    platform::check_private_directory(data_dir).map_err(|error| {
         let cause = match &error {
             PlatformError::TooOpen { .. } => "others may read it",
             PlatformError::OtherOwner { .. } => "another user owns it",
@@ -121,7 +121,7 @@ pub fn holds_other_files(directory: &Path) -> bool {
 }
 
 /// Whether an earlier step of the start creates the audit log's directory: with the data directory or the root key.
-fn lies_in_what_is_made(settings: &AuditSettings, config: &Config) -> bool {
+fn is_in_created_directory(settings: &AuditSettings, config: &Config) -> bool {
     let AuditSettings::File { path, .. } = settings else { return false };
     let Some(directory) = path.parent().filter(|directory| matches!(directory.try_exists(), Ok(false)))
     else {
@@ -161,13 +161,13 @@ pub async fn find_store_problem(config: &Config) -> std::io::Result<Option<Start
         let name = format!("{database}{companion}");
         copy_if_there(&config.data_dir.join(&name), &directory.path().join(&name))?;
     }
-    let judged = judge_store(config, &keys, &directory.path().join(&database));
+    let checked = check_store(config, &keys, &directory.path().join(&database));
     // A daemon that started meanwhile may have written to the files during the copy.
     if !matches!(platform::lock_holder(&config.data_dir), Ok(None)) {
         return Ok(None);
     }
     let what = config.data_dir.join(&database).display().to_string();
-    Ok(judged.err().map(|error| StartProblem { about: "store", what, error }))
+    Ok(checked.err().map(|error| StartProblem { about: "store", what, error }))
 }
 
 fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -177,8 +177,8 @@ fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-fn judge_store(config: &Config, keys: &Keys, copy: &Path) -> Result<(), AssemblyError> {
+fn check_store(config: &Config, keys: &Keys, copy: &Path) -> Result<(), AssemblyError> {
     let store = Store::open(copy, &keys.database_key())?;
     let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
-    how_old(&store, &rollback_guard_file, &keys.status().store)?.expect_newest(config)
+    check_rollback(&store, &rollback_guard_file, &keys.status().store)?.expect_current(config)
 }

@@ -45,7 +45,7 @@ pub enum Event<'a> {
         request: Option<&'a str>,
         /// The verified user, if only the policy rejected them.
         #[serde(flatten)]
-        user: Option<&'a RefusedUser>,
+        user: Option<&'a DeniedUser>,
     },
     /// The endpoints of a provider moved to other hosts.
     EndpointsChanged {
@@ -114,7 +114,7 @@ pub enum Event<'a> {
 /// A verified user that the policy rejects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RefusedUser {
+pub struct DeniedUser {
     pub subject: String,
     pub email: Option<String>,
     pub email_verified: bool,

@@ -41,10 +41,10 @@ impl AuditFile {
     }
 
     /// Checks that [`Self::open`] would succeed. Creates and changes nothing.
-    pub(super) fn judge(path: &Path) -> io::Result<()> {
+    pub(super) fn check(path: &Path) -> io::Result<()> {
         let has_lines = match open(path, &mut OpenOptions::new()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                platform::judge_file_place(path).map_err(|error| match error {
+                platform::check_file_place(path).map_err(|error| match error {
                     PlatformError::Io { source, .. } => source,
                     other => io::Error::other(other),
                 })?;
@@ -56,7 +56,7 @@ impl AuditFile {
     }
 
     /// Ends the file with a complete line. If a partial line remains, returns the chain that continues from it.
-    pub(super) fn mend(&mut self) -> io::Result<Option<Chain>> {
+    pub(super) fn repair(&mut self) -> io::Result<Option<Chain>> {
         let Some(length) = self.whole else { return Ok(None) };
         let chain = if self.file.set_len(length).is_ok() { None } else { self.end_last_line()? };
         self.whole = None;
@@ -95,7 +95,7 @@ impl AuditFile {
     }
 
     #[cfg(test)]
-    pub(super) fn break_off(&mut self, whole: u64) {
+    pub(super) fn set_incomplete(&mut self, whole: u64) {
         self.whole = Some(whole);
     }
 

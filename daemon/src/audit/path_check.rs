@@ -17,7 +17,7 @@ const STICKY: u32 = 0o1000;
 pub struct UnsafePath {
     pub cause: String,
     /// How to correct it.
-    pub advice: String,
+    pub hint: String,
 }
 
 /// Finds why `path` is unsafe for the audit log of an infrad that runs as `account`. `None` if it is safe or missing.
@@ -31,7 +31,7 @@ pub fn find_fault(path: &Path, account: &Account) -> Option<UnsafePath> {
 
 fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<UnsafePath> {
     let name = path.display();
-    let unfit = |cause: String, advice: String| Some(UnsafePath { cause, advice });
+    let unfit = |cause: String, hint: String| Some(UnsafePath { cause, hint });
     if metadata.is_symlink() {
         return unfit(
             format!("{name} is a symbolic link"),
@@ -40,8 +40,8 @@ fn fault_of_file(path: &Path, metadata: &Metadata, account: &Account) -> Option<
     }
     // A pipe with a stalled reader would lose lines or block every login.
     if !metadata.is_file() {
-        let advice = "set `audit.file` to a regular file, or log to the journal: `audit: {journal: true}`";
-        return unfit(format!("{name} is not a regular file"), advice.to_owned());
+        let hint = "set `audit.file` to a regular file, or log to the journal: `audit: {journal: true}`";
+        return unfit(format!("{name} is not a regular file"), hint.to_owned());
     }
     if is_foreign(metadata, account) {
         return unfit(
@@ -63,7 +63,7 @@ fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Op
     if is_foreign(metadata, account) {
         return Some(UnsafePath {
             cause: format!("{name} belongs to {}, who can replace the log", Account::name_of(metadata.uid())),
-            advice: format!(
+            hint: format!(
                 "`chown {}: {name}`, or set `audit.file` to a file in another directory",
                 account.name
             ),
@@ -73,7 +73,7 @@ fn fault_of_directory(path: &Path, metadata: &Metadata, account: &Account) -> Op
     let too_wide = if metadata.uid() == 0 { ALL_MAY_WRITE } else { GROUP_MAY_WRITE | ALL_MAY_WRITE };
     (mode & too_wide != 0 && mode & STICKY == 0).then(|| UnsafePath {
         cause: format!("other users can replace files in {name} (mode {:04o})", mode & 0o7777),
-        advice: format!("`chmod go-w {name}`, or set `audit.file` to a file in another directory"),
+        hint: format!("`chmod go-w {name}`, or set `audit.file` to a file in another directory"),
     })
 }
 

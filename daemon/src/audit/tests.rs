@@ -183,9 +183,9 @@ fn rejected_tokens_are_logged_as_one_event() {
     let audit = fixture.open(1 << 20);
     audit.record_counts();
     for _ in 0..1_000 {
-        audit.count_refused(RefusedToken::Unknown);
+        audit.count_rejected_token(RejectedToken::Unknown);
     }
-    audit.count_refused(RefusedToken::Revoked);
+    audit.count_rejected_token(RejectedToken::Revoked);
     audit.record_counts();
     audit.record_counts();
     let text = fixture.text();
@@ -257,9 +257,9 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
     let audit = fixture.open(1 << 20);
     let started = Event::LoginStarted { provider: "okta" };
     for _ in 0..MAX_UNAUTHENTICATED_LINES + 5 {
-        audit.record_or_count(&started, Counted::Started);
+        audit.record_or_count(&started, SuppressedEvent::Started);
     }
-    audit.count(Counted::StartTooOften);
+    audit.count(SuppressedEvent::StartRateLimited);
     record(&audit, 1);
     audit.record_counts();
     let text = fixture.text();
@@ -271,7 +271,7 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
     assert!(text.contains(counted), "{text}");
 
     // A minute later lines are available again, and nothing was suppressed.
-    audit.record_or_count(&started, Counted::Started);
+    audit.record_or_count(&started, SuppressedEvent::Started);
     audit.record_counts();
     let later = fixture.text();
     assert_eq!(later.lines().count(), text.lines().count() + 1);
@@ -400,8 +400,8 @@ fn irremovable_partial_line_is_completed_and_chained() {
     chain.advance(&line);
     file.append(&line[..30]).expect("written");
     // After a failed write, with a length that cannot be restored.
-    file.break_off(u64::MAX);
-    let chain = file.mend().expect("mended").expect("another chain");
+    file.set_incomplete(u64::MAX);
+    let chain = file.repair().expect("mended").expect("another chain");
     file.append(&chain.line(Timestamp::UNIX_EPOCH, &ended("b"))).expect("written");
     let verified = verify(&fixture.path(), None, false).expect("whole");
     assert_eq!((verified.lines, verified.cut_off), (3, 1));
@@ -416,7 +416,7 @@ fn log_writable_by_others_is_rejected() {
         let opened = Audit::open(&settings, Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH)));
         assert_eq!(fault.is_some(), opened.is_err(), "a check and a start judge alike: {fault:?}");
         if let (Some(fault), Err(error)) = (&fault, &opened) {
-            assert_eq!(error.advice(), fault.advice);
+            assert_eq!(error.hint(), fault.hint);
             assert!(error.to_string().starts_with("cannot use the audit log "), "{error}");
         }
         fault
@@ -437,7 +437,7 @@ fn log_writable_by_others_is_rejected() {
         record(&fixture.open(1 << 20), 1);
         mode(&fixture.path(), file);
         mode(fixture.directory.path(), directory);
-        let fault = refused(&fixture).map(|fault| format!("{}: {}", fault.cause, fault.advice));
+        let fault = refused(&fixture).map(|fault| format!("{}: {}", fault.cause, fault.hint));
         assert_eq!(fault.is_some(), expected.is_some(), "{file:o} {directory:o}: {fault:?}");
         assert!(
             fault.is_none_or(|fault| fault.contains(expected.unwrap_or_default())),
@@ -464,7 +464,7 @@ fn log_writable_by_others_is_rejected() {
         let given = if what == "file" { fixture.path() } else { fixture.directory.path().to_owned() };
         std::os::unix::fs::chown(&given, Some(other.uid), None).expect("given away");
         let fault = refused(&fixture).expect(what);
-        assert!(fault.cause.contains(" belongs to ") && fault.advice.contains("`chown "), "{fault:?}");
+        assert!(fault.cause.contains(" belongs to ") && fault.hint.contains("`chown "), "{fault:?}");
         assert_eq!(find_fault(&fixture.path(), &other), None, "root and the service's own user are trusted");
     }
 }

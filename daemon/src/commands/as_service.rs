@@ -10,7 +10,7 @@ use std::process::{Command as Process, ExitCode, ExitStatus, Stdio};
 use infra_shared::command_line;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Context, INTERRUPTED, outside};
+use super::{Context, INTERRUPTED, service_access};
 use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command, session_id};
 use crate::failure::Failure;
 use crate::platform::{UNIT, Unit};
@@ -57,13 +57,15 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     };
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::usage("only root can run a command as the service")
-            .hint(format!("`sudo infrad as-service {}`", outside::line(words))));
+            .hint(format!("`sudo infrad as-service {}`", service_access::line(words))));
     }
     expect_credentials(&unit)?;
     let name = format!("infrad-command-{}.service", std::process::id());
     let mut process = Process::new("systemd-run");
     process.args(["--quiet", "--collect", "--wait", "--pipe", "--service-type=exec"]);
-    process.arg(format!("--unit={name}")).arg(format!("--description=infrad {}", outside::line(words)));
+    process
+        .arg(format!("--unit={name}"))
+        .arg(format!("--description=infrad {}", service_access::line(words)));
     process.args(
         properties(&unit, &arguments.command).into_iter().map(|property| format!("--property={property}")),
     );
@@ -114,7 +116,7 @@ fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let Some((name, source)) = missing else { return Ok(()) };
     Err(Failure::new(format!("{UNIT} cannot start: systemd cannot pass its credential {name}"))
         .because_text(format!("{source} is missing, but LoadCredential= names it"))
-        .hint(outside::restore_credential(source)))
+        .hint(service_access::restore_credential(source)))
 }
 
 /// The unit's settings that decide what a command sees and may do.

@@ -12,7 +12,7 @@ use infra_shared::printable::counted;
 
 use super::key::ask_for_recovery_key;
 use super::operation::{expect_stopped, perform_to_file};
-use super::outside::expect_inside;
+use super::service_access::expect_inside;
 use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::BackupCommand;
 use crate::assembly::{AssemblyError, lock, open_audit};

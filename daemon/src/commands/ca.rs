@@ -6,8 +6,8 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use jiff::SignedDuration;
 
-use super::operation::ask_holder;
-use super::outside::why_outside;
+use super::operation::call_holder;
+use super::service_access::why_outside;
 use super::{Context, when};
 use crate::arguments::CaCommand;
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
     let config = context.read_config()?;
     match command {
         CaCommand::Print { next } => {
-            let certificates = ask(context, &config, Operation::Authority).await?;
+            let certificates = call(context, &config, Operation::Authority).await?;
             let pem = match (next, certificates.next) {
                 (false, _) => certificates.certificate_pem,
                 (true, Some(next)) => next.certificate_pem,
@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
         }
         CaCommand::Rotate { overlap, replace } => {
             let operation = Operation::RotateAuthority { overlap_seconds: overlap, replaces: replace };
-            let certificates = ask(context, &config, operation).await?;
+            let certificates = call(context, &config, operation).await?;
             context.terminal.say(&describe(&certificates));
         }
     }
@@ -59,18 +59,18 @@ fn describe(certificates: &AuthorityCertificates) -> String {
 }
 
 /// Asks the running daemon, or opens its data directory if none runs.
-async fn ask(
+async fn call(
     context: &Context,
     config: &Config,
     operation: Operation,
 ) -> Result<AuthorityCertificates, Failure> {
     if why_outside(context, config).is_some() {
-        return ask_holder(context, config, operation).await;
+        return call_holder(context, config, operation).await;
     }
     let data_directory = match DataDirectory::open(config).await {
         Ok(data_directory) => data_directory,
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {
-            return Ok(control::ask(&config.data_dir, operation).await?);
+            return Ok(control::call(&config.data_dir, operation).await?);
         }
         Err(error) => return Err(error.into()),
     };

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use infra_shared::clock::{Clock, SystemClock};
 
 use super::Context;
-use super::status::{ask_daemon, describe_certificates};
+use super::status::{call_daemon, describe_certificates};
 use crate::control::{DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::tls::Source;
 
 pub(super) async fn renew(context: &Context) -> Result<ExitCode, Failure> {
     let data_dir = context.find_running()?;
-    let running: DaemonStatus = ask_daemon(&data_dir, Operation::Status).await?;
+    let running: DaemonStatus = call_daemon(&data_dir, Operation::Status).await?;
     let is_from = |source| running.certificates.iter().any(|certificate| certificate.source == source);
     if is_from(Source::Files) {
         return Err(Failure::usage("there is nothing to renew")
@@ -28,7 +28,7 @@ pub(super) async fn renew(context: &Context) -> Result<ExitCode, Failure> {
         "issuing a new certificate from the daemon's own CA; the daemon also does this automatically, a month before \
          the certificate expires …"
     });
-    let status: DaemonStatus = ask_daemon(&data_dir, Operation::RenewCertificate).await?;
+    let status: DaemonStatus = call_daemon(&data_dir, Operation::RenewCertificate).await?;
     let text = describe_certificates(&status, SystemClock.now()).join("\n") + "\n";
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)

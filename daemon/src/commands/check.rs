@@ -27,10 +27,10 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     if live {
         return live::run(context, &config, json).await;
     }
-    let mut found = access::judge(context, &config);
-    let is_refused = |tried: &Tried| tried.about == "https" && fails(tried);
+    let mut found = access::check(context, &config);
+    let is_rejected = |tried: &Tried| tried.about == "https" && fails(tried);
     // The contents do not matter while the service cannot read the files.
-    if !found.iter().any(is_refused)
+    if !found.iter().any(is_rejected)
         && let OtherSource::Files(files) = &config.https.source
         && let Err(error) = certificate_until(&config, files)
     {
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     }
     local_secrets::expect_usable(context, &config).await?;
     found.extend(local_secrets::unset_variables(context, &config).await);
-    let problems = start::judge(context, &config, &found).await;
+    let problems = start::check(context, &config, &found).await;
     found.extend(problems);
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
@@ -95,7 +95,7 @@ fn report_as_json(config: &Config, found: &[Tried]) -> String {
 /// When the certificate files expire, if they are valid for the preferred address.
 fn certificate_until(config: &Config, files: &CertificateFiles) -> Result<Timestamp, FilesError> {
     let first = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
-    files.examine(&Vec::from_iter(first), SystemClock.now())
+    files.check_certificate(&Vec::from_iter(first), SystemClock.now())
 }
 
 /// Describes in one line how HTTPS is served.

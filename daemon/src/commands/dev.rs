@@ -13,9 +13,9 @@ use infra_shared::random;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::serve::{Signals, no_log, until_stopped};
-use super::{Context, failure_of, introduction};
-use crate::assembly::{Accepted, Daemon};
+use super::serve::{Signals, log_start_failure, until_stopped};
+use super::{Context, failure_of, user_instructions};
+use crate::assembly::{Daemon, StartOverrides};
 use crate::config::Config;
 use crate::dev::{DevelopmentProvider, run_command};
 use crate::failure::Failure;
@@ -41,18 +41,24 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
         // Keep the log out of the command's output.
         config.log.level = LogLevel::Warn;
     }
-    logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
+    logging::start(config.log, context.verbosity, context.terminal)
+        .map_err(|error| log_start_failure(&error))?;
     context.terminal.warn(
         "FOR DEVELOPMENT ONLY: the identity provider of this daemon accepts anyone who claims to be alice or bob",
     );
     let (path, handed, clock) = (PathBuf::new(), HandedSockets::default(), Arc::new(SystemClock));
-    let daemon =
-        Daemon::assemble(config, path, handed, Accepted { new_store: true, ..Accepted::default() }, clock)
-            .await
-            .map_err(|error| failure_of("the daemon cannot start", &error))?;
+    let daemon = Daemon::assemble(
+        config,
+        path,
+        handed,
+        StartOverrides { new_store: true, ..StartOverrides::default() },
+        clock,
+    )
+    .await
+    .map_err(|error| failure_of("the daemon cannot start", &error))?;
     let environment = environment(directory.path(), &daemon, &credential)?;
     if command.is_empty() {
-        let introduction = introduction::of(daemon.public_urls(), daemon.pin());
+        let introduction = user_instructions::of(daemon.public_urls(), daemon.pin());
         let signals = Signals::listen_in_terminal().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;

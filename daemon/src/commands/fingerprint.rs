@@ -7,9 +7,9 @@ use infra_shared::clock::SystemClock;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
-use super::operation::ask_holder;
-use super::outside::why_outside;
-use super::{Context, introduction};
+use super::operation::call_holder;
+use super::service_access::why_outside;
+use super::{Context, user_instructions};
 use crate::assembly::{AssemblyError, DataDirectory, expected_public_urls};
 use crate::control::{self, Identity, Operation};
 use crate::failure::Failure;
@@ -21,7 +21,7 @@ use crate::platform::PlatformError;
 pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     if why_outside(context, &config).is_some() {
-        let identity: Identity = ask_holder(context, &config, Operation::Identity).await?;
+        let identity: Identity = call_holder(context, &config, Operation::Identity).await?;
         return print(context, &identity.public_urls, identity.pin);
     }
     let (public_urls, pin) = match DataDirectory::open(&config).await {
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
             (public_urls, authority.pin())
         }
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {
-            let identity: Identity = control::ask(&config.data_dir, Operation::Identity).await?;
+            let identity: Identity = control::call(&config.data_dir, Operation::Identity).await?;
             (identity.public_urls, identity.pin)
         }
         Err(error) => return Err(error.into()),
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
 }
 
 fn print(context: &Context, public_urls: &[Origin], pin: Pin) -> Result<ExitCode, Failure> {
-    let introduction = introduction::of(public_urls, pin);
+    let introduction = user_instructions::of(public_urls, pin);
     context.terminal.data(format!("{introduction}\n")).map_err(|error| Failure::output(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use infra_shared::clock::SystemClock;
 use zeroize::Zeroizing;
 
 use super::operation::{expect_stopped, expect_store, perform};
-use super::outside::expect_inside;
+use super::service_access::expect_inside;
 use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::{KeyCommand, RecoveryCommand};
 use crate::assembly::{AssemblyError, lock, open_audit};
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{self, KeyStatus, RecoveryKey};
-use crate::platform::HiddenTyping;
+use crate::platform::HiddenInput;
 
 const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
 /// Longer than a recovery key with all its dashes.
@@ -111,7 +111,7 @@ pub(super) async fn ask_for_recovery_key(context: &Context) -> Result<Option<Rec
     let input = std::io::stdin();
     let line = if input.is_terminal() {
         // Before the prompt, so that early input is hidden too.
-        let hidden = HiddenTyping::start().map_err(failed)?;
+        let hidden = HiddenInput::start().map_err(failed)?;
         context.terminal.say("type the recovery key, with or without dashes; your typing stays hidden:");
         match hidden.read_line(LONGEST_LINE).await.map_err(failed)? {
             Some(line) => line,

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use infra_shared::clock::SystemClock;
 use serde::de::DeserializeOwned;
 
-use super::outside::{self, why_outside};
+use super::service_access::{self, why_outside};
 use super::{Context, failure_of_operation, stopping};
-use crate::assembly::{Accepted, AssemblyError, DataDirectory, Operations, check_new_store, open_audit};
+use crate::assembly::{
+    AssemblyError, DataDirectory, Operations, StartOverrides, check_new_store, open_audit,
+};
 use crate::config::Config;
-use crate::control::{self, Answered, ControlError, Operation};
+use crate::control::{self, ControlError, Operation, OperationResult};
 use crate::failure::Failure;
 use crate::platform::{self, PlatformError};
 
@@ -23,13 +25,13 @@ pub(super) async fn perform<T: DeserializeOwned>(
     config: &Config,
     operation: Operation,
 ) -> Result<T, Failure> {
-    match at_hand(context, config, operation.clone()).await? {
-        Some(Answered::Json(value)) => {
+    match perform_locally(context, config, operation.clone()).await? {
+        Some(OperationResult::Json(value)) => {
             serde_json::from_value(value).map_err(|_| ControlError::Unexpected.into())
         }
-        Some(Answered::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
-        Some(Answered::File(_)) => Err(ControlError::Unexpected.into()),
-        None => ask_holder(context, config, operation).await,
+        Some(OperationResult::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
+        Some(OperationResult::File(_)) => Err(ControlError::Unexpected.into()),
+        None => call_holder(context, config, operation).await,
     }
 }
 
@@ -40,13 +42,13 @@ pub(super) async fn perform_to_file(
     operation: Operation,
     to: &mut File,
 ) -> Result<(), Failure> {
-    match at_hand(context, config, operation.clone()).await? {
-        Some(Answered::File(mut from)) => {
+    match perform_locally(context, config, operation.clone()).await? {
+        Some(OperationResult::File(mut from)) => {
             copy(from.as_mut(), to).map_err(|error| ControlError::Write(error).into())
         }
-        Some(Answered::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
-        Some(Answered::Json(_)) => Err(ControlError::Unexpected.into()),
-        None => control::ask_for_file(&config.data_dir, operation, to)
+        Some(OperationResult::Failed(failure)) => Err(failure_of_operation("the operation failed", &failure)),
+        Some(OperationResult::Json(_)) => Err(ControlError::Unexpected.into()),
+        None => control::call_for_file(&config.data_dir, operation, to)
             .await
             .map_err(|error| failure_of_holder(context, config, error)),
     }
@@ -57,19 +59,19 @@ fn copy(from: &mut dyn Read, to: &mut impl Write) -> std::io::Result<()> {
 }
 
 /// Asks the daemon that holds the data directory.
-pub(super) async fn ask_holder<T: DeserializeOwned>(
+pub(super) async fn call_holder<T: DeserializeOwned>(
     context: &Context,
     config: &Config,
     operation: Operation,
 ) -> Result<T, Failure> {
-    let answer = control::ask(&config.data_dir, operation).await;
+    let answer = control::call(&config.data_dir, operation).await;
     answer.map_err(|error| failure_of_holder(context, config, error))
 }
 
 /// If no daemon answers, this command would have to run the operation. It cannot do so unless it runs as the service.
 fn failure_of_holder(context: &Context, config: &Config, error: ControlError) -> Failure {
     match (&error, why_outside(context, config)) {
-        (ControlError::Unreachable(_), Some(cause)) => outside::failure(cause),
+        (ControlError::Unreachable(_), Some(cause)) => service_access::failure(cause),
         _ => error.into(),
     }
 }
@@ -79,8 +81,8 @@ pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
     match config.data_dir.join("keys.json").try_exists() {
         Ok(true) => return Ok(()),
         // A volume that is not mounted looks like a store that was never made.
-        Ok(false) => drop(check_new_store(config, Accepted::default())?),
-        Err(error) => return Err(cannot_look(&config.data_dir, &error)),
+        Ok(false) => drop(check_new_store(config, StartOverrides::default())?),
+        Err(error) => return Err(unreadable_directory(&config.data_dir, &error)),
     }
     Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
         .hint("create one with `infrad serve`, or restore a backup with `infrad restore FILE`; for another store, add `--config FILE`"))
@@ -103,17 +105,17 @@ fn is_running(data_dir: &Path, process: &str) -> Failure {
 }
 
 /// Reports an inaccessible directory, which may or may not contain a store.
-pub(super) fn cannot_look(data_dir: &Path, error: &io::Error) -> Failure {
+pub(super) fn unreadable_directory(data_dir: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot read {}: {error}", data_dir.display()))
         .hint("run the same command as root, or as the user that infrad runs as")
 }
 
 /// Runs the operation in this process. Returns `None` if a daemon holds the data directory.
-async fn at_hand(
+async fn perform_locally(
     context: &Context,
     config: &Config,
     operation: Operation,
-) -> Result<Option<Answered>, Failure> {
+) -> Result<Option<OperationResult>, Failure> {
     if why_outside(context, config).is_some() {
         return Ok(None);
     }

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::reload::{Configuration, Reloading};
-use super::{Context, failure_of, introduction};
-use crate::assembly::{Accepted, Daemon, DataDirectory, Outcome};
+use super::{Context, failure_of, user_instructions};
+use crate::assembly::{Daemon, DataDirectory, Outcome, StartOverrides};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
@@ -22,13 +22,13 @@ use crate::platform::{self, HandedSockets, HangUp, ServiceManager, lock_memory};
 pub(super) async fn run(
     context: &Context,
     handed: HandedSockets,
-    accepted: Accepted,
+    overrides: StartOverrides,
     domains: &[String],
 ) -> Result<ExitCode, Failure> {
     let mut config = Config::read(&context.config_path)?;
     config.add_domains(domains).map_err(|error| Failure::usage(error.to_string()))?;
-    let log =
-        logging::start(config.log, context.verbosity, context.terminal).map_err(|error| no_log(&error))?;
+    let log = logging::start(config.log, context.verbosity, context.terminal)
+        .map_err(|error| log_start_failure(&error))?;
     for warning in &config.warnings {
         match config.log.format {
             LogFormat::Text => context.terminal.warn(warning),
@@ -48,19 +48,19 @@ pub(super) async fn run(
     let mut signals =
         Signals::listen().map_err(|error| Failure::new("cannot listen for signals").because(&error))?;
     let daemon = select! {
-        daemon = Daemon::assemble(config, context.config_path.clone(), handed, accepted, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
+        daemon = Daemon::assemble(config, context.config_path.clone(), handed, overrides, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // The start may be waiting for a root key. There is nothing to shut down yet.
         () = signals.stop.next() => return Ok(Stopped::InOrder.into()),
     };
-    introduce(context, &daemon, configuration.log_format)?;
+    print_user_instructions(context, &daemon, configuration.log_format)?;
     Ok(until_stopped(daemon, Some(configuration), signals).await.into())
 }
 
 /// Accepts older data or creates a store, as a start with these options would, and does not serve.
-pub(super) async fn prepare(context: &Context, accepted: Accepted) -> Result<ExitCode, Failure> {
+pub(super) async fn prepare(context: &Context, overrides: StartOverrides) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     let data_dir = config.data_dir.display();
-    let outcome = DataDirectory::accept(&config, accepted, Arc::new(SystemClock))
+    let outcome = DataDirectory::accept(&config, overrides, Arc::new(SystemClock))
         .await
         .map_err(|error| failure_of("cannot accept the data", &error.located(&config.data_dir)))?;
     context.terminal.say(&match outcome {
@@ -80,12 +80,12 @@ pub(super) async fn prepare(context: &Context, accepted: Accepted) -> Result<Exi
 }
 
 /// The failure to start the log, without which the daemon does not run.
-pub(super) fn no_log(error: &io::Error) -> Failure {
+pub(super) fn log_start_failure(error: &io::Error) -> Failure {
     Failure::new("cannot start the thread that writes the log").because(error)
 }
 
 /// Prints the introduction for people on standard output. With a JSON log, logs it instead.
-fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<(), Failure> {
+fn print_user_instructions(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<(), Failure> {
     let (version, address) = (env!("CARGO_PKG_VERSION"), daemon.address());
     if format == LogFormat::Json {
         let urls: Vec<String> = daemon.public_urls().iter().map(ToString::to_string).collect();
@@ -93,7 +93,7 @@ fn introduce(context: &Context, daemon: &Daemon, format: LogFormat) -> Result<()
         tracing::info!(%address, version, urls, fingerprint = %daemon.pin(), "ready");
         return Ok(());
     }
-    let introduction = introduction::of(daemon.public_urls(), daemon.pin());
+    let introduction = user_instructions::of(daemon.public_urls(), daemon.pin());
     context
         .terminal
         .data(format!("infrad {version} listens on {address}\n{introduction}\n"))

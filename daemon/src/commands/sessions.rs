@@ -9,7 +9,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::status::ask_daemon;
+use super::status::call_daemon;
 use super::{Context, when};
 use crate::arguments::SessionsCommand;
 use crate::control::Operation;
@@ -31,11 +31,12 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
         SessionsCommand::List { user, json } => list(context, &data_dir, user.clone(), *json).await,
         SessionsCommand::Revoke { ids, .. } if !ids.is_empty() => end(context, &data_dir, ids).await,
         SessionsCommand::Revoke { user, .. } => {
-            let ended: usize = ask_daemon(&data_dir, Operation::EndSessions { user: user.clone() }).await?;
+            let ended: usize =
+                call_daemon(&data_dir, Operation::RevokeSessions { user: user.clone() }).await?;
             match (ended, user) {
                 (0, Some(_)) => context.terminal.say("that user has no live sessions"),
                 (0, None) => context.terminal.say("there are no live sessions"),
-                _ => context.terminal.say(&told(ended)),
+                _ => context.terminal.say(&summary(ended)),
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -48,7 +49,7 @@ async fn list(
     user: Option<String>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let mut listed: ListedSessions = ask_daemon(data_dir, Operation::Sessions { user }).await?;
+    let mut listed: ListedSessions = call_daemon(data_dir, Operation::Sessions { user }).await?;
     listed.sessions.sort_by(|one, other| {
         let order = |listed: &ListedSession| (listed.user.issuer.clone(), listed.user.subject.clone());
         order(one)
@@ -69,14 +70,14 @@ async fn list(
 async fn end(context: &Context, data_dir: &Path, ids: &[SessionID]) -> Result<ExitCode, Failure> {
     let (mut ended, mut gone) = (0, 0);
     for id in ids {
-        if ask_daemon(data_dir, Operation::EndSession { id: id.clone() }).await? {
+        if call_daemon(data_dir, Operation::RevokeSession { id: id.clone() }).await? {
             ended += 1;
             continue;
         }
         gone += 1;
         // The ID of an audience token looks the same, and its session is still live.
         let of_token = Operation::SessionOfAudienceToken { id: id.to_string() };
-        let session: Option<SessionID> = ask_daemon(data_dir, of_token).await?;
+        let session: Option<SessionID> = call_daemon(data_dir, of_token).await?;
         context.terminal.warn(&match session {
             Some(session) => format!(
                 "{id} is the ID of an audience token, and its session {session} is live: `infrad sessions revoke {session}`"
@@ -84,11 +85,11 @@ async fn end(context: &Context, data_dir: &Path, ids: &[SessionID]) -> Result<Ex
             None => format!("there is no live session {id}, and no live audience token with this ID"),
         });
     }
-    context.terminal.say(&told(ended));
+    context.terminal.say(&summary(ended));
     Ok(if gone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn told(ended: usize) -> String {
+fn summary(ended: usize) -> String {
     format!("revoked {}", counted(ended, "session"))
 }
 

@@ -17,7 +17,7 @@ use crate::platform::Unit;
 use crate::tls::{CertificateState, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
-    let status: DaemonStatus = ask_daemon(&context.find_running()?, Operation::Status).await?;
+    let status: DaemonStatus = call_daemon(&context.find_running()?, Operation::Status).await?;
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
@@ -29,13 +29,13 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
 }
 
 /// Runs an operation that only the running daemon can perform.
-pub(super) async fn ask_daemon<T: DeserializeOwned>(
+pub(super) async fn call_daemon<T: DeserializeOwned>(
     data_dir: &Path,
     operation: Operation,
 ) -> Result<T, Failure> {
-    match control::ask(data_dir, operation).await {
+    match control::call(data_dir, operation).await {
         Err(ControlError::Unreachable(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(operation::cannot_look(data_dir, &error))
+            Err(operation::unreadable_directory(data_dir, &error))
         }
         Err(ControlError::Unreachable(error)) => {
             let what = format!("no infrad is running with the data in {}", data_dir.display());

@@ -37,7 +37,7 @@ pub enum Fault {
     DuplicateKey,
     #[error("a second document starts here, but the configuration is one document: remove the `---`")]
     SeveralDocuments,
-    #[error("unknown key {key}{}; {}", In(.section), advice(.nearest.as_deref(), .known))]
+    #[error("unknown key {key}{}; {}", In(.section), hint(.nearest.as_deref(), .known))]
     UnknownKey { key: String, section: String, nearest: Option<String>, known: String },
     #[error("a dot in a key means a section: write `{section}: {{{rest}: …}}`")]
     Dotted { section: String, rest: String },
@@ -72,7 +72,7 @@ impl fmt::Display for In<'_> {
     }
 }
 
-fn advice(nearest: Option<&str>, known: &str) -> String {
+fn hint(nearest: Option<&str>, known: &str) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("remove it, or write one of {known}"),

@@ -12,11 +12,11 @@ use crate::logging::{LogFormat, LogLevel, LogSettings};
 use crate::platform;
 use crate::sessions::{Admins, SessionLimits};
 
+use super::changed_sections::Sections;
 use super::directories::Directories;
 use super::error::{Fault, FaultAt};
 use super::reference::References;
 use super::section::{Field, Section};
-use super::sections::Sections;
 use super::tree::Node;
 use super::{Config, admins, audit, backends, duration, https, limits, provider, remote, services};
 

@@ -44,7 +44,7 @@ pub enum ControlError {
 }
 
 /// Sends `operation` to the daemon of `data_dir` and returns its response.
-pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
+pub async fn call<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> Result<T, ControlError> {
     let patience = if operation.is_long() { PATIENCE } else { SHORT_PATIENCE };
     if operation.is_long() {
         expect_answers(data_dir).await?;
@@ -59,7 +59,7 @@ pub async fn ask<T: DeserializeOwned>(data_dir: &Path, operation: Operation) -> 
 }
 
 /// Sends an operation whose response is a file, and writes the file to `to`.
-pub async fn ask_for_file(
+pub async fn call_for_file(
     data_dir: &Path,
     operation: Operation,
     mut to: impl Write,

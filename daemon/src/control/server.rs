@@ -21,7 +21,7 @@ use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::{Answered, Operation, SocketPath};
+use super::{Operation, OperationResult, SocketPath};
 use crate::listener::names_one_host;
 
 const PART_BYTES: usize = 64 * 1024;
@@ -50,7 +50,7 @@ impl ControlSocket {
     }
 
     /// Whether [`Self::bind`] would succeed in a directory that can be written. Makes nothing.
-    pub fn judge(data_dir: &Path) -> io::Result<()> {
+    pub fn check(data_dir: &Path) -> io::Result<()> {
         match data_dir.join(super::SOCKET).symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             _ => Ok(()),
@@ -63,16 +63,16 @@ impl ControlSocket {
         perform: impl Fn(Operation) -> F + Clone + Send + Sync + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
     ) where
-        F: Future<Output = Answered> + Send + 'static,
+        F: Future<Output = OperationResult> + Send + 'static,
     {
         let operations = move |Json(operation): Json<Operation>| {
-            let answered = perform(operation);
-            async move { respond(answered.await) }
+            let result = perform(operation);
+            async move { respond(result.await) }
         };
         let router = Router::new()
             .route("/operations", post(operations))
             .layer(DefaultBodyLimit::max(OPERATION_BYTES))
-            .layer(from_fn(refuse_unclear));
+            .layer(from_fn(reject_unclear_host));
         if let Err(error) = axum::serve(SameUser(self.listener), router).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "the control socket failed");
         }
@@ -82,7 +82,7 @@ impl ControlSocket {
 }
 
 /// Rejects a request that does not name exactly one host, as every listener does.
-async fn refuse_unclear(request: Request, next: Next) -> Response {
+async fn reject_unclear_host(request: Request, next: Next) -> Response {
     if names_one_host(request.version(), request.uri(), request.headers()) {
         next.run(request).await
     } else {
@@ -90,11 +90,11 @@ async fn refuse_unclear(request: Request, next: Next) -> Response {
     }
 }
 
-fn respond(answered: Answered) -> Response {
-    match answered {
-        Answered::Json(value) => Json(value).into_response(),
-        Answered::Failed(failure) => (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response(),
-        Answered::File(file) => {
+fn respond(result: OperationResult) -> Response {
+    match result {
+        OperationResult::Json(value) => Json(value).into_response(),
+        OperationResult::Failed(failure) => (StatusCode::UNPROCESSABLE_ENTITY, Json(failure)).into_response(),
+        OperationResult::File(file) => {
             let (parts, sent) = mpsc::channel(PARTS_AHEAD);
             tokio::task::spawn_blocking(move || send(file, &parts));
             Body::new(FileBody(sent)).into_response()
@@ -169,13 +169,17 @@ impl Listener for SameUser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{ControlError, OperationFailure, ask, ask_for_file};
+    use crate::control::{ControlError, OperationFailure, call, call_for_file};
 
-    async fn perform(operation: Operation) -> Answered {
+    async fn perform(operation: Operation) -> OperationResult {
         match operation {
-            Operation::KeyStatus | Operation::Status => Answered::json(&"an answer"),
-            Operation::Backup => Answered::File(Box::new(io::Cursor::new(vec![7; 300_000]))),
-            _ => Answered::Failed(OperationFailure { cause: "no".to_owned(), is_away: true, advice: None }),
+            Operation::KeyStatus | Operation::Status => OperationResult::json(&"an answer"),
+            Operation::Backup => OperationResult::File(Box::new(io::Cursor::new(vec![7; 300_000]))),
+            _ => OperationResult::Failed(OperationFailure {
+                cause: "no".to_owned(),
+                is_transient: true,
+                hint: None,
+            }),
         }
     }
 
@@ -189,13 +193,13 @@ mod tests {
 
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn(socket.serve(perform, async { stopped.await.unwrap_or(()) }));
-        let answer: String = ask(directory.path(), Operation::KeyStatus).await.expect("an answer");
+        let answer: String = call(directory.path(), Operation::KeyStatus).await.expect("an answer");
         assert_eq!(answer, "an answer");
         let mut file = Vec::new();
-        ask_for_file(directory.path(), Operation::Backup, &mut file).await.expect("a file");
+        call_for_file(directory.path(), Operation::Backup, &mut file).await.expect("a file");
         assert_eq!(file, vec![7; 300_000]);
-        let failed = ask::<String>(directory.path(), Operation::Rotate).await;
-        assert!(matches!(failed, Err(ControlError::Failed(failure)) if failure.is_away));
+        let failed = call::<String>(directory.path(), Operation::Rotate).await;
+        assert!(matches!(failed, Err(ControlError::Failed(failure)) if failure.is_transient));
 
         stop.send(()).expect("the server waits for it");
         serving.await.expect("a clean end");
@@ -211,7 +215,7 @@ mod tests {
         assert!(long.join("control.sock").exists());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn(socket.serve(perform, async { stopped.await.unwrap_or(()) }));
-        let answer: String = ask(&long, Operation::KeyStatus).await.expect("an answer");
+        let answer: String = call(&long, Operation::KeyStatus).await.expect("an answer");
         assert_eq!(answer, "an answer");
         stop.send(()).expect("the server waits for it");
         serving.await.expect("a clean end");
@@ -222,7 +226,7 @@ mod tests {
     async fn socket_of_earlier_daemon_is_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         drop(ControlSocket::bind(directory.path()).expect("a socket"));
-        let asked = ask::<String>(directory.path(), Operation::Status).await;
+        let asked = call::<String>(directory.path(), Operation::Status).await;
         assert!(matches!(asked, Err(ControlError::Unreachable(_))));
         ControlSocket::bind(directory.path()).expect("the same place again");
     }

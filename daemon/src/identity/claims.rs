@@ -53,18 +53,19 @@ pub struct EmailClaim {
     pub is_verified: Option<bool>,
 }
 
-/// Whether the ID token lacks a claim that was requested, or found at userinfo `before`, and userinfo may have it.
+/// Whether the ID token lacks a claim that was requested, or found at userinfo `previous`, and userinfo may have it.
 pub(super) fn need_user_info(
     id_token: Option<&Map<String, Value>>,
-    before: Sources,
+    previous: Sources,
     settings: &ProviderSettings,
 ) -> bool {
     let is_asked_for = |scope: &str| settings.scopes.iter().any(|asked| asked == scope);
     let is_missing = |claim: &str| id_token.and_then(|claims| find_claim(claims, claim)).is_none();
-    let was_there = |source| source == Some(Source::UserInfo);
-    ((is_asked_for("email") || was_there(before.email)) && is_missing("email"))
+    let was_from_user_info = |source| source == Some(Source::UserInfo);
+    ((is_asked_for("email") || was_from_user_info(previous.email)) && is_missing("email"))
         || (is_asked_for("profile") && is_missing("name"))
-        || ((is_asked_for("groups") || was_there(before.groups)) && is_missing(&settings.groups_claim))
+        || ((is_asked_for("groups") || was_from_user_info(previous.groups))
+            && is_missing(&settings.groups_claim))
 }
 
 pub(super) fn identity(
@@ -125,12 +126,12 @@ fn collect_parts(
     (update, GroupsClaim::read(groups_from.map(|(_, value)| value), &settings.name))
 }
 
-/// Collects the claims of a later answer. A claim is withdrawn if its source in `before` was verified again and no
+/// Collects the claims of a later answer. A claim is withdrawn if its source in `previous` was verified again and no
 /// source sends it (OpenID Connect Core §5.3.2, §12.2). A withdrawn claim is empty. Groups that are unreadable or too
 /// many are empty too, because the answer confirms none of them.
 pub(super) fn collect_update(
     claim_sets: ClaimSets<'_>,
-    before: Sources,
+    previous: Sources,
     settings: &ProviderSettings,
 ) -> ClaimsUpdate {
     let (mut update, groups) = collect_parts(claim_sets, settings);
@@ -143,25 +144,26 @@ pub(super) fn collect_update(
         Ok(unreadable @ GroupsClaim::WrongType(_)) => no_groups(&format!("groups: {unreadable}")),
         Ok(groups) => groups,
     };
-    let is_silent = |source: Option<Source>| match source {
+    let source_omits_claim = |source: Option<Source>| match source {
         Some(Source::IDToken) => claim_sets.id_token.is_some(),
         Some(Source::UserInfo) => claim_sets.user_info.is_some(),
         None => false,
     };
-    if update.groups == GroupsClaim::Missing && is_silent(before.groups) {
+    if update.groups == GroupsClaim::Missing && source_omits_claim(previous.groups) {
         update.groups = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
     }
     // The source that verified the address before still sends it, but no longer verifies it.
-    let is_of_the_source = update.sources.email == before.email;
-    if let Some(email) = update.email.as_mut().filter(|email| is_of_the_source && email.is_verified.is_none())
+    let is_from_same_source = update.sources.email == previous.email;
+    if let Some(email) =
+        update.email.as_mut().filter(|email| is_from_same_source && email.is_verified.is_none())
     {
         email.is_verified = Some(false);
     }
-    if update.email.is_none() && is_silent(before.email) {
+    if update.email.is_none() && source_omits_claim(previous.email) {
         update.email = Some(EmailClaim { address: None, is_verified: None });
     }
-    update.sources.groups = update.sources.groups.or(before.groups);
-    update.sources.email = update.sources.email.or(before.email);
+    update.sources.groups = update.sources.groups.or(previous.groups);
+    update.sources.email = update.sources.email.or(previous.email);
     update
 }
 
@@ -312,14 +314,14 @@ mod tests {
     fn claim_is_withdrawn_when_its_source_omits_it() {
         let (silent, null) = (json!({"sub": "a"}), json!({"groups": null, "email": null}));
         let groups = |source, id_token: Option<&Value>, user_info: Option<&Value>| {
-            let before = Sources { email: source, groups: source };
+            let previous = Sources { email: source, groups: source };
             let claim_sets = ClaimSets {
                 id_token: id_token.and_then(Value::as_object),
                 user_info: user_info.and_then(Value::as_object),
             };
-            let update = collect_update(claim_sets, before, &settings());
+            let update = collect_update(claim_sets, previous, &settings());
             assert_eq!(update.groups == GroupsClaim::Missing, update.email.is_none());
-            assert_eq!(update.sources, before, "the source stays where it was");
+            assert_eq!(update.sources, previous, "the source stays where it was");
             update.groups
         };
         let none = GroupsClaim::Listed { names: Vec::new(), left_out: 0 };
@@ -340,8 +342,8 @@ mod tests {
     fn address_stays_verified_only_at_its_source() {
         let claims = json!({"email": "a@b.test"});
         let again = |claim_sets, source| {
-            let before = Sources { email: source, groups: None };
-            collect_update(claim_sets, before, &settings()).email.and_then(|email| email.is_verified)
+            let previous = Sources { email: source, groups: None };
+            collect_update(claim_sets, previous, &settings()).email.and_then(|email| email.is_verified)
         };
         let in_id_token = ClaimSets { id_token: claims.as_object(), user_info: None };
         let in_user_info = ClaimSets { id_token: None, user_info: claims.as_object() };
@@ -353,10 +355,10 @@ mod tests {
     #[test]
     fn userinfo_is_fetched_if_it_had_the_groups_before() {
         let id_token = json!({"email": "a@b.test", "name": "A"});
-        let before = Sources { email: None, groups: Some(Source::UserInfo) };
+        let previous = Sources { email: None, groups: Some(Source::UserInfo) };
         let settings = asking(&["openid"]);
         assert!(!need_user_info(id_token.as_object(), Sources::default(), &settings));
-        assert!(need_user_info(id_token.as_object(), before, &settings));
-        assert!(need_user_info(None, before, &settings));
+        assert!(need_user_info(id_token.as_object(), previous, &settings));
+        assert!(need_user_info(None, previous, &settings));
     }
 }

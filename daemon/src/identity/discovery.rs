@@ -145,16 +145,17 @@ pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) ->
 }
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
-    let answer = request(outbound, settings).await?;
+    let response = request(outbound, settings).await?;
     let elsewhere = |reason: String| Unusable::new(reason, unusable::COMPARE_ISSUER);
-    match answer.status {
-        200 if json::is_json(answer.content_type.as_deref()) => {}
+    match response.status {
+        200 if json::is_json(response.content_type.as_deref()) => {}
         status @ (408 | 429 | 500..) => {
             return Err(IdentityError::Unavailable(format!("discovery: status {status} or not JSON")));
         }
         status => return Err(elsewhere(format!("discovery: status {status} or not JSON")).into()),
     }
-    let document = json::object(&answer.body).ok_or_else(|| elsewhere("discovery: malformed".to_owned()))?;
+    let document =
+        json::object(&response.body).ok_or_else(|| elsewhere("discovery: malformed".to_owned()))?;
     read(&document, settings).map_err(|unusable| unusable.within("discovery").into())
 }
 
@@ -172,7 +173,7 @@ pub(super) async fn request(
 pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
     // Discovery §4.3: the issuer must match exactly. Anything else is another issuer's document.
     if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
-        let (said, advice) = match document.get("issuer") {
+        let (said, hint) = match document.get("issuer") {
             None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
             Some(Value::String(text)) => {
                 (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::COPY_ISSUER)
@@ -183,7 +184,7 @@ pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -
             "the issuer differs: configured `{}`, the provider's metadata has {said}",
             settings.issuer
         );
-        return Err(Unusable::new(reason, advice));
+        return Err(Unusable::new(reason, hint));
     }
     read_after_issuer(document, settings)
 }
@@ -212,8 +213,8 @@ fn read_after_issuer(
     let is_silent = !document.contains_key(PKCE_METHODS);
     let is_assumed = settings.assumes_pkce && is_silent;
     if !is_assumed && !strings(document, PKCE_METHODS).contains(&"S256") {
-        let advice = if is_silent { unusable::ASSUME_PKCE } else { unusable::OFFER_PKCE };
-        return Err(Unusable::new("the provider offers no PKCE with S256", advice));
+        let hint = if is_silent { unusable::ASSUME_PKCE } else { unusable::OFFER_PKCE };
+        return Err(Unusable::new("the provider offers no PKCE with S256", hint));
     }
     let authentication = match settings.client_authentication {
         ClientAuthentication::ClientSecretBasic => "client_secret_basic",
@@ -224,8 +225,8 @@ fn read_after_issuer(
     let is_offered =
         methods.contains(&authentication) || (methods.is_empty() && authentication == "client_secret_basic");
     if !is_offered {
-        let advice = unusable::advice_on_authentication(settings.client_authentication, &methods);
-        return Err(Unusable::new("the provider does not offer the configured clientAuthentication", advice));
+        let hint = unusable::hint_for_authentication(settings.client_authentication, &methods);
+        return Err(Unusable::new("the provider does not offer the configured clientAuthentication", hint));
     }
     Ok(Metadata {
         authorization_endpoint,

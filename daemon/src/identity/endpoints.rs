@@ -16,7 +16,7 @@ use super::discovery::Metadata;
 use super::unusable::{self, Unusable};
 use super::{IdentityError, ProviderSettings};
 use crate::audit::{Audit, Event};
-use crate::outbound::{Guard, Outbound};
+use crate::outbound::{Outbound, SSRFGuard};
 use crate::store::{EndpointHosts, RememberedEndpoints, Store, StoreError};
 
 /// Whether a text is a host as used in configurations: `HOST`, or `HOST:PORT` if the port is not 443.
@@ -63,12 +63,12 @@ pub fn describe_change(before: &EndpointHosts, now: &EndpointHosts) -> String {
 #[derive(Default)]
 pub(super) struct Endpoints {
     /// `None` for the development provider, which runs on this machine.
-    guard: Option<Guard>,
+    guard: Option<SSRFGuard>,
     /// The hosts seen last. `None` without a store.
-    memory: Option<Memory>,
+    history: Option<EndpointHistory>,
 }
 
-struct Memory {
+struct EndpointHistory {
     store: Store,
     audit: Audit,
     /// The stored hosts, once read.
@@ -95,17 +95,17 @@ impl Metadata {
 }
 
 impl Endpoints {
-    pub(super) fn guarded_by(guard: Option<Guard>) -> Self {
-        Self { guard, memory: None }
+    pub(super) fn guarded_by(guard: Option<SSRFGuard>) -> Self {
+        Self { guard, history: None }
     }
 
-    pub(super) fn guard(&self) -> Option<Guard> {
+    pub(super) fn guard(&self) -> Option<SSRFGuard> {
         self.guard.clone()
     }
 
     /// Remembers hosts in `store` from now on.
     pub(super) fn remember_in(&mut self, store: Store, audit: Audit) {
-        self.memory = Some(Memory { store, audit, remembered: Mutex::default() });
+        self.history = Some(EndpointHistory { store, audit, remembered: Mutex::default() });
     }
 
     /// Rejects metadata with a forbidden endpoint.
@@ -136,14 +136,14 @@ impl Endpoints {
     /// Compares the endpoint hosts with the remembered ones, and stores them. If the store fails, logs it and lets
     /// sign-ins continue.
     pub(super) async fn remember(&self, metadata: &Metadata, settings: &ProviderSettings, now: Timestamp) {
-        let Some(memory) = &self.memory else { return };
-        if let Err(error) = memory.compare(metadata.hosts(), settings, now).await {
+        let Some(history) = &self.history else { return };
+        if let Err(error) = history.compare(metadata.hosts(), settings, now).await {
             tracing::error!(provider = settings.name, %error, "cannot store the hosts of a provider's endpoints");
         }
     }
 }
 
-impl Memory {
+impl EndpointHistory {
     async fn compare(
         &self,
         hosts: EndpointHosts,

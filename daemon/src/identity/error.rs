@@ -31,13 +31,13 @@ pub enum IdentityError {
     QueueFull,
     /// The provider rejected so many codes recently that the client must wait for this long.
     #[error("the provider rejected too many codes from this client recently")]
-    TooManyRejectedCodes(Duration),
+    RejectedCodeLimit(Duration),
     /// The provider rejects the daemon's client secret (RFC 6749 §5.2 `invalid_client`).
     #[error(
         "invalid_client: the provider rejected the client secret that was just read from {reference}: it was \
          replaced there or at the provider, or `clientID` or `clientAuthentication` is wrong"
     )]
-    ClientRefused { reference: String },
+    InvalidClient { reference: String },
     #[error("client secret: {0}")]
     ClientSecret(#[from] ReadError),
     /// `iss` of the authorization response is missing or another provider's (RFC 9207 §2.4). Nothing was sent to the
@@ -46,10 +46,10 @@ pub enum IdentityError {
     ResponseIssuer(&'static str),
     /// The provider rejected the code, or its response proves no identity. The text is one of our own reason codes.
     #[error("rejected: {0}")]
-    Refused(String),
+    Rejected(String),
     /// The times in an ID token do not fit the local clock. The text shows both.
     #[error("rejected: {0}")]
-    ClocksDiffer(String),
+    ClockSkew(String),
     /// A value exceeds a limit. The text shows its size.
     #[error("rejected: {0}")]
     LimitExceeded(String),
@@ -60,7 +60,7 @@ impl From<OutboundError> for IdentityError {
         match error {
             OutboundError::TooLarge { .. } => Unusable::new(error.to_string(), unusable::TOO_LARGE).into(),
             OutboundError::Untrusted { ref cause, .. } => {
-                Unusable::new(error.to_string(), unusable::advice_on_trust(cause)).into()
+                Unusable::new(error.to_string(), unusable::hint_for_trust(cause)).into()
             }
             OutboundError::Unreachable { .. } | OutboundError::TimedOut { .. } => {
                 Self::Unavailable(error.to_string())
@@ -85,13 +85,13 @@ pub(super) fn from_id_token(error: IDTokenError, token: &SecretString, now: Time
     if error.depends_on_clock()
         && let Some(times) = times(&claims, now)
     {
-        return IdentityError::ClocksDiffer(format!("{reason}: {times}"));
+        return IdentityError::ClockSkew(format!("{reason}: {times}"));
     }
     match (error, claims.get("aud")) {
-        (IDTokenError::AudienceDiffers, Some(audience)) => {
-            IdentityError::Refused(format!("{reason}: the token is for {}", audiences(audience)))
+        (IDTokenError::AudienceMismatch, Some(audience)) => {
+            IdentityError::Rejected(format!("{reason}: the token is for {}", audiences(audience)))
         }
-        _ => IdentityError::Refused(reason),
+        _ => IdentityError::Rejected(reason),
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
             let error =
                 of(IDTokenError::Expired, &json!({"iat": issued_at, "exp": issued_at + 300, "aud": "a"}));
             let text = error.to_string();
-            assert!(matches!(error, IdentityError::ClocksDiffer(_)), "{text}");
+            assert!(matches!(error, IdentityError::ClockSkew(_)), "{text}");
             assert!(text.starts_with("rejected: ID token: expired: issued at 1970-01-1"), "{text}");
             assert!(text.contains(told) && text.contains("1970-01-12T13:46:40Z"), "{text}");
         }
@@ -162,7 +162,7 @@ mod tests {
             json!({"iat": i64::MAX, "exp": 1}),
             json!({"iat": 1_000_000, "exp": 1_000}),
         ] {
-            assert!(matches!(of(IDTokenError::Expired, &claims), IdentityError::Refused(_)), "{claims}");
+            assert!(matches!(of(IDTokenError::Expired, &claims), IdentityError::Rejected(_)), "{claims}");
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
             (json!(["a", "b\u{1b}[2J", 7]), "[a, b[2J, no text]".to_owned()),
             (json!(vec!["x"; 20]), format!("[{}] and 12 more", ["x"; 8].join(", "))),
         ] {
-            let error = of(IDTokenError::AudienceDiffers, &json!({"aud": audience}));
+            let error = of(IDTokenError::AudienceMismatch, &json!({"aud": audience}));
             let expected = format!("rejected: ID token: audience_mismatch: the token is for {told}");
             assert_eq!(error.to_string(), expected);
         }

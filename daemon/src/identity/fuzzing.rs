@@ -137,7 +137,7 @@ fn discovery(input: &[u8]) {
 fn token_response(input: &[u8]) {
     let (first, body) = input.split_first().unwrap_or((&0, &[]));
     let status = [200, 400, 401, 500].get(usize::from(first % 4)).copied().unwrap_or(200);
-    match oauth_client::parse(&answer(status, body)) {
+    match oauth_client::parse(&response(status, body)) {
         Ok(tokens) => {
             assert_eq!(status, 200);
             assert!(tokens.id_token.is_none_or(|token| !token.expose_secret().is_empty()));
@@ -149,7 +149,7 @@ fn token_response(input: &[u8]) {
 
 /// Fuzzes userinfo claims and what is accepted from them.
 fn user_info(input: &[u8]) {
-    let read = user_info::read(&answer(200, input), "alice");
+    let read = user_info::read(&response(200, input), "alice");
     let claims = match read {
         Ok(claims) => claims,
         Err(error) => return is_our_own_text(&error.to_string()),
@@ -175,7 +175,7 @@ fn is_our_own_text(error: &str) {
     assert!(error.len() < 300 && error.chars().all(is_printable), "{error:?}");
 }
 
-fn answer(status: u16, body: &[u8]) -> OutboundResponse {
+fn response(status: u16, body: &[u8]) -> OutboundResponse {
     let content_type = Some("application/json".to_owned());
     OutboundResponse { status, content_type, headers: HeaderMap::new(), body: body.to_vec() }
 }

@@ -66,13 +66,13 @@ pub(super) fn verify(
     expected: &Expectations<'_>,
     keys: &[SigningKey],
 ) -> Result<IDToken, IDTokenError> {
-    let parts = Parts::split(token.expose_secret())?;
+    let parts = CompactJWS::split(token.expose_secret())?;
     let (header, unverified_claims) = (object(parts.header)?, object(parts.claims)?);
     check_type(&header)?;
 
     // Step 2: the issuer matches the configured one byte for byte.
     if unverified_claims.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
-        return Err(IDTokenError::IssuerDiffers);
+        return Err(IDTokenError::IssuerMismatch);
     }
     // Steps 3 to 5: the audience is this client, plus trusted audiences only.
     check_audience(&unverified_claims, expected)?;
@@ -82,7 +82,7 @@ pub(super) fn verify(
 
     // Check the subject before the times: a token about another user is wrong at any clock.
     if let Flow::Refresh { subject, auth_time } = expected.flow {
-        check_same_sign_in(&claims, expected.nonce, subject, auth_time)?;
+        check_same_login(&claims, expected.nonce, subject, auth_time)?;
     }
     let now = expected.now.as_second();
     // Step 9: not expired.
@@ -128,23 +128,23 @@ pub(super) fn check_is_signed(
     expected: &Expectations<'_>,
     keys: &[SigningKey],
 ) -> Result<(), IDTokenError> {
-    let parts = Parts::split(token.expose_secret())?;
+    let parts = CompactJWS::split(token.expose_secret())?;
     let header = object(parts.header)?;
     check_type(&header)?;
     check_signature(&parts, &header, expected.algorithms, keys).map(|_| ())
 }
 
 fn check_nonce(claims: &Map<String, Value>, expected: &SecretString) -> Result<(), IDTokenError> {
-    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceDiffers)?;
+    let nonce = claims.get("nonce").and_then(Value::as_str).ok_or(IDTokenError::NonceMismatch)?;
     if nonce.as_bytes().ct_eq(expected.expose_secret().as_bytes()).into() {
         Ok(())
     } else {
-        Err(IDTokenError::NonceDiffers)
+        Err(IDTokenError::NonceMismatch)
     }
 }
 
 /// OpenID Connect Core §12.2: the same user as at the login, and the same nonce and `auth_time` if present.
-fn check_same_sign_in(
+fn check_same_login(
     claims: &Map<String, Value>,
     nonce: &SecretString,
     subject: &str,
@@ -154,17 +154,17 @@ fn check_same_sign_in(
         check_nonce(claims, nonce)?;
     }
     if claims.get("sub").and_then(Value::as_str) != Some(subject) {
-        return Err(IDTokenError::SubjectDiffers);
+        return Err(IDTokenError::SubjectMismatch);
     }
-    let told = seconds(claims, "auth_time");
-    if auth_time.is_some() && told.is_some() && told != auth_time {
-        return Err(IDTokenError::AuthTimeDiffers);
+    let token_auth_time = seconds(claims, "auth_time");
+    if auth_time.is_some() && token_auth_time.is_some() && token_auth_time != auth_time {
+        return Err(IDTokenError::AuthTimeMismatch);
     }
     Ok(())
 }
 
 /// The parts of a token in compact form (RFC 7515 §7.1), still encoded.
-struct Parts<'a> {
+struct CompactJWS<'a> {
     header: &'a str,
     claims: &'a str,
     /// The signature covers everything before the last dot (RFC 7515 §5.2).
@@ -172,7 +172,7 @@ struct Parts<'a> {
     signature: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> CompactJWS<'a> {
     fn split(token: &'a str) -> Result<Self, IDTokenError> {
         if token.len() > MAX_BYTES {
             return Err(IDTokenError::TooLarge { bytes: token.len() });
@@ -199,7 +199,7 @@ fn object(part: &str) -> Result<Map<String, Value>, IDTokenError> {
 /// Steps 6, 7 and 8: checks the signature with a configured algorithm (never `none` or a shared secret) and a key of
 /// the provider. Ignores the header's `jku`, `x5u` and `jwk`.
 fn check_signature(
-    parts: &Parts<'_>,
+    parts: &CompactJWS<'_>,
     header: &Map<String, Value>,
     allowed: &[SigningAlgorithm],
     keys: &[SigningKey],
@@ -235,24 +235,24 @@ fn check_audience(claims: &Map<String, Value>, expected: &Expectations<'_>) -> R
     let audiences = match claims.get("aud") {
         Some(audience @ Value::String(_)) => std::slice::from_ref(audience),
         Some(Value::Array(audiences)) => audiences.as_slice(),
-        _ => return Err(IDTokenError::AudienceDiffers),
+        _ => return Err(IDTokenError::AudienceMismatch),
     };
     let (ours, others): (Vec<&Value>, Vec<&Value>) =
         audiences.iter().partition(|audience| *audience == expected.client_id);
     let is_trusted = |audience: &&Value| expected.additional_audiences.iter().any(|it| *audience == it);
     if ours.is_empty() || !others.iter().all(is_trusted) {
-        return Err(IDTokenError::AudienceDiffers);
+        return Err(IDTokenError::AudienceMismatch);
     }
     match claims.get("azp") {
         None | Some(Value::Null) if others.is_empty() => Ok(()),
         Some(party) if party == expected.client_id => Ok(()),
-        _ => Err(IDTokenError::AuthorizedPartyDiffers),
+        _ => Err(IDTokenError::AuthorizedPartyMismatch),
     }
 }
 
 /// Returns the claims of a token without verification, for messages only.
 pub(super) fn unverified_claims(token: &SecretString) -> Option<Map<String, Value>> {
-    object(Parts::split(token.expose_secret()).ok()?.claims).ok()
+    object(CompactJWS::split(token.expose_secret()).ok()?.claims).ok()
 }
 
 fn algorithm(
@@ -298,14 +298,14 @@ fn check_access_token_hash(
     access_token: &SecretString,
 ) -> Result<(), IDTokenError> {
     let Some(claimed) = claims.get("at_hash") else { return Ok(()) };
-    let claimed = claimed.as_str().ok_or(IDTokenError::AccessTokenHashDiffers)?;
+    let claimed = claimed.as_str().ok_or(IDTokenError::AccessTokenHashMismatch)?;
     let hash = digest::digest(algorithm.hash(), access_token.expose_secret().as_bytes());
     let (left_half, _) = hash.as_ref().split_at(hash.as_ref().len() / 2);
     let computed = BASE64_URL_SAFE_NO_PAD.encode(left_half);
     if computed.as_bytes().ct_eq(claimed.as_bytes()).into() {
         Ok(())
     } else {
-        Err(IDTokenError::AccessTokenHashDiffers)
+        Err(IDTokenError::AccessTokenHashMismatch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The OAuth 2.0 client of a provider: the `oauth2` crate over the daemon's bounded HTTP client.
 //!
-//! The crate builds the requests. [`check`] decides which responses it may read, because the crate accepts repeated
+//! The crate builds the requests. [`sanitize`] decides which responses it may read, because the crate accepts repeated
 //! members and text after the document, and does not distinguish an outage from a rejection. Only members that the daemon
 //! uses reach the crate, so its errors contain no text of the provider.
 
@@ -25,7 +25,8 @@ use url::Url;
 
 use super::discovery::Metadata;
 use super::{
-    ClientAuthentication, CodeGrant, IdentityError, Provider, ProviderSettings, json, refused, unavailable,
+    ClientAuthentication, CodeExchange, IdentityError, Provider, ProviderSettings, json, rejected,
+    unavailable,
 };
 use crate::outbound::{Outbound, OutboundError, OutboundResponse, Request};
 use crate::secrets::ReadReason;
@@ -33,12 +34,12 @@ use crate::secrets::ReadReason;
 /// Fits the longest ID token, an access token with the same claims, and the other members.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// The error codes of RFC 6749 §5.2, and those of [`DENIALS`].
+/// The error codes of RFC 6749 §5.2, and those of [`INTERACTION_REQUIRED_ERRORS`].
 const ERROR_CODES: &str = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type \
      invalid_scope access_denied login_required interaction_required consent_required";
 
 /// Error codes that mean the user must sign in again (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
-pub(super) const DENIALS: [&str; 4] =
+pub(super) const INTERACTION_REQUIRED_ERRORS: [&str; 4] =
     ["access_denied", "login_required", "interaction_required", "consent_required"];
 
 /// A client with authorization and token endpoints, and maybe a revocation endpoint.
@@ -81,7 +82,7 @@ pub(super) struct TokenEndpoint {
     outbound: Outbound,
     url: Url,
     /// Whether the provider may have executed the request, which invalidates a refresh token.
-    spent: Arc<AtomicBool>,
+    may_be_used: Arc<AtomicBool>,
 }
 
 impl Provider {
@@ -96,9 +97,9 @@ impl Provider {
         Ok(client(metadata, &self.settings).set_client_secret(secret))
     }
 
-    pub(super) fn token_endpoint(&self, metadata: &Metadata, spent: &Arc<AtomicBool>) -> TokenEndpoint {
+    pub(super) fn token_endpoint(&self, metadata: &Metadata, may_be_used: &Arc<AtomicBool>) -> TokenEndpoint {
         let (outbound, url) = (self.outbound.clone(), metadata.token_endpoint.clone());
-        TokenEndpoint { outbound, url, spent: spent.clone() }
+        TokenEndpoint { outbound, url, may_be_used: may_be_used.clone() }
     }
 
     /// Exchanges a code, once. Returns the ID token, and the other tokens. Sets `issued` to the refresh token, even if
@@ -107,21 +108,23 @@ impl Provider {
         &self,
         metadata: &Metadata,
         reason: ReadReason,
-        grant: &CodeGrant<'_>,
+        code_exchange: &CodeExchange<'_>,
         issued: &mut Option<SecretString>,
     ) -> Result<(SecretString, UnverifiedTokens), IdentityError> {
         let client = self.client(metadata, reason).await?;
         let endpoint = self.token_endpoint(metadata, &Arc::default());
         let http = move |request| endpoint.clone().request(request);
         let response = client
-            .exchange_code(AuthorizationCode::new(grant.code.expose_secret().to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(grant.verifier.expose().expose_secret().to_owned()))
-            .set_redirect_uri(redirect_url(grant.redirect_uri)?)
+            .exchange_code(AuthorizationCode::new(code_exchange.code.expose_secret().to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(
+                code_exchange.verifier.expose().expose_secret().to_owned(),
+            ))
+            .set_redirect_uri(redirect_url(code_exchange.redirect_uri)?)
             .request_async(&http);
         let response = response.await.map_err(|error| identity_error(error, &self.settings))?;
         *issued = refresh_token(&response);
         let mut tokens = read(&response)?;
-        let id_token = tokens.id_token.take().ok_or_else(|| refused("token endpoint: no id_token"))?;
+        let id_token = tokens.id_token.take().ok_or_else(|| rejected("token endpoint: no id_token"))?;
         Ok((id_token, tokens))
     }
 }
@@ -146,18 +149,18 @@ pub(super) fn redirect_url(text: &str) -> Result<Cow<'static, RedirectUrl>, Iden
 
 impl TokenEndpoint {
     pub(super) async fn request(self, request: HttpRequest) -> Result<HttpResponse, IdentityError> {
-        self.spent.store(true, Ordering::Relaxed);
-        let answer = send(&self.outbound, &self.url, request).await;
-        self.spent.store(may_have_run(&answer), Ordering::Relaxed);
-        check(&answer?)
+        self.may_be_used.store(true, Ordering::Relaxed);
+        let response = send(&self.outbound, &self.url, request).await;
+        self.may_be_used.store(may_have_executed(&response), Ordering::Relaxed);
+        sanitize(&response?)
     }
 }
 
 /// Whether the provider may have executed the request.
-pub(super) fn may_have_run(answer: &Result<OutboundResponse, OutboundError>) -> bool {
-    match answer {
+pub(super) fn may_have_executed(response: &Result<OutboundResponse, OutboundError>) -> bool {
+    match response {
         // A gateway that timed out cannot know.
-        Ok(answer) => matches!(answer.status, 200 | 500 | 502 | 504),
+        Ok(response) => matches!(response.status, 200 | 500 | 502 | 504),
         Err(error) => error.may_have_arrived(),
     }
 }
@@ -175,12 +178,12 @@ pub(super) async fn send(
 
 /// Checks a response of the token endpoint, and keeps the members that the daemon uses. Those that are not text count
 /// as missing (RFC 6749 §5.1: others are ignored).
-pub(super) fn check(answer: &OutboundResponse) -> Result<HttpResponse, IdentityError> {
-    let status = answer.status;
-    if !json::is_json(answer.content_type.as_deref()) {
+pub(super) fn sanitize(response: &OutboundResponse) -> Result<HttpResponse, IdentityError> {
+    let status = response.status;
+    if !json::is_json(response.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!("token endpoint: status {status}, not JSON")));
     }
-    let document = json::object(&answer.body).ok_or_else(|| unavailable("token endpoint: malformed"))?;
+    let document = json::object(&response.body).ok_or_else(|| unavailable("token endpoint: malformed"))?;
     let text = |name: &str| document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (status, kept) = match status {
         200 => {
@@ -208,10 +211,10 @@ pub(super) fn check(answer: &OutboundResponse) -> Result<HttpResponse, IdentityE
 pub(super) fn read(tokens: &Tokens) -> Result<UnverifiedTokens, IdentityError> {
     // RFC 6749 §5.1: the type is case-insensitive. Core §3.1.3.3: it is Bearer.
     if *tokens.token_type() != BasicTokenType::Bearer {
-        return Err(refused("token endpoint: token_type is not Bearer"));
+        return Err(rejected("token endpoint: token_type is not Bearer"));
     }
     if tokens.access_token().secret().is_empty() {
-        return Err(refused("token endpoint: no access_token"));
+        return Err(rejected("token endpoint: no access_token"));
     }
     Ok(UnverifiedTokens {
         id_token: tokens.extra_fields().id_token.clone(),
@@ -229,9 +232,9 @@ pub(super) fn identity_error(error: TokenError, settings: &ProviderSettings) -> 
         RequestTokenError::Request(error) => error,
         RequestTokenError::ServerResponse(response) => match response.error() {
             BasicErrorResponseType::InvalidClient => {
-                IdentityError::ClientRefused { reference: settings.client_secret.to_string() }
+                IdentityError::InvalidClient { reference: settings.client_secret.to_string() }
             }
-            code => IdentityError::Refused(format!("token endpoint: {code}")),
+            code => IdentityError::Rejected(format!("token endpoint: {code}")),
         },
         // These contain parts of the response.
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
@@ -242,7 +245,7 @@ pub(super) fn identity_error(error: TokenError, settings: &ProviderSettings) -> 
 
 /// Reads a response as [`Provider::exchange_code`] and [`Provider::refresh`] do.
 #[cfg(any(test, fuzzing))]
-pub(super) fn parse(answer: &OutboundResponse) -> Result<UnverifiedTokens, TokenError> {
+pub(super) fn parse(response: &OutboundResponse) -> Result<UnverifiedTokens, TokenError> {
     let url = TokenUrl::new("https://okta.test/token".to_owned()).expect("a URL");
     let client: oauth2::Client<
         BasicErrorResponse,
@@ -252,18 +255,18 @@ pub(super) fn parse(answer: &OutboundResponse) -> Result<UnverifiedTokens, Token
         BasicRevocationErrorResponse,
     > = oauth2::Client::new(ClientId::new("0oa1".to_owned()));
     let code = AuthorizationCode::new("code".to_owned());
-    Ok(read(&client.set_token_uri(url).exchange_code(code).request(&|_: HttpRequest| check(answer))?)?)
+    Ok(read(&client.set_token_uri(url).exchange_code(code).request(&|_: HttpRequest| sanitize(response))?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_answer(answer: &OutboundResponse) -> Result<UnverifiedTokens, IdentityError> {
-        parse(answer).map_err(|error| identity_error(error, &ProviderSettings::unreachable()))
+    fn read_response(response: &OutboundResponse) -> Result<UnverifiedTokens, IdentityError> {
+        parse(response).map_err(|error| identity_error(error, &ProviderSettings::unreachable()))
     }
 
-    fn answer(status: u16, content_type: &str, body: &str) -> OutboundResponse {
+    fn response(status: u16, content_type: &str, body: &str) -> OutboundResponse {
         OutboundResponse {
             status,
             content_type: Some(content_type.to_owned()),
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn token_response_ignores_unknown_members() {
-        let tokens = read_answer(&answer(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
+        let tokens = read_response(&response(200, "application/json;charset=UTF-8", GOOD)).expect("tokens");
         assert_eq!(tokens.id_token.expect("an ID token").expose_secret(), "i");
         assert_eq!(tokens.access_token.expose_secret(), "a");
     }
@@ -288,7 +291,7 @@ mod tests {
             let body = format!(
                 r#"{{"token_type":"Bearer","access_token":"a","id_token":{token},"refresh_token":{token}}}"#
             );
-            let tokens = read_answer(&answer(200, "application/json", &body)).expect("tokens");
+            let tokens = read_response(&response(200, "application/json", &body)).expect("tokens");
             assert!(tokens.id_token.is_none() && tokens.refresh_token.is_none(), "{body}");
         }
     }
@@ -331,7 +334,7 @@ mod tests {
                     assert_eq!(header, authorization.as_deref());
                     let expected = format!("grant_type=refresh_token&refresh_token=r{body}");
                     assert_eq!(String::from_utf8_lossy(request.body()), expected);
-                    Err(refused("not sent"))
+                    Err(rejected("not sent"))
                 },
             );
             assert!(matches!(sent, Err(RequestTokenError::Request(_))));
@@ -341,8 +344,8 @@ mod tests {
     #[test]
     fn rejections_differ_from_outages() {
         type Expected = fn(&IdentityError) -> bool;
-        let is_refused: Expected = |error| matches!(error, IdentityError::Refused(_));
-        let is_client: Expected = |error| matches!(error, IdentityError::ClientRefused { .. });
+        let is_rejected: Expected = |error| matches!(error, IdentityError::Rejected(_));
+        let is_client: Expected = |error| matches!(error, IdentityError::InvalidClient { .. });
         let is_unavailable: Expected = |error| matches!(error, IdentityError::Unavailable(_));
         for (status, kind, body, expected) in [
             (401, "application/json", r#"{"error":"invalid_client"}"#, is_client),
@@ -351,9 +354,9 @@ mod tests {
                 400,
                 "application/json",
                 r#"{"error":"invalid_grant","error_description":"canary"}"#,
-                is_refused,
+                is_rejected,
             ),
-            (400, "application/json", r#"{"error":"canary"}"#, is_refused),
+            (400, "application/json", r#"{"error":"canary"}"#, is_rejected),
             (429, "application/json", "{}", is_unavailable),
             (500, "application/json", r#"{"error":"server_error"}"#, is_unavailable),
             (302, "application/json", "{}", is_unavailable),
@@ -364,13 +367,13 @@ mod tests {
                 200,
                 "application/json",
                 r#"{"token_type":"mac","id_token":"i","access_token":"a"}"#,
-                is_refused,
+                is_rejected,
             ),
-            (200, "application/json", r#"{"id_token":"i","access_token":"a"}"#, is_refused),
-            (200, "application/json", r#"{"token_type":"Bearer","id_token":"i"}"#, is_refused),
-            (200, "application/json", r#"{"token_type":["Bearer"],"access_token":"a"}"#, is_refused),
+            (200, "application/json", r#"{"id_token":"i","access_token":"a"}"#, is_rejected),
+            (200, "application/json", r#"{"token_type":"Bearer","id_token":"i"}"#, is_rejected),
+            (200, "application/json", r#"{"token_type":["Bearer"],"access_token":"a"}"#, is_rejected),
         ] {
-            let error = read_answer(&answer(status, kind, body)).err().expect(body);
+            let error = read_response(&response(status, kind, body)).err().expect(body);
             assert!(expected(&error), "{status} {body}: {error}");
             assert!(!error.to_string().contains("canary"), "{error}");
         }

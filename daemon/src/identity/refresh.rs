@@ -14,9 +14,9 @@ use url::Url;
 use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};
 use super::discovery::Metadata;
 use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
-use super::oauth_client::{self, DENIALS, TokenError, UnverifiedTokens};
+use super::oauth_client::{self, INTERACTION_REQUIRED_ERRORS, TokenError, UnverifiedTokens};
 use super::signing_keys::SigningKey;
-use super::{IdentityError, Provider, ProviderSettings, error, refused, unavailable, user_info};
+use super::{IdentityError, Provider, ProviderSettings, error, rejected, unavailable, user_info};
 use crate::outbound::Outbound;
 use crate::secrets::ReadReason;
 
@@ -25,7 +25,7 @@ pub const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the daemon needs for revalidation. Has no `Serialize`: it is stored encrypted or not at all.
 #[derive(Debug, Clone)]
-pub struct RefreshGrant {
+pub struct RefreshCredential {
     pub refresh_token: SecretString,
     /// Nonce and sign-in time of the login, which a later ID token must match.
     pub nonce: SecretString,
@@ -49,7 +49,7 @@ pub enum RefreshError {
     Unknown(String),
     /// The result is unknown and the refresh token may be spent: the request was sent, but the response was lost.
     #[error("{0}")]
-    AnswerLost(String),
+    ResponseLost(String),
 }
 
 /// What a response says about the user.
@@ -66,21 +66,21 @@ pub enum RefreshedClaims {
 impl Provider {
     /// Sends the refresh token once. The caller must store the response before anything else, because the old token
     /// may be spent.
-    pub async fn refresh(&self, grant: &RefreshGrant) -> Result<UnverifiedTokens, RefreshError> {
-        let spent = Arc::new(AtomicBool::default());
+    pub async fn refresh(&self, credential: &RefreshCredential) -> Result<UnverifiedTokens, RefreshError> {
+        let may_be_used = Arc::new(AtomicBool::default());
         let request = async {
             let metadata = self.metadata().await?;
             let client = self.client(&metadata, ReadReason::Refresh).await?;
-            let endpoint = self.token_endpoint(&metadata, &spent);
+            let endpoint = self.token_endpoint(&metadata, &may_be_used);
             let http = move |request| endpoint.clone().request(request);
-            let token = RefreshToken::new(grant.refresh_token.expose_secret().to_owned());
+            let token = RefreshToken::new(credential.refresh_token.expose_secret().to_owned());
             let tokens = client.exchange_refresh_token(&token).request_async(&http).await?;
             Ok::<_, TokenError>(oauth_client::read(&tokens)?)
         };
         tokio::time::timeout(BACKGROUND_TIMEOUT, request)
             .await
             .unwrap_or_else(|_| Err(unavailable("the refresh timed out").into()))
-            .map_err(|error| refresh_error(error, spent.load(Ordering::Relaxed), &self.settings))
+            .map_err(|error| refresh_error(error, may_be_used.load(Ordering::Relaxed), &self.settings))
     }
 
     /// Evaluates the claims of the response. A response proven to be about another user denies the session. An
@@ -88,10 +88,10 @@ impl Provider {
     /// session.
     pub async fn verify_claims(
         &self,
-        grant: &RefreshGrant,
+        credential: &RefreshCredential,
         response: &UnverifiedTokens,
     ) -> Result<RefreshedClaims, RefreshError> {
-        match tokio::time::timeout(BACKGROUND_TIMEOUT, self.check_claims(grant, response)).await {
+        match tokio::time::timeout(BACKGROUND_TIMEOUT, self.check_claims(credential, response)).await {
             Ok(Ok(claims)) => Ok(claims),
             Ok(Err(ClaimsError::OtherSubject(reason))) => Err(RefreshError::Denied(reason)),
             Ok(Err(ClaimsError::Unverified(reason))) => Ok(RefreshedClaims::Unverified(reason)),
@@ -101,18 +101,20 @@ impl Provider {
 
     async fn check_claims(
         &self,
-        grant: &RefreshGrant,
+        credential: &RefreshCredential,
         response: &UnverifiedTokens,
     ) -> Result<RefreshedClaims, ClaimsError> {
         let metadata = self.metadata().await.map_err(|error| unverified(&error))?;
         let claims = match &response.id_token {
-            Some(id_token) => Some(self.claims_of(grant, response, id_token, &metadata).await?),
+            Some(id_token) => {
+                Some(self.verify_refreshed_id_token(credential, response, id_token, &metadata).await?)
+            }
             None => None,
         };
         let mut is_partial = false;
-        let user_info = if claims::need_user_info(claims.as_ref(), grant.sources, &self.settings) {
+        let user_info = if claims::need_user_info(claims.as_ref(), credential.sources, &self.settings) {
             let fetching =
-                user_info::fetch(&self.outbound, &metadata, &response.access_token, &grant.subject);
+                user_info::fetch(&self.outbound, &metadata, &response.access_token, &credential.subject);
             // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
             let fetched = tokio::time::timeout(BACKGROUND_TIMEOUT / 2, fetching)
                 .await
@@ -120,7 +122,7 @@ impl Provider {
             match fetched {
                 Ok(user_info) => user_info,
                 // Core §5.3.2: the verified userinfo endpoint returned claims about another subject.
-                Err(IdentityError::Refused(reason)) => return Err(ClaimsError::OtherSubject(reason)),
+                Err(IdentityError::Rejected(reason)) => return Err(ClaimsError::OtherSubject(reason)),
                 // The ID token is verified without userinfo.
                 Err(error) if claims.is_some() => {
                     tracing::warn!(provider = self.settings.name, %error, "only the ID token is taken over");
@@ -133,13 +135,13 @@ impl Provider {
             None
         };
         let claim_sets = ClaimSets { id_token: claims.as_ref(), user_info: user_info.as_ref() };
-        let update = claims::collect_update(claim_sets, grant.sources, &self.settings);
+        let update = claims::collect_update(claim_sets, credential.sources, &self.settings);
         Ok(if is_partial { RefreshedClaims::Partial(update) } else { RefreshedClaims::Verified(update) })
     }
 
-    async fn claims_of(
+    async fn verify_refreshed_id_token(
         &self,
-        grant: &RefreshGrant,
+        credential: &RefreshCredential,
         response: &UnverifiedTokens,
         id_token: &SecretString,
         metadata: &Metadata,
@@ -148,8 +150,8 @@ impl Provider {
             issuer: &self.settings.issuer,
             client_id: &self.settings.client_id,
             additional_audiences: &self.settings.additional_audiences,
-            nonce: &grant.nonce,
-            flow: Flow::Refresh { subject: &grant.subject, auth_time: grant.auth_time },
+            nonce: &credential.nonce,
+            flow: Flow::Refresh { subject: &credential.subject, auth_time: credential.auth_time },
             algorithms: &self.settings.signing_algorithms,
             access_token: &response.access_token,
             now: self.clock.now(),
@@ -180,7 +182,7 @@ impl Provider {
             let http = move |request| request_revocation(outbound.clone(), url.clone(), request);
             let request = client
                 .revoke_token(token.into())
-                .map_err(|_| refused("revocation endpoint: it does not use HTTPS"))?;
+                .map_err(|_| rejected("revocation endpoint: it does not use HTTPS"))?;
             match request.request_async(&http).await {
                 Ok(()) => Ok(true),
                 Err(RequestTokenError::Request(error)) => Err(error),
@@ -205,7 +207,7 @@ async fn request_revocation(
             Err(IdentityError::Unavailable(format!("revocation endpoint: status {status}")))
         }
         // An unknown token is answered with 200, so a retry would not help.
-        status => Err(IdentityError::Refused(format!("revocation endpoint: status {status}"))),
+        status => Err(IdentityError::Rejected(format!("revocation endpoint: status {status}"))),
     }
 }
 
@@ -232,18 +234,20 @@ fn verify(
 }
 
 /// Classifies a failed refresh. `spent`: whether the provider may have executed the request.
-fn refresh_error(error: TokenError, spent: bool, settings: &ProviderSettings) -> RefreshError {
+fn refresh_error(error: TokenError, may_be_used: bool, settings: &ProviderSettings) -> RefreshError {
     if let RequestTokenError::ServerResponse(response) = &error {
         match response.error() {
             BasicErrorResponseType::InvalidGrant => return RefreshError::InvalidGrant,
-            BasicErrorResponseType::Extension(code) if DENIALS.contains(&code.as_str()) => {
+            BasicErrorResponseType::Extension(code)
+                if INTERACTION_REQUIRED_ERRORS.contains(&code.as_str()) =>
+            {
                 return RefreshError::Denied(format!("token endpoint: {code}"));
             }
             _ => {}
         }
     }
     let reason = oauth_client::identity_error(error, settings).to_string();
-    if spent { RefreshError::AnswerLost(reason) } else { RefreshError::Unknown(reason) }
+    if may_be_used { RefreshError::ResponseLost(reason) } else { RefreshError::Unknown(reason) }
 }
 
 #[cfg(test)]
@@ -258,9 +262,9 @@ mod tests {
             headers: reqwest::header::HeaderMap::new(),
             body: body.as_bytes().to_vec(),
         };
-        let spent = oauth_client::may_have_run(&Ok(response()));
+        let may_be_used = oauth_client::may_have_executed(&Ok(response()));
         oauth_client::parse(&response())
-            .map_err(|error| refresh_error(error, spent, &ProviderSettings::unreachable()))
+            .map_err(|error| refresh_error(error, may_be_used, &ProviderSettings::unreachable()))
     }
 
     #[test]
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn denial_of_user_differs_from_other_errors() {
-        for error in DENIALS {
+        for error in INTERACTION_REQUIRED_ERRORS {
             let refused = read_json(400, &format!(r#"{{"error":"{error}"}}"#));
             assert!(matches!(refused, Err(RefreshError::Denied(_))), "{error}");
         }
@@ -304,7 +308,7 @@ mod tests {
             (502, "<html>"),
             (504, "<html>"),
         ] {
-            assert!(matches!(read_json(status, body), Err(RefreshError::AnswerLost(_))), "{status} {body}");
+            assert!(matches!(read_json(status, body), Err(RefreshError::ResponseLost(_))), "{status} {body}");
         }
     }
 }

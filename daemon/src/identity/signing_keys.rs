@@ -14,7 +14,7 @@ use url::Url;
 
 use super::discovery::is_within;
 use super::id_token::{IDToken, IDTokenError};
-use super::{IdentityError, SigningAlgorithm, ed25519, freshness, json, unavailable};
+use super::{IdentityError, SigningAlgorithm, cache_lifetime, ed25519, json, unavailable};
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -112,20 +112,21 @@ impl SigningKeys {
         }
     }
 
-    /// Replaces `unfit` keys with fresh ones. Returns the cached keys if they were fetched recently: since
+    /// Replaces `stale_keys` with fresh ones. Returns the cached keys if they were fetched recently: since
     /// `begun_at`, or after other keys that did not fit.
     async fn refetch(
         &self,
         outbound: &Outbound,
         jwks_uri: &Url,
         now: Timestamp,
-        (unfit, begun_at): (&Arc<Vec<SigningKey>>, Instant),
+        (stale_keys, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let mut cache = self.cache.lock().await;
         if let Some((keys, _)) = &cache.keys {
             // Keys fetched during this exchange would come back the same, and the refetch would use up the interval
             // of later callers.
-            let are_newer = !Arc::ptr_eq(keys, unfit) || cache.fetched_at.is_some_and(|at| at >= begun_at);
+            let are_newer =
+                !Arc::ptr_eq(keys, stale_keys) || cache.fetched_at.is_some_and(|at| at >= begun_at);
             let was_asked_lately =
                 cache.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
@@ -187,17 +188,17 @@ impl SigningKey {
 type Fetched = (Vec<SigningKey>, SignedDuration);
 
 async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
-    let answer = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;
-    if answer.status != 200 || !json::is_json(answer.content_type.as_deref()) {
+    let response = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;
+    if response.status != 200 || !json::is_json(response.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!(
             "signing keys: status {} or not JSON",
-            answer.status
+            response.status
         )));
     }
-    let document = json::object(&answer.body).ok_or_else(|| unavailable("signing keys: malformed"))?;
+    let document = json::object(&response.body).ok_or_else(|| unavailable("signing keys: malformed"))?;
     let keys =
         read(&document).map_err(|reason| IdentityError::Unavailable(format!("signing keys: {reason}")))?;
-    Ok((keys, freshness::of(&answer.headers)))
+    Ok((keys, cache_lifetime::of(&response.headers)))
 }
 
 /// Returns the keys of a set that can verify signatures. RFC 7517 §5: ignores what it does not understand.

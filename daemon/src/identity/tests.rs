@@ -99,8 +99,8 @@ impl Fixture {
     async fn exchange(&self, ready: &Ready) -> Result<VerifiedIdentity, IdentityError> {
         let Ready { code, verifier, nonce } = ready;
         let permit = self.provider.acquire_permit(std::net::Ipv4Addr::LOCALHOST.into()).await?;
-        let grant = CodeGrant { code, verifier, redirect_uri: REDIRECT_URI, nonce };
-        let exchanged = self.provider.exchange(permit, grant).await;
+        let code_exchange = CodeExchange { code, verifier, redirect_uri: REDIRECT_URI, nonce };
+        let exchanged = self.provider.exchange(permit, code_exchange).await;
         exchanged.map(|exchanged| exchanged.identity).map_err(|failed| failed.error)
     }
 }
@@ -212,11 +212,11 @@ async fn client_over_code_limit_is_rejected_before_queue() {
     let [client, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
     let fixture = Fixture::with_limits(&ExchangeLimits { concurrent: 1, ..ExchangeLimits::default() });
     for _ in 0..30 {
-        fixture.provider.refused_codes.admit(client).expect("within the budget").refused();
+        fixture.provider.rejected_codes.begin_attempt(client).expect("within the budget").rejected();
     }
     let _only_permit = fixture.provider.acquire_permit(other).await.expect("a permit");
     let refused = fixture.provider.acquire_permit(client).await.err();
-    assert!(matches!(refused, Some(IdentityError::TooManyRejectedCodes(_))), "{refused:?}");
+    assert!(matches!(refused, Some(IdentityError::RejectedCodeLimit(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

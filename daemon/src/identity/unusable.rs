@@ -6,11 +6,11 @@ use super::{ClientAuthentication, IdentityError};
 
 /// A permanent failure: a retry fails until an operator corrects something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}; try: {advice}")]
+#[error("{reason}; try: {hint}")]
 pub struct Unusable {
     pub(super) reason: String,
     /// For readers of the log or of `infrad check --live`.
-    pub(super) advice: &'static str,
+    pub(super) hint: &'static str,
 }
 
 pub(super) const CORRECT_METADATA: &str =
@@ -36,8 +36,8 @@ const CHECK_NETWORK: &str = "check DNS, firewall and proxy between this host and
 const READ_THE_LOG: &str = "correct the setting that the cause names";
 
 impl Unusable {
-    pub(super) fn new(reason: impl Into<String>, advice: &'static str) -> Self {
-        Self { reason: reason.into(), advice }
+    pub(super) fn new(reason: impl Into<String>, hint: &'static str) -> Self {
+        Self { reason: reason.into(), hint }
     }
 
     /// Adds the name of the part that is unusable.
@@ -48,9 +48,9 @@ impl Unusable {
 
 impl IdentityError {
     /// What an operator can do about it.
-    pub(super) fn advice(&self) -> &'static str {
+    pub(super) fn hint(&self) -> &'static str {
         match self {
-            Self::Unusable(unusable) => unusable.advice,
+            Self::Unusable(unusable) => unusable.hint,
             Self::Unavailable(_) => CHECK_NETWORK,
             _ => READ_THE_LOG,
         }
@@ -66,7 +66,7 @@ impl IdentityError {
 }
 
 /// Advice for a rejected certificate of the provider.
-pub(super) fn advice_on_trust(cause: &Untrusted) -> &'static str {
+pub(super) fn hint_for_trust(cause: &Untrusted) -> &'static str {
     match cause {
         Untrusted::Expired | Untrusted::NotYetValid => {
             "compare this host's clock with the certificate's dates; if the clock is right, ask the provider's \
@@ -87,7 +87,7 @@ pub(super) fn advice_on_trust(cause: &Untrusted) -> &'static str {
 }
 
 /// Advice if the provider does not list the configured authentication method, but `offered`.
-pub(super) fn advice_on_authentication(configured: ClientAuthentication, offered: &[&str]) -> &'static str {
+pub(super) fn hint_for_authentication(configured: ClientAuthentication, offered: &[&str]) -> &'static str {
     match configured {
         ClientAuthentication::ClientSecretBasic if offered.contains(&"client_secret_post") => {
             "set `clientAuthentication: client_secret_post`"
@@ -123,8 +123,8 @@ mod tests {
         })
     }
 
-    fn advice(document: &Value, settings: &ProviderSettings) -> &'static str {
-        discovery::read(document.as_object().expect("an object"), settings).expect_err("a reason").advice
+    fn hint(document: &Value, settings: &ProviderSettings) -> &'static str {
+        discovery::read(document.as_object().expect("an object"), settings).expect_err("a reason").hint
     }
 
     #[test]
@@ -141,11 +141,11 @@ mod tests {
         ] {
             let mut document = good();
             document[member] = value;
-            assert_eq!(advice(&document, settings), expected, "{member}");
+            assert_eq!(hint(&document, settings), expected, "{member}");
         }
         let mut silent = good();
         silent.as_object_mut().expect("an object").remove(PKCE);
-        assert_eq!(advice(&silent, &basic), ASSUME_PKCE);
+        assert_eq!(hint(&silent, &basic), ASSUME_PKCE);
         for (settings, offered, expected) in [
             (&basic, json!(["client_secret_post"]), "set `clientAuthentication: client_secret_post`"),
             (&post, json!(["client_secret_basic"]), "set `clientAuthentication: client_secret_basic`"),
@@ -158,7 +158,7 @@ mod tests {
         ] {
             let mut document = good();
             document["token_endpoint_auth_methods_supported"] = offered;
-            assert_eq!(advice(&document, settings), expected);
+            assert_eq!(hint(&document, settings), expected);
         }
     }
 
@@ -172,8 +172,8 @@ mod tests {
             (Untrusted::UnknownAuthority, "`caFile`"),
             (Untrusted::Unacceptable, "`caFile`"),
         ] {
-            let advice = advice_on_trust(&cause);
-            assert!(advice.contains(expected), "{cause}: {advice}");
+            let hint = hint_for_trust(&cause);
+            assert!(hint.contains(expected), "{cause}: {hint}");
         }
     }
 }

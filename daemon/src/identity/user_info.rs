@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::discovery::Metadata;
 use super::unusable::{self, Unusable};
-use super::{IdentityError, json, refused, unavailable};
+use super::{IdentityError, json, rejected, unavailable};
 use crate::outbound::{Authorization, Outbound, OutboundResponse};
 
 /// Fits 256 groups of 256 bytes, each byte pair written as `\u0000`, and the other claims.
@@ -19,12 +19,12 @@ pub(super) async fn fetch(
     subject: &str,
 ) -> Result<Option<Map<String, Value>>, IdentityError> {
     let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(None) };
-    let answer = outbound.get(endpoint, Authorization::Bearer(access_token), MAX_BYTES).await?;
-    read(&answer, subject).map(Some)
+    let response = outbound.get(endpoint, Authorization::Bearer(access_token), MAX_BYTES).await?;
+    read(&response, subject).map(Some)
 }
 
-pub(super) fn read(answer: &OutboundResponse, subject: &str) -> Result<Map<String, Value>, IdentityError> {
-    match answer.status {
+pub(super) fn read(response: &OutboundResponse, subject: &str) -> Result<Map<String, Value>, IdentityError> {
+    match response.status {
         200 => {}
         status @ (408 | 429 | 500..) => {
             return Err(IdentityError::Unavailable(format!("userinfo: status {status}")));
@@ -34,8 +34,8 @@ pub(super) fn read(answer: &OutboundResponse, subject: &str) -> Result<Map<Strin
             return Err(Unusable::new(format!("userinfo: status {status}"), unusable::ALLOW_USER_INFO).into());
         }
     }
-    if !json::is_json(answer.content_type.as_deref()) {
-        let is_signed = answer.content_type.as_deref().is_some_and(|kind| kind.contains("application/jwt"));
+    if !json::is_json(response.content_type.as_deref()) {
+        let is_signed = response.content_type.as_deref().is_some_and(|kind| kind.contains("application/jwt"));
         return Err(if is_signed {
             let reason = "userinfo: a signed response (application/jwt) instead of JSON";
             Unusable::new(reason, unusable::PLAIN_USER_INFO)
@@ -44,10 +44,10 @@ pub(super) fn read(answer: &OutboundResponse, subject: &str) -> Result<Map<Strin
         }
         .into());
     }
-    let claims = json::object(&answer.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
+    let claims = json::object(&response.body).ok_or_else(|| unavailable("userinfo: malformed"))?;
     // §5.3.2: the subject must equal the ID token's, otherwise all claims are ignored.
     if claims.get("sub").and_then(Value::as_str) != Some(subject) {
-        return Err(refused("userinfo: subject differs"));
+        return Err(rejected("userinfo: subject differs"));
     }
     Ok(claims)
 }
@@ -77,13 +77,13 @@ mod tests {
     #[test]
     fn permanent_userinfo_error_differs_from_outage() {
         let read_status = |status, content_type: &str| {
-            let answer = OutboundResponse {
+            let response = OutboundResponse {
                 status,
                 content_type: Some(content_type.to_owned()),
                 headers: reqwest::header::HeaderMap::new(),
                 body: b"{}".to_vec(),
             };
-            read(&answer, "00u1")
+            read(&response, "00u1")
         };
         for (status, kind) in
             [(403, "application/json"), (401, "text/html"), (302, "text/html"), (200, "application/jwt")]
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn userinfo_of_another_subject_rejects_login() {
         for body in [r#"{"sub":"00u2"}"#, r#"{"sub":"00U1"}"#, r#"{"name":"Alice"}"#, r#"{"sub":["00u1"]}"#] {
-            assert!(matches!(read_json(body), Err(IdentityError::Refused(_))), "{body}");
+            assert!(matches!(read_json(body), Err(IdentityError::Rejected(_))), "{body}");
         }
         for body in [r#"{"sub":"00u1","sub":"00u1"}"#, "[]", ""] {
             assert!(matches!(read_json(body), Err(IdentityError::Unavailable(_))), "{body}");

@@ -26,7 +26,7 @@ pub(super) struct KMSRootKey {
 
 impl KMSRootKey {
     pub(super) fn new(aws: AWSSettings, key_id: &str) -> Result<Self, KeyError> {
-        let access = AWSAccess::new(aws).map_err(|error| KeyError::RootKeyRefused {
+        let access = AWSAccess::new(aws).map_err(|error| KeyError::RootKeyRejected {
             id: format!("awskms:{key_id}"),
             cause: error.to_string(),
         })?;
@@ -34,7 +34,7 @@ impl KMSRootKey {
     }
 
     fn unexpected(&self) -> KeyError {
-        KeyError::RootKeyRefused { id: self.id(), cause: "the response is not a KMS response".to_owned() }
+        KeyError::RootKeyRejected { id: self.id(), cause: "the response is not a KMS response".to_owned() }
     }
 
     /// Reads the key in `Plaintext` of a KMS response.

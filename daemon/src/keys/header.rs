@@ -131,12 +131,12 @@ impl Header {
         Self::parse(&contents, &path.display().to_string()).map(Some)
     }
 
-    /// Parses a header. `origin` names its source in errors.
-    pub(super) fn parse(contents: &[u8], origin: &str) -> Result<Self, KeyError> {
-        let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
+    /// Parses a header. `header_path` names its source in errors.
+    pub(super) fn parse(contents: &[u8], header_path: &str) -> Result<Self, KeyError> {
+        let damaged = || KeyError::HeaderDamaged { path: header_path.to_owned() };
         let VersionOnly { version } = serde_json::from_slice(contents).map_err(|_| damaged())?;
         if version > VERSION {
-            return Err(KeyError::HeaderNewer { path: origin.to_owned(), version, known: VERSION });
+            return Err(KeyError::HeaderNewer { path: header_path.to_owned(), version, known: VERSION });
         }
         let header: Self = serde_json::from_slice(contents).map_err(|_| damaged())?;
         // Accept only the expected name, so that the file cannot point outside the data directory.

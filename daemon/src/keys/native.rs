@@ -132,7 +132,7 @@ mod tests {
                 "{error}"
             );
             assert!(error.to_string().contains("none.key is a systemd credential"), "{error}");
-            assert!(error.advice().is_some_and(|advice| !advice.contains("recovery")), "{error}");
+            assert!(error.hint().is_some_and(|hint| !hint.contains("recovery")), "{error}");
         }
     }
 }

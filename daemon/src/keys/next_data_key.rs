@@ -129,17 +129,17 @@ impl NextDataKey {
 }
 
 impl BackupKeys {
-    /// Opens the header of a backup. `origin` names its source in errors.
+    /// Opens the header of a backup. `header_path` names its source in errors.
     pub async fn open(
         contents: &[u8],
-        origin: &str,
+        header_path: &str,
         opener: Opener<'_>,
         data_dir: &Path,
     ) -> Result<Self, KeyError> {
-        let header = Header::parse(contents, origin)?;
+        let header = Header::parse(contents, header_path)?;
         let data_key = match opener {
-            Opener::RootKeys(root_keys) => root::unwrap(&header, origin, root_keys, data_dir).await?,
-            Opener::Recovery(key) => recovery::open(&header, origin, key)?,
+            Opener::RootKeys(root_keys) => root::unwrap(&header, header_path, root_keys, data_dir).await?,
+            Opener::Recovery(key) => recovery::open(&header, header_path, key)?,
         };
         Ok(Self { data_key, header })
     }

@@ -119,9 +119,9 @@ pub(super) fn wrap(
     }
 }
 
-pub(super) fn open(header: &Header, origin: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
+pub(super) fn open(header: &Header, header_path: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
     let wrapping =
-        header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: origin.to_owned() })?;
+        header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: header_path.to_owned() })?;
     let opened = HPKE
         .open(
             &EncapsulatedSecret(wrapping.encapsulated_secret.0.clone()),
@@ -131,9 +131,9 @@ pub(super) fn open(header: &Header, origin: &str, key: &RecoveryKey) -> Result<D
             &key.private_key(),
         )
         .map(Zeroizing::new)
-        .map_err(|_| KeyError::OtherRecoveryKey { path: origin.to_owned() })?;
+        .map_err(|_| KeyError::OtherRecoveryKey { path: header_path.to_owned() })?;
     let data_key = DataKey::from_slice(&opened).filter(|data_key| header.is_signed_by(data_key));
-    data_key.ok_or_else(|| KeyError::HeaderDamaged { path: origin.to_owned() })
+    data_key.ok_or_else(|| KeyError::HeaderDamaged { path: header_path.to_owned() })
 }
 
 #[cfg(test)]

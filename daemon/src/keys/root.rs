@@ -37,10 +37,10 @@ impl RootKeySettings {
     }
 
     /// Whether [`Self::open_or_create`] would succeed for a native key.
-    pub(super) fn judge_making(&self, data_dir: &Path) -> Result<(), KeyError> {
+    pub(super) fn check_creation(&self, data_dir: &Path) -> Result<(), KeyError> {
         match self {
             Self::Native { path } if NativeRootKey::open(path, data_dir)?.is_none() => {
-                platform::judge_file_place_or_made(path).map_err(KeyError::RootKeyFile)
+                platform::check_file_place_or_created(path).map_err(KeyError::RootKeyFile)
             }
             _ => Ok(()),
         }
@@ -101,14 +101,14 @@ pub(super) async fn wrap(
     Ok(())
 }
 
-/// Unwraps the data key of `header` with the root key that wrapped it. `origin` names the source in errors.
+/// Unwraps the data key of `header` with the root key that wrapped it. `header_path` names the source in errors.
 pub(super) async fn unwrap(
     header: &Header,
-    origin: &str,
+    header_path: &str,
     root_keys: &[RootKeySettings],
     data_dir: &Path,
 ) -> Result<DataKey, KeyError> {
-    let damaged = || KeyError::HeaderDamaged { path: origin.to_owned() };
+    let damaged = || KeyError::HeaderDamaged { path: header_path.to_owned() };
     let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
     for settings in root_keys {
         // A missing native key may be the next one, which has wrapped nothing yet.
@@ -137,7 +137,7 @@ pub(super) async fn unwrap(
                 return Err(damaged());
             }
             // Prefer this error: the unreachable key may be the right one.
-            Err(error) if error.is_away() => failed = Some(error),
+            Err(error) if error.is_transient() => failed = Some(error),
             Err(error) => {
                 failed.get_or_insert(error);
             }
@@ -146,11 +146,11 @@ pub(super) async fn unwrap(
     if let Some(error) = failed {
         return Err(error);
     }
-    let (origin, has_recovery) = (origin.to_owned(), header.recovery.is_some());
+    let (header_path, has_recovery) = (header_path.to_owned(), header.recovery.is_some());
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, origin, has_recovery },
+        Some(path) => KeyError::RootKeyGone { path, header_path, has_recovery },
         None => KeyError::OtherRootKey {
-            origin,
+            header_path,
             expected: header.root_key.clone(),
             configured: configured.join(", "),
             has_recovery,

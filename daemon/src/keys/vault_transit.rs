@@ -21,7 +21,7 @@ impl TransitRootKey {
     pub(super) fn new(server: VaultSettings, mount: &str, key: &str) -> Result<Self, KeyError> {
         let id = format!("vault:{}{mount}/{key}", server.address);
         let access = VaultAccess::new(server)
-            .map_err(|error| KeyError::RootKeyRefused { id, cause: error.to_string() })?;
+            .map_err(|error| KeyError::RootKeyRejected { id, cause: error.to_string() })?;
         Ok(Self { access, mount: mount.to_owned(), key: key.to_owned() })
     }
 
@@ -41,7 +41,7 @@ impl TransitRootKey {
     }
 
     fn unexpected(&self) -> KeyError {
-        KeyError::RootKeyRefused {
+        KeyError::RootKeyRejected {
             id: self.id(),
             cause: "the response is not from a transit engine".to_owned(),
         }

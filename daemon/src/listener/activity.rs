@@ -24,7 +24,7 @@ struct State {
     since: Instant,
     receiving_head: bool,
     in_flight: usize,
-    answered: usize,
+    responses: usize,
 }
 
 impl Activity {
@@ -34,7 +34,7 @@ impl Activity {
                 since: Instant::now(),
                 receiving_head: false,
                 in_flight: 0,
-                answered: 0,
+                responses: 0,
             }),
             evicted: Notify::new(),
             request_limit: Notify::new(),
@@ -61,17 +61,17 @@ impl Activity {
     }
 
     /// Records that a request is being answered, until the value is dropped.
-    pub(super) fn begin_answer(self: &Arc<Self>, at_most: usize) -> AnswerGuard {
+    pub(super) fn begin_response(self: &Arc<Self>, at_most: usize) -> ResponseGuard {
         let mut state = self.state();
         state.in_flight += 1;
-        state.answered += 1;
+        state.responses += 1;
         state.receiving_head = false;
-        let is_last = state.answered >= at_most;
+        let is_last = state.responses >= at_most;
         drop(state);
         if is_last {
             self.request_limit.notify_one();
         }
-        AnswerGuard { activity: self.clone(), is_last }
+        ResponseGuard { activity: self.clone(), is_last }
     }
 
     /// Start of the wait for the peer; `None` while requests are being answered.
@@ -121,13 +121,13 @@ impl Activity {
     }
 }
 
-pub(super) struct AnswerGuard {
+pub(super) struct ResponseGuard {
     activity: Arc<Activity>,
     /// Whether it is the last request on its connection.
     pub(super) is_last: bool,
 }
 
-impl Drop for AnswerGuard {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let mut state = self.activity.state();
         state.in_flight = state.in_flight.saturating_sub(1);

@@ -239,7 +239,7 @@ mod tests {
     async fn eviction_hits_client_with_most_connections() {
         let admission = admission(4, 3);
         let greedy: Vec<_> = (0..3).map(|_| admit(&admission, "192.0.2.1").expect("a slot")).collect();
-        let _answering = greedy[0].activity.begin_answer(100);
+        let _answering = greedy[0].activity.begin_response(100);
         let _other = admit(&admission, "192.0.2.2").expect("a slot");
 
         let third = admit(&admission, "192.0.2.3").expect("the slot of one of three");
@@ -257,7 +257,7 @@ mod tests {
     async fn eviction_prefers_longest_idle_connection() {
         let mut admission = admission(3, 2);
         let held = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|it| admit(&admission, it).expect("a slot"));
-        let answering = held[0].activity.begin_answer(100);
+        let answering = held[0].activity.begin_response(100);
         assert!(admit(&admission, "192.0.2.9").is_none(), "none has waited long enough");
         admission.evictable_after = Duration::ZERO;
         let ninth = admit(&admission, "192.0.2.9").expect("the slot of the second");

@@ -31,8 +31,8 @@ use super::requests::{request_id, with_request_id};
 use super::stream_executor::{StreamExecutor, stream_executor};
 use super::streams::{ActivityStream, BoundedSocket};
 use super::{
-    App, FastAnswer, FastPath, ListenerLimits, PeerAddress, PendingBody, Proxies, Refusals, Requests, host,
-    memory,
+    App, CachedResponse, ErrorResponses, FastPath, ListenerLimits, PeerAddress, PendingBody, Proxies,
+    Requests, host, memory,
 };
 
 /// Receive window of a request, large enough for a usual body.
@@ -64,10 +64,10 @@ struct RequestHandler {
     router: Router,
     requests: Arc<Requests>,
     proxies: Proxies,
-    request: Duration,
+    request_timeout: Duration,
     requests_per_connection: usize,
-    headers: usize,
-    refusals: Refusals,
+    max_headers: usize,
+    error_responses: ErrorResponses,
 }
 
 impl Protocol {
@@ -85,10 +85,10 @@ impl Protocol {
             router: app.router,
             requests: app.requests,
             proxies: app.proxies,
-            request: limits.request,
+            request_timeout: limits.request,
             requests_per_connection: limits.requests_per_connection,
-            headers: limits.headers,
-            refusals: app.refusals,
+            max_headers: limits.headers,
+            error_responses: app.error_responses,
         };
         Self { http1, handler: Arc::new(handler), limits: limits.clone() }
     }
@@ -198,8 +198,8 @@ impl HttpStream for TlsStream<BoundedSocket> {
 
 /// The next step for a request.
 enum Step {
-    Refuse(Response),
-    Answer(Response),
+    Reject(Response),
+    Respond(Response),
     WaitFor(PendingBody, Request<DrainedBody>),
     Work(Request<DrainedBody>, Arc<Charge>),
 }
@@ -213,24 +213,24 @@ impl RequestHandler {
         slot: &Arc<ConnectionSlot>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let begun = Instant::now();
-        let answer_guard = slot.activity.begin_answer(self.requests_per_connection);
+        let response_guard = slot.activity.begin_response(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
         let request = request.map(|body| DrainedBody::new(body, slot, !is_serial));
         let (step, slot) = (self.step(request, route, slot), slot.clone());
         async move {
             let mut response = match step {
-                Step::Refuse(response) => closing(response),
-                Step::Answer(response) => response,
+                Step::Reject(response) => closing(response),
+                Step::Respond(response) => response,
                 Step::WaitFor(pending, request) => {
-                    self.answer_after_body(pending, request, peer, route, &slot).await
+                    self.respond_after_body(pending, request, peer, route, &slot).await
                 }
-                Step::Work(request, charge) => self.answer_by_router(request, charge, peer, route).await,
+                Step::Work(request, charge) => self.respond_by_router(request, charge, peer, route).await,
             };
             if self.requests.requires_credentials(route) && response.status().is_success() {
                 slot.authenticated();
             }
-            if answer_guard.is_last && is_serial {
+            if response_guard.is_last && is_serial {
                 // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -241,20 +241,20 @@ impl RequestHandler {
 
     fn step(&self, mut request: Request<DrainedBody>, route: usize, slot: &Arc<ConnectionSlot>) -> Step {
         // hyper's parser enforces this for HTTP/1.
-        if request.headers().len() > self.headers {
-            return Step::Refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+        if request.headers().len() > self.max_headers {
+            return Step::Reject(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
         }
         if !host::names_one_host(request.version(), request.uri(), request.headers()) {
-            return Step::Refuse((self.refusals.unclear_host)());
+            return Step::Reject((self.error_responses.unclear_host)());
         }
         let fast_path = self.fast_path.as_ref();
         match fast_path.and_then(|answer| answer(route, request.uri(), request.headers())) {
-            Some(FastAnswer::Ready(response)) => return Step::Answer(response),
-            Some(FastAnswer::NeedsBody(pending)) => return Step::WaitFor(pending, request),
+            Some(CachedResponse::Ready(response)) => return Step::Respond(response),
+            Some(CachedResponse::NeedsBody(pending)) => return Step::WaitFor(pending, request),
             None => {}
         }
         let Ok(charge) = Charge::for_head(slot, request.headers()) else {
-            return Step::Refuse((self.refusals.no_memory)());
+            return Step::Reject((self.error_responses.no_memory)());
         };
         if request.version() >= Version::HTTP_2 && !request.body().is_end_stream() {
             memory::copy_head(&mut request);
@@ -263,7 +263,7 @@ impl RequestHandler {
     }
 
     /// Waits for the body, then answers from the cache if possible.
-    async fn answer_after_body(
+    async fn respond_after_body(
         &self,
         pending: PendingBody,
         request: Request<DrainedBody>,
@@ -274,26 +274,26 @@ impl RequestHandler {
         let length = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
         if length.is_none_or(|length| length > pending.max_bytes) {
             let Ok(charge) = Charge::for_head(slot, request.headers()) else {
-                return closing((self.refusals.no_memory)());
+                return closing((self.error_responses.no_memory)());
             };
-            return self.answer_by_router(request, charge, peer, route).await;
+            return self.respond_by_router(request, charge, peer, route).await;
         }
         let (parts, body) = request.into_parts();
         let Ok(Ok(body)) = tokio::time::timeout(pending.timeout, body.collect()).await else {
             return (pending.incomplete)();
         };
         let body = body.to_bytes();
-        if let Some(response) = (pending.answer)(&body) {
+        if let Some(response) = (pending.respond)(&body) {
             return response;
         }
         let Ok(charge) = Charge::for_head(slot, &parts.headers) else {
-            return closing((self.refusals.no_memory)());
+            return closing((self.error_responses.no_memory)());
         };
-        self.answer_by_router(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
+        self.respond_by_router(Request::from_parts(parts, Body::from(body)), charge, peer, route).await
     }
 
     /// Answers through the router, within the memory limit.
-    async fn answer_by_router<B>(
+    async fn respond_by_router<B>(
         &self,
         request: Request<B>,
         charge: Arc<Charge>,
@@ -309,7 +309,7 @@ impl RequestHandler {
         let response = self.route_request(request, peer, route).await;
         let length = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         if charge.grow(length).is_err() {
-            return closing((self.refusals.no_memory)());
+            return closing((self.error_responses.no_memory)());
         }
         response.map(|body| Body::new(CountedResponse::new(body, charge, is_http2)))
     }
@@ -318,7 +318,7 @@ impl RequestHandler {
         let is_high_volume = self.requests.is_high_volume(route);
         let peer = PeerAddress(self.proxies.client_address(peer.0, request.headers()));
         request.extensions_mut().insert(peer);
-        let answering = tokio::time::timeout(self.request, self.router.clone().oneshot(request));
+        let answering = tokio::time::timeout(self.request_timeout, self.router.clone().oneshot(request));
         let answer = with_request_id(async {
             if is_high_volume {
                 return answering.await;
@@ -329,7 +329,7 @@ impl RequestHandler {
         match answer.await {
             Ok(Ok(response)) => response,
             // A dependency is unavailable.
-            Err(_) => closing((self.refusals.timed_out)()),
+            Err(_) => closing((self.error_responses.timed_out)()),
         }
     }
 }

@@ -12,7 +12,7 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The origin of a connection according to the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ProxySource {
     /// The proxy itself, or an origin without an internet address.
     Proxy,
     Client(SocketAddr),
@@ -20,7 +20,7 @@ pub(super) enum Origin {
 
 /// Reads a header from the start of `stream` (PROXY protocol §2.2), and not a byte more. Skips everything after the
 /// addresses unread, so that it takes no memory.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Origin> {
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxySource> {
     let mut fixed = [0; 16];
     stream.read_exact(&mut fixed).await?;
     let [signature @ .., version_and_command, family, high, low] = fixed;
@@ -30,16 +30,16 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Or
     let mut rest = stream.take(u16::from_be_bytes([high, low]).into());
     let origin = match (version_and_command, family) {
         // LOCAL says to ignore the family and the rest.
-        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => Origin::Proxy,
+        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => ProxySource::Proxy,
         (0x21, 0x11) => {
             let [source, _] = [rest.read_u32().await?, rest.read_u32().await?];
             let [port, _] = [rest.read_u16().await?, rest.read_u16().await?];
-            Origin::Client((Ipv4Addr::from(source), port).into())
+            ProxySource::Client((Ipv4Addr::from(source), port).into())
         }
         (0x21, 0x21) => {
             let [source, _] = [rest.read_u128().await?, rest.read_u128().await?];
             let [port, _] = [rest.read_u16().await?, rest.read_u16().await?];
-            Origin::Client((Ipv6Addr::from(source), port).into())
+            ProxySource::Client((Ipv6Addr::from(source), port).into())
         }
         // Datagrams do not occur on a stream, and other values are unassigned.
         (0x21, _) => return Err(invalid("its address family or transport is not TCP")),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     /// Reads it from a stream with more bytes after it.
-    fn read_from(bytes: &[u8]) -> (Option<Origin>, usize) {
+    fn read_from(bytes: &[u8]) -> (Option<ProxySource>, usize) {
         let mut stream = bytes;
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let origin = runtime.block_on(read(&mut stream)).ok();
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn header_is_read_and_following_bytes_are_not() {
         let ipv6: Vec<u8> = (0..36).collect();
-        let client = |text: &str| Origin::Client(text.parse().expect("an address and a port"));
+        let client = |text: &str| ProxySource::Client(text.parse().expect("an address and a port"));
         let with_tlvs = [ipv4(), vec![0x04, 0, 3, 1, 2, 3]].concat();
         let from_ipv6 = client("[1:203:405:607:809:a0b:c0d:e0f]:8225");
         for (bytes, origin) in [
@@ -92,12 +92,12 @@ mod tests {
             (header(0x21, 0x21, &ipv6), from_ipv6),
             (header(0x21, 0x11, &with_tlvs), client("192.0.2.7:12345")),
             (header(0x21, 0x11, &[ipv4(), vec![0xff; 65_000]].concat()), client("192.0.2.7:12345")),
-            (header(0x20, 0x00, &[]), Origin::Proxy),
-            (header(0x20, 0x11, &ipv4()), Origin::Proxy),
-            (header(0x20, 0x11, &[1, 2, 3]), Origin::Proxy),
-            (header(0x20, 0xff, &[1, 2, 3]), Origin::Proxy),
-            (header(0x21, 0x00, &[9; 20]), Origin::Proxy),
-            (header(0x21, 0x31, &[b'a'; 216]), Origin::Proxy),
+            (header(0x20, 0x00, &[]), ProxySource::Proxy),
+            (header(0x20, 0x11, &ipv4()), ProxySource::Proxy),
+            (header(0x20, 0x11, &[1, 2, 3]), ProxySource::Proxy),
+            (header(0x20, 0xff, &[1, 2, 3]), ProxySource::Proxy),
+            (header(0x21, 0x00, &[9; 20]), ProxySource::Proxy),
+            (header(0x21, 0x31, &[b'a'; 216]), ProxySource::Proxy),
         ] {
             let length = bytes.len();
             let followed = [&bytes[..], b"\x16\x03\x01"].concat();

@@ -43,7 +43,7 @@ impl<S> ActivityStream<S> {
         Self { stream, slot, is_blocked: false, reader: None, input }
     }
 
-    fn heard(&mut self, bytes: usize) {
+    fn received(&mut self, bytes: usize) {
         self.slot.activity.received();
         let Some((uncounted, counted)) = &mut self.input else { return };
         *uncounted += bytes;
@@ -81,7 +81,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ActivityStream<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let came = buffer.filled().len() - before;
         if came > 0 {
-            self.heard(came);
+            self.received(came);
         }
         Poll::Ready(Ok(()))
     }

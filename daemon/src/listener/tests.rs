@@ -141,10 +141,10 @@ async fn undecided_body_reaches_router_whole() {
     let fast_path: FastPath = Arc::new(|_, _, headers| {
         headers.contains_key("x-known").then(|| {
             let answer = |body: &[u8]| (body == b"known").then(|| "from memory".into_response());
-            FastAnswer::NeedsBody(PendingBody {
+            CachedResponse::NeedsBody(PendingBody {
                 max_bytes: 8,
                 timeout: Duration::from_millis(200),
-                answer: Box::new(answer),
+                respond: Box::new(answer),
                 incomplete: || StatusCode::BAD_REQUEST.into_response(),
             })
         })
@@ -456,7 +456,7 @@ async fn oversized_client_hello_is_closed() {
 
 #[tokio::test]
 async fn unclear_host_is_rejected_before_fast_path() {
-    let fast_path: FastPath = Arc::new(|_, _, _| Some(FastAnswer::Ready("from memory".into_response())));
+    let fast_path: FastPath = Arc::new(|_, _, _| Some(CachedResponse::Ready("from memory".into_response())));
     for fast_path in [None, Some(fast_path)] {
         let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;
         for (hosts, status) in [
@@ -664,7 +664,7 @@ async fn refused_before_its_body(served: &Served, headers: usize, is_ending: boo
 #[tokio::test]
 async fn request_rejected_before_body_end_is_not_reset() {
     let fast_path: FastPath = Arc::new(|_, uri, _| {
-        (uri.path() == "/nothing").then(|| FastAnswer::Ready(StatusCode::UNAUTHORIZED.into_response()))
+        (uri.path() == "/nothing").then(|| CachedResponse::Ready(StatusCode::UNAUTHORIZED.into_response()))
     });
     for fast_path in [None, Some(fast_path)] {
         let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;

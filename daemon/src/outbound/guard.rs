@@ -25,14 +25,14 @@ pub enum GuardError {
 /// The guarded host names. The HTTP client resolves names through it, so the address checked is the address connected
 /// to, and DNS rebinding fails.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct SSRFGuard {
     /// Hosts that the operator configured, allowed at any address.
     trusted: Arc<Vec<Host<String>>>,
     /// All other guarded names. Proxies and trusted hosts are never in it.
     names: Arc<RwLock<HashSet<String>>>,
 }
 
-impl Guard {
+impl SSRFGuard {
     /// Guards every host except those that the operator configured. Trust applies to names, not addresses, because the
     /// owner of a name can point it to any address.
     pub fn trusting(hosts: Vec<Host<String>>) -> Self {
@@ -69,7 +69,7 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
+impl Resolve for SSRFGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn guard(trusted: &str) -> Guard {
-        Guard::trusting(vec![Host::parse(trusted).expect("a host")])
+    fn guard(trusted: &str) -> SSRFGuard {
+        SSRFGuard::trusting(vec![Host::parse(trusted).expect("a host")])
     }
 
     async fn admit(trusted: &str, url: &str) -> Result<(), GuardError> {
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn name_is_checked_again_on_connect() {
-        let resolve = async |guard: &Guard| {
+        let resolve = async |guard: &SSRFGuard| {
             guard.resolve(Name::from_str("localhost").expect("a name")).await.map(Iterator::count)
         };
         let guard = guard("8.8.8.8");

@@ -57,10 +57,10 @@ impl VaultClient {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = self.outbound.send(&request, MAX_BYTES).await?;
+        let response = self.outbound.send(&request, MAX_BYTES).await?;
         let host = self.address.host_str().unwrap_or_default();
-        match answer.status {
-            200..=299 => match serde_json::from_slice(&answer.body) {
+        match response.status {
+            200..=299 => match serde_json::from_slice(&response.body) {
                 Ok(value @ Value::Object(_)) => Ok(value),
                 _ => Err(BackendError::Unexpected(format!(
                     "{host}: the response to {path} is not a JSON object"
@@ -71,7 +71,7 @@ impl VaultClient {
                 "{host} denies access to {path}: the token has expired, or its policies do not allow this"
             ))),
             404 => Err(BackendError::NotFound(format!("{host} has nothing at {path}"))),
-            _ => Err(unavailable(host, path, &answer)),
+            _ => Err(unavailable(host, path, &response)),
         }
     }
 
@@ -85,12 +85,12 @@ impl VaultClient {
 }
 
 /// Interprets a status that concerns the server and not the request.
-fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> BackendError {
+fn unavailable(host: &str, path: &str, response: &OutboundResponse) -> BackendError {
     // https://developer.hashicorp.com/vault/api-docs#http-status-codes and /system/health
-    let what = match answer.status {
+    let what = match response.status {
         307 => format!(
             "is a standby, and redirects to {}: set `address` to the active node, or to a load balancer that finds it",
-            redirect_target(answer)
+            redirect_target(response)
         ),
         412 => "is a standby that is behind the active node".to_owned(),
         429 => "limits the rate of requests, or is a standby".to_owned(),
@@ -99,19 +99,19 @@ fn unavailable(host: &str, path: &str, answer: &OutboundResponse) -> BackendErro
         503 => "is sealed, or down for maintenance".to_owned(),
         500..=599 => "failed".to_owned(),
         status @ 300..=399 => {
-            let target = redirect_target(answer);
+            let target = redirect_target(response);
             return BackendError::Unexpected(format!(
                 "{host} redirects {path} to {target} (status {status}), but infrad follows no redirects"
             ));
         }
         status => return BackendError::Unexpected(format!("{host} answered {path} with status {status}")),
     };
-    BackendError::Unreachable(format!("{host} {what} (status {})", answer.status))
+    BackendError::Unreachable(format!("{host} {what} (status {})", response.status))
 }
 
 /// Scheme, host and port only, because the rest of the address is untrusted text.
-fn redirect_target(answer: &OutboundResponse) -> String {
-    let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+fn redirect_target(response: &OutboundResponse) -> String {
+    let location = response.headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let url = location.and_then(|location| Url::parse(location).ok()).filter(Url::has_host);
     url.map_or_else(
         || "another address".to_owned(),

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::accounts::Account;
-use super::private::is_too_open;
+use super::private_files::is_too_open;
 
 /// What a file is for. Decides which permissions it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Access {
     /// The cause, and a command that fixes it.
     Unusable {
         cause: String,
-        advice: String,
+        hint: String,
     },
     /// The answer cannot be determined.
     Unknown {
@@ -43,7 +43,7 @@ const SEARCH: u32 = 0o1;
 
 impl Access {
     /// Predicts what `account` can do with `path`.
-    pub fn judge(path: &Path, purpose: Purpose, account: &Account) -> Self {
+    pub fn check(path: &Path, purpose: Purpose, account: &Account) -> Self {
         let above =
             path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect::<Vec<_>>();
         for directory in above.into_iter().rev() {
@@ -55,10 +55,10 @@ impl Access {
                         return Self::Unusable {
                             cause: format!(
                                 "{} cannot enter {}",
-                                who(account),
+                                describe_account(account),
                                 describe(directory, &metadata)
                             ),
-                            advice: format!(
+                            hint: format!(
                                 "`chmod a+x {0}`, or use a path outside of {0}",
                                 directory.display()
                             ),
@@ -70,15 +70,15 @@ impl Access {
             }
         }
         match path.symlink_metadata() {
-            Ok(metadata) => judge_entry(path, &metadata, purpose, account),
+            Ok(metadata) => check_entry(path, &metadata, purpose, account),
             Err(error) => failed(path, &error),
         }
     }
 }
 
-fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Account) -> Access {
+fn check_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Account) -> Access {
     let name = path.display();
-    let unusable = |cause: String, advice: String| Access::Unusable { cause, advice };
+    let unusable = |cause: String, hint: String| Access::Unusable { cause, hint };
     let is_private = matches!(purpose, Purpose::Secret | Purpose::PrivateDirectory);
     if is_private && entry.is_symlink() {
         return unusable(
@@ -101,8 +101,8 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
     }
     if purpose == Purpose::PrivateDirectory {
         if metadata.uid() != account.uid {
-            let advice = format!("`chown -R {}: {name}`", account.name);
-            return unusable(format!("{} does not own {described}", who(account)), advice);
+            let hint = format!("`chown -R {}: {name}`", account.name);
+            return unusable(format!("{} does not own {described}", describe_account(account)), hint);
         }
         if metadata.mode() & 0o077 != 0 {
             return unusable(format!("other users can enter {described}"), format!("`chmod 0700 {name}`"));
@@ -123,23 +123,23 @@ fn judge_entry(path: &Path, entry: &Metadata, purpose: Purpose, account: &Accoun
         // Without permissions for others, only the owner and the group can read it.
         let is_own =
             account.uid == 0 || metadata.uid() == account.uid || account.gids.contains(&metadata.gid());
-        let advice = if is_own { close } else { format!("`chown {}: {name}`, then {close}", account.name) };
-        return unusable(format!("other users can read {described}"), advice);
+        let hint = if is_own { close } else { format!("`chown {}: {name}`, then {close}", account.name) };
+        return unusable(format!("other users can read {described}"), hint);
     }
     // Root may hand a file to a group. A file of another user could change while the daemon uses it.
     if purpose == Purpose::Secret && metadata.uid() != account.uid && metadata.uid() != 0 {
-        let advice = format!("`chown {}: {name}`", account.name);
-        return unusable(format!("{} does not own {described}", who(account)), advice);
+        let hint = format!("`chown {}: {name}`", account.name);
+        return unusable(format!("{} does not own {described}", describe_account(account)), hint);
     }
     match grants(path, &metadata, READ, account) {
         Some(true) => Access::Usable,
         Some(false) => {
-            let advice = if purpose == Purpose::Public {
+            let hint = if purpose == Purpose::Public {
                 format!("`chmod a+r {name}`")
             } else {
                 format!("`chown {}: {name}`", account.name)
             };
-            unusable(format!("{} cannot read {described}", who(account)), advice)
+            unusable(format!("{} cannot read {described}", describe_account(account)), hint)
         }
         None => has_access_list(path),
     }
@@ -178,7 +178,7 @@ fn failed(path: &Path, error: &std::io::Error) -> Access {
     }
 }
 
-fn who(account: &Account) -> String {
+fn describe_account(account: &Account) -> String {
     format!("the user {}", account.name)
 }
 
@@ -218,7 +218,7 @@ mod tests {
 
     fn cause(access: Access) -> String {
         match access {
-            Access::Unusable { cause, advice } => format!("{cause}; {advice}"),
+            Access::Unusable { cause, hint } => format!("{cause}; {hint}"),
             other => panic!("expected an unusable file: {other:?}"),
         }
     }
@@ -227,23 +227,23 @@ mod tests {
     fn file_of_another_owner_is_judged_by_mode_and_group() {
         let folder = folder();
         let own = Account::of_this_process();
-        let judge =
-            |mode, purpose, account: &Account| Access::judge(&file(folder.path(), mode), purpose, account);
+        let check =
+            |mode, purpose, account: &Account| Access::check(&file(folder.path(), mode), purpose, account);
         let (other, member) = (stranger(vec![4_000_000]), stranger(own.gids.clone()));
 
-        assert_eq!(judge(0o400, Purpose::CertificateKey, &own), Access::Usable);
-        assert_eq!(judge(0o640, Purpose::CertificateKey, &member), Access::Usable);
-        assert_eq!(judge(0o644, Purpose::Public, &other), Access::Usable);
-        let told = cause(judge(0o666, Purpose::Public, &own));
+        assert_eq!(check(0o400, Purpose::CertificateKey, &own), Access::Usable);
+        assert_eq!(check(0o640, Purpose::CertificateKey, &member), Access::Usable);
+        assert_eq!(check(0o644, Purpose::Public, &other), Access::Usable);
+        let told = cause(check(0o666, Purpose::Public, &own));
         assert!(told.contains("other users can write to") && told.contains("`chmod o-w "), "{told}");
-        let told = cause(judge(0o600, Purpose::CertificateKey, &other));
+        let told = cause(check(0o600, Purpose::CertificateKey, &other));
         assert!(told.contains("the user infrad cannot read") && told.contains("mode 0600"), "{told}");
         assert!(told.contains("`chown infrad: "), "{told}");
-        let told = cause(judge(0o644, Purpose::CertificateKey, &own));
+        let told = cause(check(0o644, Purpose::CertificateKey, &own));
         assert!(told.contains("other users can read") && told.contains("`chmod 0640 "), "{told}");
-        let told = cause(judge(0o644, Purpose::CertificateKey, &other));
+        let told = cause(check(0o644, Purpose::CertificateKey, &other));
         assert!(told.contains("; `chown infrad: ") && told.contains(", then `chmod 0640 "), "{told}");
-        let told = cause(judge(0o604, Purpose::Secret, &own));
+        let told = cause(check(0o604, Purpose::Secret, &own));
         assert!(told.contains("other users can read") && told.contains("`chmod 0400 "), "{told}");
     }
 
@@ -254,33 +254,33 @@ mod tests {
         fs::create_dir(&closed).expect("a directory");
         let path = file(&closed, 0o644);
         fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("a mode");
-        let told = cause(Access::judge(&path, Purpose::Public, &stranger(vec![])));
+        let told = cause(Access::check(&path, Purpose::Public, &stranger(vec![])));
         assert!(told.contains("cannot enter") && told.contains("closed (owner "), "{told}");
-        assert_eq!(Access::judge(&path, Purpose::Public, &Account::of_this_process()), Access::Usable);
+        assert_eq!(Access::check(&path, Purpose::Public, &Account::of_this_process()), Access::Usable);
     }
 
     #[test]
     fn data_directory_of_other_owner_or_open_mode_is_unusable() {
         let folder = folder();
         let (own, other) = (Account::of_this_process(), stranger(vec![]));
-        let judge = |account| Access::judge(folder.path(), Purpose::PrivateDirectory, account);
-        assert!(cause(judge(&other)).contains("`chown -R infrad: "));
-        assert!(cause(judge(&own)).contains("`chmod 0700 "));
+        let check = |account| Access::check(folder.path(), Purpose::PrivateDirectory, account);
+        assert!(cause(check(&other)).contains("`chown -R infrad: "));
+        assert!(cause(check(&own)).contains("`chmod 0700 "));
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("a mode");
-        assert_eq!(judge(&own), Access::Usable);
+        assert_eq!(check(&own), Access::Usable);
     }
 
     #[test]
     fn missing_file_link_and_directory_are_distinguished() {
         let folder = folder();
         let own = Account::of_this_process();
-        let judge = |name: &str, purpose| Access::judge(&folder.path().join(name), purpose, &own);
-        assert_eq!(judge("none", Purpose::Secret), Access::Missing);
-        assert_eq!(judge("none/below", Purpose::Secret), Access::Missing);
+        let check = |name: &str, purpose| Access::check(&folder.path().join(name), purpose, &own);
+        assert_eq!(check("none", Purpose::Secret), Access::Missing);
+        assert_eq!(check("none/below", Purpose::Secret), Access::Missing);
         symlink(file(folder.path(), 0o600), folder.path().join("link")).expect("a link");
-        assert!(cause(judge("link", Purpose::Secret)).contains("is a symbolic link"));
-        assert_eq!(judge("link", Purpose::CertificateKey), Access::Usable);
+        assert!(cause(check("link", Purpose::Secret)).contains("is a symbolic link"));
+        assert_eq!(check("link", Purpose::CertificateKey), Access::Usable);
         fs::create_dir(folder.path().join("folder")).expect("a directory");
-        assert!(cause(judge("folder", Purpose::Public)).contains("a directory, and a file is needed"));
+        assert!(cause(check("folder", Purpose::Public)).contains("a directory, and a file is needed"));
     }
 }

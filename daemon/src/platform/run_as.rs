@@ -7,8 +7,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::accounts::Account;
 
-/// Runs `judge` on a thread with the user and groups of `account` and without capabilities. Requires root.
-pub fn run_as<T: Send>(account: &Account, judge: impl FnOnce() -> T + Send) -> io::Result<T> {
+/// Runs `check` on a thread with the user and groups of `account` and without capabilities. Requires root.
+pub fn run_as<T: Send>(account: &Account, check: impl FnOnce() -> T + Send) -> io::Result<T> {
     let become_user = || {
         let groups: Vec<Gid> = account.gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (Uid::from_raw(account.uid), groups.first().copied().unwrap_or(Gid::ROOT));
@@ -18,7 +18,7 @@ pub fn run_as<T: Send>(account: &Account, judge: impl FnOnce() -> T + Send) -> i
         set_thread_res_uid(uid, uid, uid)
     };
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| become_user().map(|()| judge()).map_err(io::Error::from));
+        let thread = scope.spawn(|| become_user().map(|()| check()).map_err(io::Error::from));
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -141,9 +141,9 @@ fn standard_endpoint(service: &str, region: &str) -> Result<Url, BackendError> {
     })
 }
 
-fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError> {
-    let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    if answer.status == 200 {
+fn read(service: &str, response: &OutboundResponse) -> Result<Value, BackendError> {
+    let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+    if response.status == 200 {
         return body.filter(Value::is_object).ok_or_else(|| {
             BackendError::Unexpected(format!("{service}: the response is not a JSON object"))
         });
@@ -151,16 +151,18 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError>
     let code = body.as_ref().and_then(|body| body.get("__type")).and_then(Value::as_str);
     // The code may have a namespace: `com.amazonaws.kms#NotFoundException`.
     let code = code.and_then(|code| code.rsplit('#').next()).filter(|code| is_code(code));
-    let told = code
-        .map_or_else(|| format!("{service}: status {}", answer.status), |code| format!("{service}: {code}"));
-    Err(match (answer.status, code.unwrap_or_default()) {
+    let reason = code.map_or_else(
+        || format!("{service}: status {}", response.status),
+        |code| format!("{service}: {code}"),
+    );
+    Err(match (response.status, code.unwrap_or_default()) {
         (
             _,
             "ResourceNotFoundException"
             | "ParameterNotFound"
             | "ParameterVersionNotFound"
             | "NotFoundException",
-        ) => BackendError::NotFound(told),
+        ) => BackendError::NotFound(reason),
         (429 | 500..=599, _)
         | (
             _,
@@ -189,7 +191,7 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError>
             | "KMSInternalException"
             | "DependencyTimeoutException"
             | "KeyUnavailableException",
-        ) => BackendError::Unreachable(told),
+        ) => BackendError::Unreachable(reason),
         (
             _,
             "UnrecognizedClientException"
@@ -200,14 +202,14 @@ fn read(service: &str, answer: &OutboundResponse) -> Result<Value, BackendError>
             | "MissingAuthenticationTokenException"
             | "ExpiredToken"
             | "ExpiredTokenException",
-        ) => BackendError::Credential(told),
+        ) => BackendError::Credential(reason),
         (401 | 403, _)
         | (
             _,
             "AccessDeniedException" | "DecryptionFailure" | "DisabledException" | "KMSInvalidStateException",
-        ) => BackendError::NotAllowed(told),
-        (400, code) if !code.is_empty() => BackendError::Rejected(told),
-        _ => BackendError::Unexpected(told),
+        ) => BackendError::NotAllowed(reason),
+        (400, code) if !code.is_empty() => BackendError::Rejected(reason),
+        _ => BackendError::Unexpected(reason),
     })
 }
 

@@ -64,9 +64,9 @@ impl Kubernetes {
         let outbound = build(Some(authorities))
             .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
         let url = url(&server, &namespace, object);
-        let answer =
+        let response =
             outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(BackendError::from)?;
-        find(&answer, &namespace, object, key)
+        find(&response, &namespace, object, key)
     }
 }
 
@@ -96,9 +96,9 @@ fn url(server: &Url, namespace: &str, object: &str) -> Url {
     url
 }
 
-fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> Result<Stored, ReadError> {
+fn find(response: &OutboundResponse, namespace: &str, object: &str, key: &str) -> Result<Stored, ReadError> {
     let name = format!("the Secret {object} in the namespace {namespace}");
-    match answer.status {
+    match response.status {
         200 => {}
         401 => {
             return Err(ReadError::Credential("the API server rejects the account's token (401)".to_owned()));
@@ -116,7 +116,7 @@ fn find(answer: &OutboundResponse, namespace: &str, object: &str, key: &str) -> 
             return Err(ReadError::Unexpected(format!("the API server answered with status {status}")));
         }
     }
-    let parsed: Object = serde_json::from_slice(&answer.body)
+    let parsed: Object = serde_json::from_slice(&response.body)
         .map_err(|_| ReadError::Unexpected("the API server's response is not a Secret".to_owned()))?;
     let encoded =
         parsed.data.get(key).ok_or_else(|| ReadError::NotFound(format!("{name} has no key `{key}`")))?;

@@ -13,7 +13,7 @@ pub enum AllowedUsers {
 }
 
 impl AllowedUsers {
-    pub(super) fn admit(&self, caller: &Caller) -> bool {
+    pub(super) fn admits(&self, caller: &Caller) -> bool {
         let user = caller.user();
         match self {
             Self::Everyone => true,

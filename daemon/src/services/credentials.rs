@@ -39,7 +39,7 @@ struct Cache {
 }
 
 /// What the cache says about a secret.
-enum CacheAnswer {
+enum CacheResult {
     Valid,
     Invalid,
     /// The last read failed less than [`READ_INTERVAL`] ago.
@@ -53,7 +53,7 @@ impl Credentials {
         Self { references, cache: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
-    pub(super) async fn include(&self, secret: &[u8], backends: &Backends) -> Result<bool, ReadError> {
+    pub(super) async fn verify(&self, secret: &[u8], backends: &Backends) -> Result<bool, ReadError> {
         if self.references.is_empty() {
             return Ok(false);
         }
@@ -69,27 +69,27 @@ impl Credentials {
         let read = self.read(backends).await;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = cache.update(read);
-        match (cache.include(&hash), failure) {
+        match (cache.contains(&hash), failure) {
             (false, Some(error)) => Err(error),
             (included, _) => Ok(included),
         }
     }
 
     /// Whether `secret` matches a recently read credential.
-    pub(super) fn cached_include(&self, secret: &[u8]) -> bool {
-        matches!(self.check_cache(&sha256(&[secret])), CacheAnswer::Valid)
+    pub(super) fn verify_cached(&self, secret: &[u8]) -> bool {
+        matches!(self.check_cache(&sha256(&[secret])), CacheResult::Valid)
     }
 
-    fn check_cache(&self, hash: &[u8; 32]) -> CacheAnswer {
+    fn check_cache(&self, hash: &[u8; 32]) -> CacheResult {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let age = cache.read_at.map(|moment| moment.elapsed());
         let failed = cache.failed.as_ref().filter(|(moment, _)| moment.elapsed() < READ_INTERVAL);
-        match (cache.include(hash), failed) {
-            (true, Some(_)) => CacheAnswer::Valid,
-            (true, None) if age.is_some_and(|age| age < MAX_AGE) => CacheAnswer::Valid,
-            (false, Some((_, error))) => CacheAnswer::Unavailable(error.clone()),
-            (false, None) if age.is_some_and(|age| age < READ_INTERVAL) => CacheAnswer::Invalid,
-            (_, None) => CacheAnswer::MustRead,
+        match (cache.contains(hash), failed) {
+            (true, Some(_)) => CacheResult::Valid,
+            (true, None) if age.is_some_and(|age| age < MAX_AGE) => CacheResult::Valid,
+            (false, Some((_, error))) => CacheResult::Unavailable(error.clone()),
+            (false, None) if age.is_some_and(|age| age < READ_INTERVAL) => CacheResult::Invalid,
+            (_, None) => CacheResult::MustRead,
         }
     }
 
@@ -104,7 +104,7 @@ impl Credentials {
     }
 }
 
-impl CacheAnswer {
+impl CacheResult {
     /// `None` if the backend must be read.
     fn settled(self) -> Option<Result<bool, ReadError>> {
         match self {
@@ -144,7 +144,7 @@ impl Cache {
     }
 
     /// Compares all hashes, each in constant time.
-    fn include(&self, hash: &[u8; 32]) -> bool {
+    fn contains(&self, hash: &[u8; 32]) -> bool {
         let is_one = self
             .hashes
             .iter()
@@ -180,14 +180,14 @@ mod tests {
 
     #[test]
     fn credential_that_fails_keeps_its_last_hash() {
-        let away = || Err(ReadError::Malformed("away".to_owned()));
+        let unavailable = || Err(ReadError::Malformed("away".to_owned()));
         let mut cache = Cache::default();
         assert!(cache.update(vec![Ok([1; 32]), Ok([2; 32])]).is_none());
-        assert!(cache.update(vec![away(), Ok([3; 32])]).is_none());
-        assert!(cache.include(&[1; 32]) && cache.include(&[3; 32]) && !cache.include(&[2; 32]));
-        assert!(cache.update(vec![away(), away()]).is_some());
-        assert!(cache.include(&[1; 32]) && cache.include(&[3; 32]));
+        assert!(cache.update(vec![unavailable(), Ok([3; 32])]).is_none());
+        assert!(cache.contains(&[1; 32]) && cache.contains(&[3; 32]) && !cache.contains(&[2; 32]));
+        assert!(cache.update(vec![unavailable(), unavailable()]).is_some());
+        assert!(cache.contains(&[1; 32]) && cache.contains(&[3; 32]));
         assert!(cache.update(vec![Ok([4; 32]), Ok([3; 32])]).is_none());
-        assert!(!cache.include(&[1; 32]) && cache.include(&[4; 32]));
+        assert!(!cache.contains(&[1; 32]) && cache.contains(&[4; 32]));
     }
 }

@@ -37,7 +37,7 @@ impl Cluster {
     pub const DEFAULT_PREFIX: &str = "infra:";
 
     /// Names of `caller` in the cluster. Omits groups that would get a reserved name.
-    pub fn user(&self, caller: &Caller) -> Result<ClusterUser, NotAClusterUser> {
+    pub fn map_user(&self, caller: &Caller) -> Result<ClusterUser, NotAClusterUser> {
         let user = caller.user();
         let prefix = self.prefix.replace("{provider}", &user.provider);
         let name = if self.username_is_email {

@@ -18,7 +18,7 @@ pub struct AdminsOfProvider {
 }
 
 impl Admins {
-    pub(super) fn include(&self, caller: &Caller) -> bool {
+    pub(super) fn contains(&self, caller: &Caller) -> bool {
         let user = caller.user();
         self.0.iter().filter(|admins| admins.provider == user.provider).any(|admins| {
             let by_group = user.groups.iter().any(|group| admins.groups.contains(group));

@@ -7,24 +7,24 @@ use infra_shared::origin::Origin;
 use jiff::Timestamp;
 
 use crate::identity::ProviderSettings;
-use crate::tls::Proofs;
+use crate::tls::DaemonIdentity;
 
 /// Origins at which clients may dial this daemon, and what proves its identity there.
 #[derive(Clone)]
 pub struct Bindings {
     origins: Vec<Origin>,
-    proofs: Arc<Proofs>,
+    daemon_identity: Arc<DaemonIdentity>,
 }
 
 impl Bindings {
     /// A login must be bound to one of the daemon's pins. Otherwise the client may have accepted another daemon in its
     /// place. No pin is required for a name with a certificate from a public CA.
-    pub fn new(origins: Vec<Origin>, proofs: Arc<Proofs>) -> Self {
-        Self { origins, proofs }
+    pub fn new(origins: Vec<Origin>, daemon_identity: Arc<DaemonIdentity>) -> Self {
+        Self { origins, daemon_identity }
     }
 
-    pub fn proofs(&self) -> &Proofs {
-        &self.proofs
+    pub fn daemon_identity(&self) -> &DaemonIdentity {
+        &self.daemon_identity
     }
 
     pub fn origins(&self) -> &[Origin] {
@@ -33,11 +33,11 @@ impl Bindings {
 
     /// Whether the client that created `verifier` dialled and authenticated this daemon and chose `provider`. `now` is
     /// the time at which the login finishes.
-    pub fn admit(&self, verifier: &BoundVerifier, provider: &ProviderSettings, now: Timestamp) -> bool {
-        let pins = self.proofs.pins_at(now);
+    pub fn matches(&self, verifier: &BoundVerifier, provider: &ProviderSettings, now: Timestamp) -> bool {
+        let pins = self.daemon_identity.pins_at(now);
         let ProviderSettings { name, issuer, .. } = provider;
         self.origins.iter().any(|origin| {
-            let is_public = self.proofs.is_public(origin.host());
+            let is_public = self.daemon_identity.is_public(origin.host());
             let is_bound = |pin| verifier.is_bound_to(&LoginBinding { origin, pin, provider: name, issuer });
             pins.iter().any(|pin| is_bound(Some(pin))) || (is_public && is_bound(None))
         })
@@ -63,7 +63,7 @@ mod tests {
         (provider, issuer): (&str, &str),
     ) -> bool {
         let bound = LoginBinding { origin: &origin(host), pin, provider, issuer };
-        bindings.admit(&BoundVerifier::mint(&bound), &settings(Allow::Everyone), Timestamp::MIN)
+        bindings.matches(&BoundVerifier::mint(&bound), &settings(Allow::Everyone), Timestamp::MIN)
     }
 
     const OKTA: (&str, &str) = ("okta", "https://okta.test");
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn login_bound_to_any_public_url_and_pin_is_accepted() {
         let pin = Pin::of_public_key(b"ours");
-        let proofs = Arc::new(Proofs::new(pin));
-        let bindings = Bindings::new(vec![origin("new.test"), origin("old.test")], proofs);
+        let daemon_identity = Arc::new(DaemonIdentity::new(pin));
+        let bindings = Bindings::new(vec![origin("new.test"), origin("old.test")], daemon_identity);
         assert!(admits(&bindings, ("old.test", Some(&pin)), OKTA));
         assert!(admits(&bindings, ("new.test", Some(&pin)), OKTA));
     }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn login_bound_to_another_daemon_is_rejected() {
         let (ours, theirs) = (Pin::of_public_key(b"ours"), Pin::of_public_key(b"theirs"));
-        let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
+        let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(DaemonIdentity::new(ours)));
         assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));
         assert!(!admits(&bindings, ("infra.test", None), OKTA));
         assert!(!admits(&bindings, ("other.test", Some(&ours)), OKTA));
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn login_bound_to_another_provider_or_issuer_is_rejected() {
         let ours = Pin::of_public_key(b"ours");
-        let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(Proofs::new(ours)));
+        let bindings = Bindings::new(vec![origin("infra.test")], Arc::new(DaemonIdentity::new(ours)));
         for other in
             [("other", "https://okta.test"), ("okta", "https://other.test"), ("okta", "https://okta.test/")]
         {
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn public_certificate_needs_no_pin() {
         let (ours, theirs) = (Pin::of_public_key(b"ours"), Pin::of_public_key(b"theirs"));
-        let proofs = Arc::new(Proofs::new(ours));
-        proofs.set_public(vec!["infra.test".to_owned()]);
-        let bindings = Bindings::new(vec![origin("infra.test"), origin("10.0.0.1")], proofs);
+        let daemon_identity = Arc::new(DaemonIdentity::new(ours));
+        daemon_identity.set_public(vec!["infra.test".to_owned()]);
+        let bindings = Bindings::new(vec![origin("infra.test"), origin("10.0.0.1")], daemon_identity);
         assert!(admits(&bindings, ("infra.test", None), OKTA));
         assert!(admits(&bindings, ("infra.test", Some(&ours)), OKTA), "who pinned it goes on as before");
         assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));

@@ -7,18 +7,18 @@ use infra_shared::api::{Session, User};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::to_raw_value;
 
-use super::{Sessions, whole_second};
-use crate::audit::RefusedToken;
+use super::{Sessions, truncate_to_second};
+use crate::audit::RejectedToken;
 use crate::identity::Email;
-use crate::store::{AudienceGrant, CachedJson, EndReason, FoundToken, StoreError, StoredSession};
+use crate::store::{AudienceRestriction, CachedJson, EndReason, FoundToken, StoreError, StoredSession};
 
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
+pub enum SessionUse {
     /// Extends the inactivity timeout.
-    Counts,
+    Recorded,
     /// Leaves the inactivity timeout unchanged.
-    OnlyLooks,
+    NotRecorded,
 }
 
 /// How long a response waits until the session's last use is stored.
@@ -36,11 +36,11 @@ pub struct Caller {
 pub struct AuthorizedCaller {
     caller: Caller,
     /// `None` if the caller presented the session token itself.
-    grant: Option<Arc<AudienceGrant>>,
+    restriction: Option<Arc<AudienceRestriction>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Accepted<'a> {
+pub struct AcceptedTokens<'a> {
     pub audience: Option<&'a str>,
     pub session_token: bool,
 }
@@ -58,7 +58,7 @@ pub enum NotAuthenticated {
     Revoked,
     /// The token is valid, but for another audience.
     #[error("the token is for another audience")]
-    OtherAudience,
+    AudienceMismatch,
     /// The store failed, so the token may or may not be valid.
     #[error("store: {0}")]
     Store(#[from] StoreError),
@@ -101,25 +101,33 @@ impl AuthorizedCaller {
     }
 
     pub fn issued_at(&self) -> Timestamp {
-        self.grant.as_ref().map_or(self.caller.session.created_at, |grant| whole_second(grant.created_at))
+        self.restriction
+            .as_ref()
+            .map_or(self.caller.session.created_at, |restriction| truncate_to_second(restriction.created_at))
     }
 
     /// When the token or its session expires, whichever is earlier.
     pub fn expires_at(&self) -> Timestamp {
         let session = self.caller.session.expires_at;
-        self.grant.as_ref().map_or(session, |grant| whole_second(grant.expires_at).min(session))
+        self.restriction
+            .as_ref()
+            .map_or(session, |restriction| truncate_to_second(restriction.expires_at).min(session))
     }
 }
 
-impl Accepted<'_> {
+impl AcceptedTokens<'_> {
     /// What the daemon's own API accepts.
     pub const SESSION_TOKEN: Self = Self { audience: None, session_token: true };
 }
 
 impl Sessions {
     /// Validates the session token in `text`.
-    pub async fn authenticate(&self, text: &str, use_: Use) -> Result<Caller, NotAuthenticated> {
-        let authorized = self.authenticate_for(text, Accepted::SESSION_TOKEN, use_).await?;
+    pub async fn authenticate(
+        &self,
+        text: &str,
+        session_use: SessionUse,
+    ) -> Result<Caller, NotAuthenticated> {
+        let authorized = self.authenticate_for(text, AcceptedTokens::SESSION_TOKEN, session_use).await?;
         Ok(authorized.caller)
     }
 
@@ -127,63 +135,63 @@ impl Sessions {
     pub async fn authenticate_for(
         &self,
         text: &str,
-        accepted: Accepted<'_>,
-        use_: Use,
+        accepted: AcceptedTokens<'_>,
+        session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        let validated = self.validate(text, accepted, use_).await;
+        let validated = self.validate(text, accepted, session_use).await;
         if let Err(error) = &validated {
-            self.count_refused(error);
+            self.count_rejected_token(error);
         }
         validated
     }
 
-    /// Like [`Self::authenticate_for`] with [`Use::Counts`], but from the cache only and without waiting.
+    /// Like [`Self::authenticate_for`] with [`SessionUse::Recorded`], but from the cache only and without waiting.
     ///
     /// `None` means not cached, not valid, or that a use must be stored first.
-    pub fn authenticate_cached(&self, text: &str, accepted: Accepted<'_>) -> Option<AuthorizedCaller> {
-        let (found, now) = (self.store.find_cached_token(text)?, self.time().ok()?);
+    pub fn authenticate_cached(&self, text: &str, accepted: AcceptedTokens<'_>) -> Option<AuthorizedCaller> {
+        let (found, now) = (self.store.find_cached_token(text)?, self.checked_now().ok()?);
         self.check_validity(&found, accepted, now).ok()?;
-        (!self.is_use_due(&found.session, now)).then(|| self.authorized(found))
+        (!self.is_use_due(&found.session, now)).then(|| self.caller_from(found))
     }
 
     async fn validate(
         &self,
         text: &str,
-        accepted: Accepted<'_>,
-        use_: Use,
+        accepted: AcceptedTokens<'_>,
+        session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
         let mut found = self.store.find_token(text)?.ok_or(NotAuthenticated::Unknown)?;
-        let now = self.time()?;
+        let now = self.checked_now()?;
         // The cached row may be outdated: a use with another token of the session updates only that token's entry.
         if self.has_expired(&found.session, now) {
             let stored = self.store.find_session(&found.session.id)?.ok_or(NotAuthenticated::Unknown)?;
             if stored.ended.is_none() && self.has_expired(&stored, now) {
-                self.revoke_one(&stored.id, EndReason::Expired).await?;
+                self.end_session(&stored.id, EndReason::Expired).await?;
             }
             found.session = Arc::new(stored);
         }
         self.check_validity(&found, accepted, now)?;
-        if use_ == Use::Counts && self.is_use_due(&found.session, now) {
-            self.record_use(&mut found, whole_second(now)).await;
+        if session_use == SessionUse::Recorded && self.is_use_due(&found.session, now) {
+            self.record_use(&mut found, truncate_to_second(now)).await;
         }
-        Ok(self.authorized(found))
+        Ok(self.caller_from(found))
     }
 
     /// Checks that a token is valid at `now`: accepted here, not expired, and of a live session.
     fn check_validity(
         &self,
-        FoundToken { session, grant, .. }: &FoundToken,
-        accepted: Accepted<'_>,
+        FoundToken { session, restriction, .. }: &FoundToken,
+        accepted: AcceptedTokens<'_>,
         now: Timestamp,
     ) -> Result<(), NotAuthenticated> {
-        let is_accepted = match grant {
-            Some(grant) => accepted.audience == Some(grant.audience.as_str()),
+        let is_accepted = match restriction {
+            Some(restriction) => accepted.audience == Some(restriction.audience.as_str()),
             None => accepted.session_token,
         };
         if !is_accepted {
-            return Err(NotAuthenticated::OtherAudience);
+            return Err(NotAuthenticated::AudienceMismatch);
         }
-        if grant.as_ref().is_some_and(|grant| now >= grant.expires_at) {
+        if restriction.as_ref().is_some_and(|restriction| now >= restriction.expires_at) {
             return Err(NotAuthenticated::Expired);
         }
         match session.ended.as_ref().map(|ended| ended.reason) {
@@ -221,25 +229,25 @@ impl Sessions {
         }
     }
 
-    fn count_refused(&self, error: &NotAuthenticated) {
-        self.audit.count_refused(match error {
-            NotAuthenticated::Unknown => RefusedToken::Unknown,
-            NotAuthenticated::Expired => RefusedToken::Expired,
-            NotAuthenticated::Revoked => RefusedToken::Revoked,
-            NotAuthenticated::OtherAudience => RefusedToken::OtherAudience,
+    fn count_rejected_token(&self, error: &NotAuthenticated) {
+        self.audit.count_rejected_token(match error {
+            NotAuthenticated::Unknown => RejectedToken::Unknown,
+            NotAuthenticated::Expired => RejectedToken::Expired,
+            NotAuthenticated::Revoked => RejectedToken::Revoked,
+            NotAuthenticated::AudienceMismatch => RejectedToken::AudienceMismatch,
             NotAuthenticated::Store(_) => return,
         });
     }
 
-    fn authorized(&self, FoundToken { session: stored, grant, .. }: FoundToken) -> AuthorizedCaller {
-        AuthorizedCaller { caller: Caller { session: self.describe(&stored), stored }, grant }
+    fn caller_from(&self, FoundToken { session: stored, restriction, .. }: FoundToken) -> AuthorizedCaller {
+        AuthorizedCaller { caller: Caller { session: self.describe(&stored), stored }, restriction }
     }
 
     /// The session as clients see it.
     pub(super) fn describe(&self, stored: &StoredSession) -> Session {
         Session {
             id: stored.id.clone(),
-            created_at: whole_second(stored.created_at),
+            created_at: truncate_to_second(stored.created_at),
             expires_at: stored.expires_at,
             idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::LoginRefusal;
+use super::LoginError;
 use crate::store::EndReason;
 
 /// Counters since the daemon started. Clones share them.
@@ -40,7 +40,7 @@ impl Counts {
     pub(super) fn of(providers: impl Iterator<Item = String>) -> Self {
         let mut counts = SessionCounts::default();
         for provider in providers {
-            let logins = LoginRefusal::REASONS.into_iter().chain(["finished"]);
+            let logins = LoginError::REASONS.into_iter().chain(["finished"]);
             counts.logins.extend(logins.map(|outcome| ((provider.clone(), outcome), 0)));
             counts.revalidations.extend(REVALIDATIONS.map(|outcome| ((provider.clone(), outcome), 0)));
             counts.started.insert(provider, 0);
@@ -53,7 +53,7 @@ impl Counts {
     /// `provider` must be the name of a configured provider, so that clients cannot create new series.
     pub(super) fn login(&self, provider: Option<&str>, outcome: &'static str) {
         let is_known =
-            LoginRefusal::REASONS.contains(&outcome) || ["finished", "rate_limited"].contains(&outcome);
+            LoginError::REASONS.contains(&outcome) || ["finished", "rate_limited"].contains(&outcome);
         debug_assert!(is_known, "{outcome} is not counted from the start");
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.logins.entry((provider.unwrap_or_default().to_owned(), outcome)).or_default() += 1;

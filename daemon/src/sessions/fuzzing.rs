@@ -1,6 +1,6 @@
 //! Fuzz targets for input that unauthenticated clients send: tickets, tokens and bodies. Used by `tests/fuzz`.
 
-use infra_shared::api::{AudienceTokenRequest, FinishLogin, Logout, StartLogin};
+use infra_shared::api::{AudienceTokenRequest, FinishLoginRequest, Logout, StartLoginRequest};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
@@ -57,8 +57,8 @@ fn session_token(input: &[u8]) {
 }
 
 fn api_bodies(input: &[u8]) {
-    says_the_same_again::<StartLogin>(input);
-    says_the_same_again::<FinishLogin>(input);
+    says_the_same_again::<StartLoginRequest>(input);
+    says_the_same_again::<FinishLoginRequest>(input);
     says_the_same_again::<Logout>(input);
     says_the_same_again::<AudienceTokenRequest>(input);
 }

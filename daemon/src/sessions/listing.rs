@@ -3,7 +3,7 @@
 use infra_shared::api::{ListedSession, NewerSessions};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Sessions, add, whole_second};
+use super::{Caller, Sessions, add, truncate_to_second};
 use crate::platform::blocking;
 use crate::store::{StoreError, StoredSession, UserFilter};
 
@@ -41,7 +41,7 @@ impl Sessions {
         caller: &Caller,
         filter: UserFilter,
     ) -> Result<Option<Vec<ListedSession>>, StoreError> {
-        if !self.admins.include(caller) {
+        if !self.admins.contains(caller) {
             return Ok(None);
         }
         let now = self.now();
@@ -58,7 +58,7 @@ impl Sessions {
         let now = self.now();
         // A session whose last use was earlier has expired, to the whole second.
         let used_since =
-            add(whole_second(now), SignedDuration::from_secs(1) - self.limits.inactivity_timeout);
+            add(truncate_to_second(now), SignedDuration::from_secs(1) - self.limits.inactivity_timeout);
         self.store.count_live_sessions(now, used_since).await
     }
 
@@ -97,14 +97,14 @@ impl Sessions {
         live.map(|stored| ListedSession {
             session: self.describe(&stored),
             current: viewer.is_some_and(|caller| caller.session().id == stored.id),
-            last_used_at: whole_second(stored.last_used_at),
-            device: stored.opening.device,
-            login_method: stored.opening.login_method,
+            last_used_at: truncate_to_second(stored.last_used_at),
+            device: stored.client_info.device,
+            login_method: stored.client_info.login_method,
             // An address recorded earlier is erased later but hidden immediately.
             address: stored
-                .opening
+                .client_info
                 .address
-                .and_then(|address| self.recorded(address))
+                .and_then(|address| self.address_to_store(address))
                 .map(|it| it.to_string()),
             user: stored.user.into(),
         })

@@ -17,14 +17,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::provider_slots::{AttemptOutcome, ProviderSlots};
+use super::provider_jobs::{JobOutcome, ProviderJobs};
 use super::{Sessions, add};
 use crate::identity::{
-    BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshError, RefreshGrant,
+    BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshCredential, RefreshError,
     RefreshedClaims, Sources, UnverifiedTokens,
 };
 use crate::store::{
-    EndReason, LeaseRequest, NewRefreshToken, RefreshTokenRow, Released, StoreError, StoredSession,
+    EndReason, LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, StoredSession,
 };
 
 /// Maximum concurrent revalidations per provider.
@@ -48,7 +48,7 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
 /// Serialized form of a grant before it is encrypted. Apart from the grant itself, which nothing else may serialize.
 #[derive(Serialize, Deserialize)]
-#[serde(remote = "RefreshGrant", deny_unknown_fields)]
+#[serde(remote = "RefreshCredential", deny_unknown_fields)]
 struct Contents {
     #[serde(serialize_with = "expose")]
     refresh_token: SecretString,
@@ -66,12 +66,12 @@ impl Sessions {
     pub(super) fn new_refresh_token(
         &self,
         provider: &Provider,
-        grant: Option<&RefreshGrant>,
+        credential: Option<&RefreshCredential>,
         now: Timestamp,
     ) -> Option<NewRefreshToken> {
         let every = self.limits.revalidate_every?;
         let name = &provider.settings().name;
-        let Some(grant) = grant else {
+        let Some(credential) = credential else {
             tracing::warn!(
                 provider = name,
                 "the provider issued no refresh token, so this session cannot be revalidated: `infrad check --live` \
@@ -82,38 +82,38 @@ impl Sessions {
         Some(NewRefreshToken {
             provider: name.clone(),
             sealer: self.sealer.clone(),
-            grant: serialize_grant(grant),
-            due_at: next(now, every),
+            credential: serialize_credential(credential),
+            due_at: next_due(now, every),
         })
     }
 
     /// Concurrency slots for revalidation, one set per provider.
-    pub fn revalidation_slots(&self) -> Vec<ProviderSlots> {
-        self.providers.iter().map(|it| ProviderSlots::new(&it.settings().name, MAX_CONCURRENT)).collect()
+    pub fn revalidation_jobs(&self) -> Vec<ProviderJobs> {
+        self.providers.iter().map(|it| ProviderJobs::new(&it.settings().name, MAX_CONCURRENT)).collect()
     }
 
     /// Starts revalidating due sessions in the free slots and returns their number.
-    pub async fn revalidate_due(self: &Arc<Self>, slots: &mut ProviderSlots) -> Result<usize, StoreError> {
+    pub async fn revalidate_due(self: &Arc<Self>, jobs: &mut ProviderJobs) -> Result<usize, StoreError> {
         let Some(every) = self.limits.revalidate_every else { return Ok(0) };
-        let limit = slots.free();
+        let limit = jobs.free();
         if limit == 0 {
             return Ok(0);
         }
         let due = self
             .store
             .lease_due_refresh_tokens(LeaseRequest {
-                provider: slots.provider().to_owned(),
+                provider: jobs.provider().to_owned(),
                 sealer: self.sealer.clone(),
                 now: self.clock.now(),
-                lease: LEASE,
-                longest: every.max(FIRST_PAUSE),
+                lease_duration: LEASE,
+                max_delay: every.max(FIRST_PAUSE),
                 limit,
             })
             .await?;
         let count = due.len();
         for row in due {
             let sessions = self.clone();
-            slots.spawn(async move { sessions.revalidate(row, every).await });
+            jobs.spawn(async move { sessions.revalidate(row, every).await });
         }
         Ok(count)
     }
@@ -122,41 +122,42 @@ impl Sessions {
         &self,
         mut row: RefreshTokenRow,
         every: SignedDuration,
-    ) -> Result<AttemptOutcome, StoreError> {
+    ) -> Result<JobOutcome, StoreError> {
         let id = &row.session_id;
         let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
-            return Ok(AttemptOutcome::NotSent);
+            return Ok(JobOutcome::NotSent);
         };
         // An idle session expires without a request to the provider.
         if self.has_expired(&stored, self.now()) {
-            self.revoke_one(id, EndReason::Expired).await?;
-            return Ok(AttemptOutcome::NotSent);
+            self.end_session(id, EndReason::Expired).await?;
+            return Ok(JobOutcome::NotSent);
         }
         // The sessions of a provider that is no longer configured were ended at start.
-        let Some(provider) = self.find_provider(&row.provider) else { return Ok(AttemptOutcome::NotSent) };
-        let mut grant = parse_grant(&row.grant).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
+        let Some(provider) = self.find_provider(&row.provider) else { return Ok(JobOutcome::NotSent) };
+        let mut credential =
+            parse_credential(&row.credential).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
         let sent_at = self.clock.now();
-        let response = match provider.refresh(&grant).await {
+        let response = match provider.refresh(&credential).await {
             Ok(response) => response,
-            Err(error) => return self.not_confirmed(&row, every, sent_at, error).await,
+            Err(error) => return self.handle_refresh_error(&row, every, sent_at, error).await,
         };
         if let Some(refresh_token) = &response.refresh_token {
-            grant.refresh_token = refresh_token.clone();
-            if !self.save_grant(&row, &grant).await? {
-                return Ok(AttemptOutcome::Answered);
+            credential.refresh_token = refresh_token.clone();
+            if !self.save(&row, &credential).await? {
+                return Ok(JobOutcome::Responded);
             }
             row.version += 1;
         }
-        self.apply_response(&row, stored, provider, grant, &response, every).await?;
-        Ok(AttemptOutcome::Answered)
+        self.apply_response(&row, stored, provider, credential, &response, every).await?;
+        Ok(JobOutcome::Responded)
     }
 
     /// Stores the new grant, with retries, because losing it would end the session. Returns `false` if another attempt
     /// has changed it.
-    async fn save_grant(&self, row: &RefreshTokenRow, grant: &RefreshGrant) -> Result<bool, StoreError> {
+    async fn save(&self, row: &RefreshTokenRow, credential: &RefreshCredential) -> Result<bool, StoreError> {
         let mut attempts = 1;
         loop {
-            let (sealer, contents) = (self.sealer.clone(), serialize_grant(grant));
+            let (sealer, contents) = (self.sealer.clone(), serialize_credential(credential));
             match self.store.swap_refresh_token(&row.session_id, row.version, sealer, contents).await {
                 Err(error) if attempts < MAX_ATTEMPTS => {
                     tracing::warn!(session = %row.session_id, %error, "cannot store a refresh token yet");
@@ -179,19 +180,19 @@ impl Sessions {
         row: &RefreshTokenRow,
         stored: StoredSession,
         provider: &Provider,
-        mut grant: RefreshGrant,
+        mut credential: RefreshCredential,
         response: &UnverifiedTokens,
         every: SignedDuration,
     ) -> Result<(), StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
-        let claims = provider.verify_claims(&grant, response).await;
+        let claims = provider.verify_claims(&credential, response).await;
         let outcome =
             if let Ok(RefreshedClaims::Partial(_)) = &claims { "userinfo_failed" } else { "confirmed" };
         match claims {
             Ok(RefreshedClaims::Verified(update) | RefreshedClaims::Partial(update)) => {
-                if update.sources != grant.sources {
-                    grant.sources = update.sources;
-                    if !self.save_grant(row, &grant).await? {
+                if update.sources != credential.sources {
+                    credential.sources = update.sources;
+                    if !self.save(row, &credential).await? {
                         return Ok(());
                     }
                 }
@@ -208,7 +209,7 @@ impl Sessions {
                         groups = %groups,
                         "`allow` no longer admits this user: revoked the session"
                     );
-                    self.revoke_one(id, EndReason::NotAdmitted).await?;
+                    self.end_session(id, EndReason::DeniedByPolicy).await?;
                     return Ok(());
                 }
                 if (&user, email_verified) != (&stored.user, stored.email_verified) {
@@ -234,25 +235,25 @@ impl Sessions {
                     "the provider returned claims of another subject: revoked the session"
                 );
                 self.counts.revalidation(name, "rejected");
-                self.revoke_one(id, EndReason::ProviderRefused).await?;
+                self.end_session(id, EndReason::ProviderRejected).await?;
                 return Ok(());
             }
         }
-        let due_at = next(self.clock.now(), every);
-        self.store.release_refresh_token(id, Released { due_at, failures: 0, lost_since: None }).await
+        let due_at = next_due(self.clock.now(), every);
+        self.store.release_refresh_token(id, NextAttempt { due_at, failures: 0, uncertain_since: None }).await
     }
 
     /// Handles a response that does not confirm the user: a refusal, or an unknown result.
-    async fn not_confirmed(
+    async fn handle_refresh_error(
         &self,
         row: &RefreshTokenRow,
         every: SignedDuration,
         sent_at: Timestamp,
         error: RefreshError,
-    ) -> Result<AttemptOutcome, StoreError> {
+    ) -> Result<JobOutcome, StoreError> {
         let (id, provider) = (&row.session_id, &row.provider);
-        let lost_since = match &error {
-            RefreshError::InvalidGrant if row.lost_since.is_some() => {
+        let uncertain_since = match &error {
+            RefreshError::InvalidGrant if row.uncertain_since.is_some() => {
                 tracing::warn!(
                     session = %id,
                     provider,
@@ -260,8 +261,8 @@ impl Sessions {
                      the session, because the provider can no longer confirm its user"
                 );
                 self.counts.revalidation(provider, "response_lost");
-                self.revoke_one(id, EndReason::AnswerLost).await?;
-                return Ok(AttemptOutcome::Answered);
+                self.end_session(id, EndReason::ResponseLost).await?;
+                return Ok(JobOutcome::Responded);
             }
             RefreshError::InvalidGrant | RefreshError::Denied(_) => {
                 tracing::info!(
@@ -271,14 +272,14 @@ impl Sessions {
                     "the provider rejected the refresh of this session: revoked the session"
                 );
                 self.counts.revalidation(provider, "rejected");
-                self.revoke_one(id, EndReason::ProviderRefused).await?;
-                return Ok(AttemptOutcome::Answered);
+                self.end_session(id, EndReason::ProviderRejected).await?;
+                return Ok(JobOutcome::Responded);
             }
-            RefreshError::Unknown(_) => row.lost_since,
-            RefreshError::AnswerLost(_) => Some(row.lost_since.unwrap_or(sent_at)),
+            RefreshError::Unknown(_) => row.uncertain_since,
+            RefreshError::ResponseLost(_) => Some(row.uncertain_since.unwrap_or(sent_at)),
         };
         // Logged once per session. The metrics count every failure.
-        if row.failures == 0 && row.lost_since.is_none() {
+        if row.failures == 0 && row.uncertain_since.is_none() {
             tracing::warn!(session = %id, provider, reason = %error, "cannot revalidate this session yet");
         }
         self.counts.revalidation(provider, "unavailable");
@@ -286,25 +287,25 @@ impl Sessions {
         let is_reusable = |since: Timestamp| {
             (SignedDuration::ZERO..=REUSE_WINDOW).contains(&add(now, QUICK_RETRY).duration_since(since))
         };
-        let (due_at, failures) = if lost_since.is_some_and(is_reusable) {
+        let (due_at, failures) = if uncertain_since.is_some_and(is_reusable) {
             (add(now, QUICK_RETRY), row.failures)
         } else {
-            (add(now, pause(row.failures, every)), row.failures.saturating_add(1))
+            (add(now, backoff(row.failures, every)), row.failures.saturating_add(1))
         };
-        self.store.release_refresh_token(id, Released { due_at, failures, lost_since }).await?;
-        Ok(AttemptOutcome::Unanswered)
+        self.store.release_refresh_token(id, NextAttempt { due_at, failures, uncertain_since }).await?;
+        Ok(JobOutcome::NoResponse)
     }
 }
 
 /// Due time of the next revalidation: random within the interval.
-fn next(now: Timestamp, every: SignedDuration) -> Timestamp {
+fn next_due(now: Timestamp, every: SignedDuration) -> Timestamp {
     let [drawn] = random::bytes::<1>();
     // At 50 % to 90 % of the interval. The rest is for queued sessions and one retry.
     let milliseconds = every.as_millis() * (500 + 400 * i128::from(drawn) / 255) / 1000;
     add(now, SignedDuration::from_millis(i64::try_from(milliseconds).unwrap_or(i64::MAX)))
 }
 
-fn pause(failures: u32, every: SignedDuration) -> SignedDuration {
+fn backoff(failures: u32, every: SignedDuration) -> SignedDuration {
     let longest = LONGEST_PAUSE.min(every / 4).max(FIRST_PAUSE);
     let grown = 3_i32.checked_pow(failures).and_then(|factor| FIRST_PAUSE.checked_mul(factor));
     grown.unwrap_or(longest).min(longest)
@@ -329,17 +330,17 @@ fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
     (user, email_verified)
 }
 
-fn serialize_grant(grant: &RefreshGrant) -> Zeroizing<Vec<u8>> {
+fn serialize_credential(credential: &RefreshCredential) -> Zeroizing<Vec<u8>> {
     let mut contents = Zeroizing::new(Vec::new());
     let mut serializer = serde_json::Serializer::new(&mut *contents);
-    Contents::serialize(grant, &mut serializer).expect("a grant is plain JSON");
+    Contents::serialize(credential, &mut serializer).expect("a grant is plain JSON");
     contents
 }
 
-pub(super) fn parse_grant(contents: &[u8]) -> Option<RefreshGrant> {
+pub(super) fn parse_credential(contents: &[u8]) -> Option<RefreshCredential> {
     let mut contents = serde_json::Deserializer::from_slice(contents);
-    let grant = Contents::deserialize(&mut contents).ok()?;
-    contents.end().ok().map(|()| grant)
+    let credential = Contents::deserialize(&mut contents).ok()?;
+    contents.end().ok().map(|()| credential)
 }
 
 #[cfg(test)]
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn revalidation_is_due_at_random_times_in_the_interval() {
         let (now, every) = (Timestamp::UNIX_EPOCH, SignedDuration::from_mins(60));
-        let moments: Vec<i64> = (0..1000).map(|_| next(now, every).as_second()).collect();
+        let moments: Vec<i64> = (0..1000).map(|_| next_due(now, every).as_second()).collect();
         assert!(moments.iter().all(|moment| (1800..=3240).contains(moment)), "{moments:?}");
         let mut different = moments;
         different.sort_unstable();
@@ -371,7 +372,7 @@ mod tests {
     #[test]
     fn retry_delay_grows_up_to_a_quarter_of_the_interval() {
         let pauses = |every: i64| {
-            [0, 1, 2, 3, 9, 40].map(|failures| pause(failures, SignedDuration::from_secs(every)).as_secs())
+            [0, 1, 2, 3, 9, 40].map(|failures| backoff(failures, SignedDuration::from_secs(every)).as_secs())
         };
         assert_eq!(pauses(3600), [5, 15, 45, 135, 900, 900]);
         assert_eq!(pauses(60), [5, 15, 15, 15, 15, 15]);
@@ -380,17 +381,17 @@ mod tests {
 
     #[test]
     fn grant_survives_serialization() {
-        let grant = RefreshGrant {
+        let credential = RefreshCredential {
             refresh_token: "a\"b\\c\u{e9}".into(),
             nonce: "n".into(),
             auth_time: Some(7),
             subject: "00u1".to_owned(),
             sources: Sources { email: None, groups: Some(Source::UserInfo) },
         };
-        let read = parse_grant(&serialize_grant(&grant)).expect("a grant");
-        assert_eq!(read.refresh_token.expose_secret(), grant.refresh_token.expose_secret());
+        let read = parse_credential(&serialize_credential(&credential)).expect("a grant");
+        assert_eq!(read.refresh_token.expose_secret(), credential.refresh_token.expose_secret());
         assert_eq!((read.auth_time, read.subject), (Some(7), "00u1".to_owned()));
-        assert_eq!(read.sources, grant.sources);
-        assert!(parse_grant(b"{}").is_none() && parse_grant(b"\xff").is_none());
+        assert_eq!(read.sources, credential.sources);
+        assert!(parse_credential(b"{}").is_none() && parse_credential(b"\xff").is_none());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every revocation is durable on return.
 
-use infra_shared::api::EndedSessions;
+use infra_shared::api::RevocationResponse;
 use infra_shared::token_text::{LogoutProof, SessionID};
 use subtle::ConstantTimeEq;
 
@@ -13,20 +13,20 @@ use crate::identity::ProviderSettings;
 use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, StoredSession, UserFilter};
 
 impl Sessions {
-    pub async fn sign_out(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.revoke_one(&caller.session().id, EndReason::Logout).await?;
+    pub async fn log_out(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.end_session(&caller.session().id, EndReason::Logout).await?;
         Ok(())
     }
 
     /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the
     /// session existed.
-    pub async fn sign_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
+    pub async fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
         let is_proven = self
             .store
             .find_session(id)?
             .is_some_and(|stored| stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into());
         if is_proven {
-            self.revoke_one(id, EndReason::Logout).await?;
+            self.end_session(id, EndReason::Logout).await?;
         }
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Sessions {
             EndReason::Logout
         } else if (&user.issuer, &user.subject) == (&owner.issuer, &owner.subject) {
             EndReason::Revoked
-        } else if self.admins.include(caller) {
+        } else if self.admins.contains(caller) {
             EndReason::Administrator
         } else {
             return Ok(false);
@@ -61,20 +61,20 @@ impl Sessions {
         &self,
         caller: &Caller,
         user: Option<String>,
-    ) -> Result<Option<EndedSessions>, StoreError> {
+    ) -> Result<Option<RevocationResponse>, StoreError> {
         let own = &caller.session().id;
         let (others, reason, includes_current) = match user {
             None => (SessionSelector::OthersOf(own.clone()), EndReason::Revoked, true),
-            Some(_) if !self.admins.include(caller) => return Ok(None),
+            Some(_) if !self.admins.contains(caller) => return Ok(None),
             Some(name) => {
-                let includes_current = is_of(caller.stored(), &name);
+                let includes_current = matches_user(caller.stored(), &name);
                 let filter = UserFilter::Named(name);
                 let others = SessionSelector::Users { filter, except: Some(own.clone()) };
                 (others, EndReason::Administrator, includes_current)
             }
         };
-        let ended = self.revoke(others, reason, Some(own)).await?;
-        Ok(Some(EndedSessions { ended, includes_current }))
+        let revoked = self.revoke(others, reason, Some(own)).await?;
+        Ok(Some(RevocationResponse { revoked, includes_current }))
     }
 
     /// Revokes the selected sessions for an operator, including expired ones. Returns their number.
@@ -97,7 +97,7 @@ impl Sessions {
 
     /// Revokes a session by a decision of the daemon or of its user. Returns `false` if it does not exist or has
     /// already ended.
-    pub(super) async fn revoke_one(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
+    pub(super) async fn end_session(&self, id: &SessionID, reason: EndReason) -> Result<bool, StoreError> {
         Ok(self.revoke(SessionSelector::Ids(vec![id.clone()]), reason, None).await? > 0)
     }
 
@@ -123,7 +123,7 @@ impl Sessions {
             let ids: Vec<&SessionID> = revoked.iter().map(|session| &session.id).collect();
             tracing::info!(session = %newest, revoked = ?ids, "revoked the oldest sessions of a user with more than maxPerUser");
         }
-        record(&self.audit, &self.counts, revoked, EndReason::TooMany, Some(newest));
+        record(&self.audit, &self.counts, revoked, EndReason::SessionLimit, Some(newest));
     }
 }
 
@@ -150,7 +150,7 @@ fn record(
 }
 
 /// Whether the session belongs to a user with this e-mail address, verified or not, or this subject.
-fn is_of(stored: &StoredSession, name: &str) -> bool {
+fn matches_user(stored: &StoredSession, name: &str) -> bool {
     let email = stored.user.email.as_deref();
     stored.user.subject == name || email.is_some_and(|email| email.eq_ignore_ascii_case(name))
 }

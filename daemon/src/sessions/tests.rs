@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use infra_harness::clock::ManualClock;
-use infra_shared::api::{EndedSessions, FinishLogin, LoginMethod, StartLogin, User};
+use infra_shared::api::{FinishLoginRequest, LoginMethod, RevocationResponse, StartLoginRequest, User};
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
@@ -24,7 +24,7 @@ use crate::identity::{
 };
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
-use crate::store::{Consumed, EndReason, NewSession, Opening, SessionSelector, TokenHash, UserFilter};
+use crate::store::{ClientInfo, EndReason, NewSession, SessionSelector, TicketState, TokenHash, UserFilter};
 
 const REDIRECT_URI: &str = "http://127.0.0.1:8301/callback";
 
@@ -58,7 +58,7 @@ impl Fixture {
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
             providers: vec![provider],
-            bindings: Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
+            bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits: SessionLimits {
                 lifetime: SignedDuration::from_hours(12),
                 inactivity_timeout: SignedDuration::from_hours(4),
@@ -76,13 +76,13 @@ impl Fixture {
     /// Opens a session for alice as a login would and returns its token.
     async fn open_session(&self) -> SessionToken {
         let token = SessionToken::mint();
-        let created_at = whole_second(self.clock.now());
+        let created_at = truncate_to_second(self.clock.now());
         let session = NewSession {
             id: token.id().clone(),
             token_hash: TokenHash::of(&token),
             user: alice(),
             email_verified: true,
-            opening: Opening::default(),
+            client_info: ClientInfo::default(),
             refresh_token: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
@@ -99,26 +99,26 @@ impl Fixture {
     /// Like [`Self::caller`], for a login from `address`.
     async fn caller_from(&self, address: Option<IpAddr>, user: User, email_verified: bool) -> Caller {
         let token = SessionToken::mint();
-        let created_at = whole_second(self.clock.now());
+        let created_at = truncate_to_second(self.clock.now());
         let session = NewSession {
             id: token.id().clone(),
             token_hash: TokenHash::of(&token),
             user,
             email_verified,
-            opening: Opening { address, ..Opening::default() },
+            client_info: ClientInfo { address, ..ClientInfo::default() },
             refresh_token: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
         self.sessions.store.open_session(session, 48).await.expect("a session");
-        self.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller")
+        self.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller")
     }
 
     fn ticket(&self, verifier: &BoundVerifier) -> SecretString {
         Ticket::mint("okta", REDIRECT_URI, &verifier.challenge(), self.clock.now()).seal(&self.ticket_key)
     }
 
-    async fn finish(&self, ticket: SecretString, verifier: &BoundVerifier) -> LoginRefusal {
+    async fn finish(&self, ticket: SecretString, verifier: &BoundVerifier) -> LoginError {
         self.finish_with_issuer(ticket, verifier, None).await
     }
 
@@ -127,8 +127,8 @@ impl Fixture {
         ticket: SecretString,
         verifier: &BoundVerifier,
         iss: Option<&str>,
-    ) -> LoginRefusal {
-        let request = FinishLogin {
+    ) -> LoginError {
+        let request = FinishLoginRequest {
             ticket,
             code: "a-code".into(),
             code_verifier: verifier.expose().clone(),
@@ -204,7 +204,7 @@ async fn token_holder_is_authenticated() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
 
-    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+    let caller = fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
 
     assert_eq!(caller.user(), &alice());
     assert_eq!(caller.session().id, *token.id());
@@ -223,7 +223,8 @@ async fn wrong_secret_unknown_id_and_malformed_token_look_alike() {
     for text in
         [format!("{id}.{other_secret}"), other.expose().to_owned(), String::new(), "infra_".to_owned()]
     {
-        let refusal = fixture.sessions.authenticate(&text, Use::Counts).await.expect_err("not a good token");
+        let refusal =
+            fixture.sessions.authenticate(&text, SessionUse::Recorded).await.expect_err("not a good token");
         assert!(matches!(refusal, NotAuthenticated::Unknown), "{refusal:?}");
     }
 }
@@ -234,9 +235,10 @@ async fn unused_session_expires_exactly_at_inactivity_timeout() {
     let token = fixture.open_session().await;
 
     fixture.clock.advance(SignedDuration::from_secs(4 * 3600 - 1));
-    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a second is left");
+    fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("a second is left");
     fixture.clock.advance(SignedDuration::from_secs(1));
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("the limit");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("the limit");
     assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
 }
 
@@ -247,13 +249,19 @@ async fn use_extends_inactivity_timeout_but_not_lifetime() {
 
     for _ in 0..3 {
         fixture.clock.advance(SignedDuration::from_secs(4 * 3600 - 1));
-        fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("it was used in time");
+        fixture
+            .sessions
+            .authenticate(token.expose(), SessionUse::Recorded)
+            .await
+            .expect("it was used in time");
     }
     fixture.clock.set("2026-11-23T19:59:59Z".parse().expect("a time"));
-    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a second is left");
+    let caller =
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a second is left");
     assert_eq!(caller.session().idle_expires_at, caller.session().expires_at);
     fixture.clock.advance(SignedDuration::from_secs(1));
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("the limit");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("the limit");
     assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
 }
 
@@ -263,9 +271,10 @@ async fn looking_does_not_extend_inactivity_timeout() {
     let token = fixture.open_session().await;
 
     fixture.clock.advance(SignedDuration::from_hours(3));
-    let caller = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a caller");
+    let caller =
+        fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("a caller");
     assert_eq!(caller.session().idle_expires_at.to_string(), "2026-11-23T12:00:00Z");
-    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+    let caller = fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
     assert_eq!(caller.session().idle_expires_at.to_string(), "2026-11-23T15:00:00Z");
 }
 
@@ -273,21 +282,23 @@ async fn looking_does_not_extend_inactivity_timeout() {
 async fn clock_step_back_revives_no_ended_session_or_ticket() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
-    let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
-    fixture.sessions.sign_out(&caller).await.expect("stored");
+    let caller = fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
+    fixture.sessions.log_out(&caller).await.expect("stored");
 
     fixture.clock.advance(SignedDuration::from_hours(-2));
 
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
     let verifier = BoundVerifier::mint(&binding(&origin(), &pin()));
     let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
-    assert!(matches!(refusal, LoginRefusal::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
     fixture.sessions.check_store().expect_err("the daemon is not ready");
 
     fixture.clock.advance(SignedDuration::from_hours(2));
 
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("ended");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
     fixture.sessions.check_store().expect("the daemon is ready");
 }
@@ -300,10 +311,11 @@ async fn session_stays_expired_when_clock_is_corrected() {
     fixture.sessions.store.purge(fixture.clock.now()).await.expect("the latest time");
     // Within the tolerance for clock corrections, so the latest stored time decides.
     fixture.clock.advance(SignedDuration::from_mins(-4));
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("expired");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect_err("expired");
     assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
     let newer = fixture.open_session().await;
-    fixture.sessions.authenticate(newer.expose(), Use::Counts).await.expect("a caller");
+    fixture.sessions.authenticate(newer.expose(), SessionUse::Recorded).await.expect("a caller");
 }
 
 #[tokio::test]
@@ -311,12 +323,12 @@ async fn session_reported_as_expired_stays_expired() {
     let fixture = Fixture::new().await;
     let token = fixture.open_session().await;
     fixture.clock.advance(SignedDuration::from_hours(4));
-    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("the limit");
+    fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect_err("the limit");
 
     fixture.clock.advance(SignedDuration::from_hours(-2));
 
     let refusal =
-        fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("still expired");
+        fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("still expired");
     assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
 }
 
@@ -325,14 +337,15 @@ async fn clock_off_by_an_hour_neither_ends_nor_revives_sessions() {
     for hour in [SignedDuration::from_hours(1), SignedDuration::from_hours(-1)] {
         let fixture = Fixture::new().await;
         let (used, ended) = (fixture.open_session().await, fixture.open_session().await);
-        let caller = fixture.sessions.authenticate(ended.expose(), Use::OnlyLooks).await.expect("a caller");
-        fixture.sessions.sign_out(&caller).await.expect("stored");
+        let caller =
+            fixture.sessions.authenticate(ended.expose(), SessionUse::NotRecorded).await.expect("a caller");
+        fixture.sessions.log_out(&caller).await.expect("stored");
         fixture.clock.advance(SignedDuration::from_mins(90));
         let is_as_it_was = async |when: &str| {
-            let caller = fixture.sessions.authenticate(used.expose(), Use::Counts).await;
+            let caller = fixture.sessions.authenticate(used.expose(), SessionUse::Recorded).await;
             let caller = caller.unwrap_or_else(|error| panic!("{hour} {when}: {error}"));
             assert_eq!(caller.session().expires_at.to_string(), "2026-11-23T20:00:00Z", "{hour} {when}");
-            let refusal = fixture.sessions.authenticate(ended.expose(), Use::Counts).await;
+            let refusal = fixture.sessions.authenticate(ended.expose(), SessionUse::Recorded).await;
             assert!(matches!(refusal, Err(NotAuthenticated::Revoked)), "{hour} {when}: {refusal:?}");
         };
         is_as_it_was("before").await;
@@ -342,7 +355,8 @@ async fn clock_off_by_an_hour_neither_ends_nor_revives_sessions() {
         is_as_it_was("back").await;
         // The lifetime was not extended: the session expires twelve hours after the login.
         fixture.clock.set("2026-11-23T20:00:00Z".parse().expect("a time"));
-        let refusal = fixture.sessions.authenticate(used.expose(), Use::Counts).await.expect_err("over");
+        let refusal =
+            fixture.sessions.authenticate(used.expose(), SessionUse::Recorded).await.expect_err("over");
         assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
     }
 }
@@ -360,18 +374,20 @@ async fn session_and_ticket_survive_32_bit_time_overflow() {
         // The next five minutes include 2³¹ and 2³² seconds after 1970.
         fixture.clock.advance(SignedDuration::from_secs(299));
         let refusal = fixture.finish(in_time, &verifier).await;
-        assert!(matches!(refusal, LoginRefusal::Identity(_)), "the ticket was still good: {refusal:?}");
+        assert!(matches!(refusal, LoginError::Identity(_)), "the ticket was still good: {refusal:?}");
         fixture.clock.advance(SignedDuration::from_secs(1));
-        assert!(matches!(fixture.finish(late, &verifier).await, LoginRefusal::TicketExpired));
+        assert!(matches!(fixture.finish(late, &verifier).await, LoginError::TicketExpired));
 
-        let caller = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+        let caller =
+            fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
         assert_eq!(caller.session().expires_at.to_string(), limit);
         for _ in 0..3 {
             fixture.clock.advance(SignedDuration::from_mins(230));
-            fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
+            fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("in use");
         }
         fixture.clock.set(limit.parse().expect("a time"));
-        let refusal = fixture.sessions.authenticate(token.expose(), Use::Counts).await.expect_err("over");
+        let refusal =
+            fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("over");
         assert!(matches!(refusal, NotAuthenticated::Expired), "{refusal:?}");
     }
 }
@@ -381,13 +397,14 @@ async fn logout_proof_revokes_only_its_own_session() {
     let fixture = Fixture::new().await;
     let (token, other) = (fixture.open_session().await, fixture.open_session().await);
 
-    fixture.sessions.sign_out_by_proof(token.id(), &other.logout_proof()).await.expect("not told");
-    fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
+    fixture.sessions.log_out_by_proof(token.id(), &other.logout_proof()).await.expect("not told");
+    fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("still good");
 
-    fixture.sessions.sign_out_by_proof(token.id(), &token.logout_proof()).await.expect("stored");
-    let refusal = fixture.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
+    fixture.sessions.log_out_by_proof(token.id(), &token.logout_proof()).await.expect("stored");
+    let refusal =
+        fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
-    fixture.sessions.authenticate(other.expose(), Use::OnlyLooks).await.expect("another session");
+    fixture.sessions.authenticate(other.expose(), SessionUse::NotRecorded).await.expect("another session");
 }
 
 #[tokio::test]
@@ -400,12 +417,13 @@ async fn session_is_ended_when_policy_no_longer_admits_user() {
     let admitted = Fixture::with_allow(allow("alice@example.com")).await;
     let token = admitted.open_session().await;
     assert_eq!(admitted.sessions.revoke_outside_configuration().await.expect("a count"), 0);
-    admitted.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("still good");
+    admitted.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("still good");
 
     let left_out = Fixture::with_allow(allow("bob@example.com")).await;
     let token = left_out.open_session().await;
     assert_eq!(left_out.sessions.revoke_outside_configuration().await.expect("a count"), 1);
-    let refusal = left_out.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect_err("ended");
+    let refusal =
+        left_out.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
     let stored = left_out.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
     assert_eq!(stored.ended.expect("an end").reason, EndReason::ConfigurationChanged);
@@ -414,20 +432,20 @@ async fn session_is_ended_when_policy_no_longer_admits_user() {
 #[tokio::test]
 async fn login_with_unregistered_redirect_uri_is_rejected() {
     let fixture = Fixture::new().await;
-    let request = StartLogin {
+    let request = StartLoginRequest {
         provider: "okta".to_owned(),
         redirect_uri: "http://127.0.0.1:9999/callback".to_owned(),
         state: "s".repeat(43),
         code_challenge: verifier().challenge(),
     };
     let refusal = fixture.sessions.start_login(&request).await.expect_err("not registered");
-    assert!(matches!(refusal, LoginRefusal::UnregisteredRedirectURI), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::UnregisteredRedirectURI), "{refusal:?}");
     let refusal = fixture
         .sessions
-        .start_login(&StartLogin { provider: "other".to_owned(), ..request })
+        .start_login(&StartLoginRequest { provider: "other".to_owned(), ..request })
         .await
         .expect_err("not configured");
-    assert!(matches!(refusal, LoginRefusal::UnknownProvider), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::UnknownProvider), "{refusal:?}");
 }
 
 #[tokio::test]
@@ -435,7 +453,7 @@ async fn malformed_ticket_is_rejected() {
     let fixture = Fixture::new().await;
     let verifier = verifier();
     let refusal = fixture.finish("not-a-ticket".into(), &verifier).await;
-    assert!(matches!(refusal, LoginRefusal::Ticket(_)), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::Ticket(_)), "{refusal:?}");
 }
 
 #[tokio::test]
@@ -446,7 +464,7 @@ async fn ticket_expires_after_five_minutes() {
 
     fixture.clock.advance(SignedDuration::from_secs(300));
     let refusal = fixture.finish(ticket, &verifier).await;
-    assert!(matches!(refusal, LoginRefusal::TicketExpired), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::TicketExpired), "{refusal:?}");
 }
 
 #[tokio::test]
@@ -454,7 +472,7 @@ async fn verifier_of_another_login_is_rejected() {
     let fixture = Fixture::new().await;
     let (verifier, other) = (verifier(), verifier());
     let refusal = fixture.finish(fixture.ticket(&verifier), &other).await;
-    assert!(matches!(refusal, LoginRefusal::VerifierDiffers), "{refusal:?}");
+    assert!(matches!(refusal, LoginError::CodeVerifierMismatch), "{refusal:?}");
 }
 
 #[tokio::test]
@@ -472,7 +490,7 @@ async fn login_relayed_from_another_daemon_or_issuer_is_refused() {
     ] {
         let verifier = BoundVerifier::mint(&elsewhere);
         let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
-        assert!(matches!(refusal, LoginRefusal::BoundElsewhere), "{refusal:?}");
+        assert!(matches!(refusal, LoginError::BindingMismatch), "{refusal:?}");
     }
 }
 
@@ -482,11 +500,11 @@ async fn wrong_response_issuer_uses_up_no_ticket() {
     let verifier = verifier();
     let ticket = fixture.ticket(&verifier);
     let refusal = fixture.finish_with_issuer(ticket.clone(), &verifier, Some("https://other.test")).await;
-    assert!(matches!(refusal, LoginRefusal::Identity(IdentityError::ResponseIssuer(_))), "{refusal:?}");
-    assert!(!refusal.used_a_ticket());
+    assert!(matches!(refusal, LoginError::Identity(IdentityError::ResponseIssuer(_))), "{refusal:?}");
+    assert!(!refusal.counts_toward_rate_limit());
     let id = Ticket::open(&ticket, &fixture.ticket_key).expect("a ticket").id;
     let consumed = fixture.sessions.store.consume_ticket(id, fixture.clock.now()).await.expect("stored");
-    assert_eq!(consumed, Consumed::First);
+    assert_eq!(consumed, TicketState::Unused);
 }
 
 #[test]
@@ -600,7 +618,7 @@ async fn use_is_stored_once_a_minute() {
     let token = setup.open_session().await;
     let used_at = async |after: i64| {
         setup.clock.advance(SignedDuration::from_secs(after));
-        setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("a caller");
+        setup.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
         setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row").last_used_at
     };
     let first = used_at(0).await;
@@ -617,12 +635,12 @@ async fn use_is_stored_often_for_short_inactivity_timeout() {
     // Every use, 15 s apart, is stored.
     for _ in 0..41 {
         setup.clock.advance(SignedDuration::from_secs(15));
-        setup.sessions.authenticate(token.expose(), Use::Counts).await.expect("in use");
+        setup.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("in use");
     }
     let stored = setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
     assert_eq!(stored.last_used_at, setup.clock.now());
     setup.clock.advance(SignedDuration::from_secs(299));
-    setup.sessions.authenticate(token.expose(), Use::OnlyLooks).await.expect("a second is left");
+    setup.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("a second is left");
 }
 
 #[tokio::test]
@@ -683,7 +701,7 @@ async fn revoking_others_includes_idle_but_not_own_session() {
 
     assert_eq!(end(&bob, Some("alice@example.com")).await, None);
     assert_eq!(end(&bob, Some("bob@example.com")).await, None, "nor the own ones by that way");
-    let ended = |ended, includes_current| Some(EndedSessions { ended, includes_current });
+    let ended = |revoked, includes_current| Some(RevocationResponse { revoked, includes_current });
     assert_eq!(end(&mine, None).await, ended(2, true));
     assert_eq!(end(&mine, None).await, ended(0, true));
     assert_eq!(

@@ -35,7 +35,7 @@ impl Ticket {
             redirect_uri: redirect_uri.to_owned(),
             code_challenge: code_challenge.to_owned(),
             nonce: BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()).into(),
-            expires_at: super::whole_second(super::add(now, TICKET_LIFETIME)),
+            expires_at: super::truncate_to_second(super::add(now, TICKET_LIFETIME)),
         }
     }
 

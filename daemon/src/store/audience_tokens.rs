@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{Store, StoreError, TokenHash, sessions, time};
 
 #[derive(Debug, Clone)]
-pub struct NewAudienceToken {
+pub struct AudienceTokenRow {
     pub id: AudienceTokenID,
     pub token_hash: TokenHash,
     pub session: SessionID,
@@ -17,7 +17,7 @@ pub struct NewAudienceToken {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AudienceGrant {
+pub struct AudienceRestriction {
     pub audience: String,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
@@ -35,7 +35,7 @@ impl Store {
     /// Stores a token if its session is live and has fewer than `max_per_session` live tokens.
     pub async fn issue_audience_token(
         &self,
-        token: NewAudienceToken,
+        token: AudienceTokenRow,
         max_per_session: u32,
     ) -> Result<IssueOutcome, StoreError> {
         self.connections.write(move |transaction| insert(transaction, &token, max_per_session)).await
@@ -48,13 +48,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<SessionID>, StoreError> {
         let found = self.connections.read(|reader| find(reader, id))?;
-        Ok(found.filter(|(_, grant)| grant.expires_at > now).map(|(session, _)| session))
+        Ok(found.filter(|(_, restriction)| restriction.expires_at > now).map(|(session, _)| session))
     }
 }
 
 fn insert(
     transaction: &Transaction<'_>,
-    token: &NewAudienceToken,
+    token: &AudienceTokenRow,
     max_per_session: u32,
 ) -> Result<IssueOutcome, StoreError> {
     let (session, now) = (token.session.as_str(), time::to_database(token.created_at));
@@ -95,7 +95,10 @@ pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<(SessionID, AudienceGrant)>, StoreError> {
+pub(super) fn find(
+    reader: &Connection,
+    id: &str,
+) -> Result<Option<(SessionID, AudienceRestriction)>, StoreError> {
     let row = reader
         .prepare_cached(
             "SELECT session_id, audience, created_at, expires_at FROM audience_tokens WHERE id = ?1",
@@ -103,10 +106,10 @@ pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<(SessionID, A
         .query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((session, audience, created_at, expires_at)) = row else { return Ok(None) };
-    let grant = AudienceGrant {
+    let restriction = AudienceRestriction {
         audience,
         created_at: time::from_database(created_at)?,
         expires_at: time::from_database(expires_at)?,
     };
-    Ok(Some((sessions::session_id(&session)?, grant)))
+    Ok(Some((sessions::session_id(&session)?, restriction)))
 }

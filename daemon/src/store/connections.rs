@@ -103,7 +103,7 @@ impl Connections {
             // A panic inside a transaction rolled it back, so the connection is still usable.
             let written = {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                watch.over(|| {
+                watch.observe(|| {
                     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
                     let result = operation(&transaction)?;
                     transaction.commit()?;

@@ -57,7 +57,7 @@ impl Store {
             *writer = fresh;
             // Before the key, as verification expects.
             connections.replace_readers(readers);
-            guard.moved(key.digest_key().clone(), row);
+            guard.rekeyed(key.digest_key().clone(), row);
             Ok(())
         })
         .await
@@ -90,7 +90,7 @@ pub async fn verify_file(path: PathBuf, key: DatabaseKey) -> Result<(), StoreErr
         verify(&database, &path)?;
         match guard::verify(&database, key.digest_key(), || ())? {
             (_, None) => Ok(()),
-            (_, Some(what)) => Err(StoreError::Older(what.to_owned())),
+            (_, Some(what)) => Err(StoreError::RolledBack(what.to_owned())),
         }
     })
     .await

@@ -8,7 +8,7 @@
 
 mod change;
 mod digest;
-mod known;
+mod known_state;
 mod row;
 mod verification;
 
@@ -21,32 +21,32 @@ use rusqlite::{Connection, Transaction};
 use super::{StoreError, StoredSession, time};
 use crate::keys::DigestKey;
 use crate::platform::start_once;
-use known::Known;
+use known_state::KnownState;
 use row::GuardRow;
 
-pub(super) use change::{Change, Changed};
+pub(super) use change::{CommittedChange, GuardedChange};
 pub(super) use digest::{GUARDED, SessionState};
-pub(super) use known::Expected;
+pub(super) use known_state::MinimumState;
 pub(super) use verification::{accept, rekey, verify};
 
 /// How far a clock may be behind the latest time seen. Normal corrections of a running clock are smaller.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What this process knows about the age of the data.
-pub(super) struct Guard {
+pub(super) struct RollbackGuard {
     key: RwLock<DigestKey>,
     row: Mutex<GuardRow>,
-    known: RwLock<Known>,
+    known: RwLock<KnownState>,
     /// The latest time seen, in milliseconds.
     latest: AtomicI64,
     /// Counts replacements of the key or of all known state.
-    replaced: AtomicU64,
-    is_older: AtomicBool,
+    generation: AtomicU64,
+    is_rolled_back: AtomicBool,
     /// The first older data found.
-    found: Mutex<Option<String>>,
+    mismatch: Mutex<Option<String>>,
 }
 
-impl Guard {
+impl RollbackGuard {
     /// Loads the guard's row and all changes, and compares them.
     pub(super) fn open(connection: &Connection, key: &DigestKey) -> Result<Self, StoreError> {
         let (row, known, agrees) = verification::load(connection, key)?;
@@ -55,9 +55,9 @@ impl Guard {
             latest: AtomicI64::new(row.latest),
             row: Mutex::new(row),
             known: RwLock::new(known),
-            replaced: AtomicU64::new(0),
-            is_older: AtomicBool::new(false),
-            found: Mutex::default(),
+            generation: AtomicU64::new(0),
+            is_rolled_back: AtomicBool::new(false),
+            mismatch: Mutex::default(),
         };
         if !agrees {
             let _ = guard.report("changed or ended sessions differ from the rollback guard".to_owned());
@@ -67,17 +67,17 @@ impl Guard {
 
     /// Fails if older data was found. Cheap, because every validation calls it.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        if !self.is_older.load(Ordering::Acquire) {
+        if !self.is_rolled_back.load(Ordering::Acquire) {
             return Ok(());
         }
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(StoreError::Older(found.clone().unwrap_or_default()))
+        let mismatch = self.mismatch.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(StoreError::RolledBack(mismatch.clone().unwrap_or_default()))
     }
 
     /// Stops all reads and changes, because the extent of the rollback is unknown.
     pub(super) fn report(&self, what: String) -> StoreError {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.is_none() {
+        let mut mismatch = self.mismatch.lock().unwrap_or_else(PoisonError::into_inner);
+        if mismatch.is_none() {
             let accept = start_once("--accept-rollback");
             tracing::error!(
                 what,
@@ -85,31 +85,31 @@ impl Guard {
                 "part of the database was replaced with an older version: sessions cannot be validated; find out who \
                  can write to the data directory, then accept the data, which revokes all sessions"
             );
-            *found = Some(what.clone());
+            *mismatch = Some(what.clone());
         }
-        self.is_older.store(true, Ordering::Release);
-        StoreError::Older(what)
+        self.is_rolled_back.store(true, Ordering::Release);
+        StoreError::RolledBack(what)
     }
 
     /// Returns the known state of a session. Call it before reading the row.
-    pub(super) fn expected(&self, id: &str) -> Expected {
-        self.known().expected(id)
+    pub(super) fn minimum_state(&self, id: &str) -> MinimumState {
+        self.known().minimum_state(id)
     }
 
     /// Fails if `session` is older than `expected`.
     pub(super) fn check_session(
         &self,
         session: &StoredSession,
-        expected: Expected,
+        minimum: MinimumState,
     ) -> Result<(), StoreError> {
-        if expected.allows(session.revision, session.ended.is_some()) {
+        if minimum.allows(session.revision, session.ended.is_some()) {
             return Ok(());
         }
         Err(self.report(format!("session {} is stored without its last change", session.id)))
     }
 
     /// Starts a change. Fails if the guard's row is older than in memory.
-    pub(super) fn begin(&self, transaction: &Transaction<'_>) -> Result<Change<'_>, StoreError> {
+    pub(super) fn begin(&self, transaction: &Transaction<'_>) -> Result<GuardedChange<'_>, StoreError> {
         self.check()?;
         let stored = GuardRow::read(transaction)?;
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,31 +119,31 @@ impl Guard {
         }
         *row = stored.clone();
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Change::new(self, key, stored))
+        Ok(GuardedChange::new(self, key, stored))
     }
 
     /// Applies a committed change in memory. Call it before the next change starts.
-    pub(super) fn committed(&self, changed: Changed) {
+    pub(super) fn apply(&self, changed: CommittedChange) {
         self.latest.fetch_max(changed.row.latest, Ordering::AcqRel);
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = changed.row;
         self.known.write().unwrap_or_else(PoisonError::into_inner).apply(changed.effects);
     }
 
     /// Switches to another key and to the `row` computed under it.
-    pub(super) fn moved(&self, key: DigestKey, row: GuardRow) {
+    pub(super) fn rekeyed(&self, key: DigestKey, row: GuardRow) {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = row;
-        self.replaced.fetch_add(1, Ordering::AcqRel);
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Accepts the data as stored. `row` and `known` were computed from it.
-    pub(super) fn accepted(&self, row: GuardRow, known: Known) {
+    pub(super) fn reset(&self, row: GuardRow, known: KnownState) {
         self.latest.store(row.latest, Ordering::Release);
         *self.row.lock().unwrap_or_else(PoisonError::into_inner) = row;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.replaced.fetch_add(1, Ordering::AcqRel);
-        self.is_older.store(false, Ordering::Release);
+        *self.mismatch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.is_rolled_back.store(false, Ordering::Release);
     }
 
     pub(super) fn key(&self) -> DigestKey {
@@ -151,8 +151,8 @@ impl Guard {
     }
 
     /// Counts replacements, so that a result that started before one can be discarded.
-    pub(super) fn replaced(&self) -> u64 {
-        self.replaced.load(Ordering::Acquire)
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Returns the last counter seen by this process.
@@ -174,7 +174,7 @@ impl Guard {
         Err(StoreError::ClockBehind { now, latest })
     }
 
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
+    fn known(&self) -> RwLockReadGuard<'_, KnownState> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::guard::{self, Change};
+use super::guard::{self, GuardedChange};
 use super::sessions::revoke_selected;
 use super::{EndReason, SessionSelector, Store, StoreError, time};
 use crate::platform::blocking;
@@ -22,7 +22,7 @@ impl Store {
 
     /// Raises the counter above its value and above `seen`. Returns the new value.
     pub async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
-        self.change(
+        self.write_guarded(
             move |_, change| {
                 change.raise_above(seen);
                 Ok(())
@@ -44,7 +44,7 @@ impl Store {
         let (connections, guard) = (self.connections.clone(), self.guard.clone());
         guard.check()?;
         // Read first, because a rotation replaces the connection before the key.
-        let (replaced, known, key) = (guard.replaced(), guard.counter(), guard.key());
+        let (generation, known, key) = (guard.generation(), guard.counter(), guard.key());
         let verify = move |reader: &Connection| {
             let (counter, found) = guard::verify(reader, &key, || std::thread::sleep(PAUSE))?;
             let what = match found {
@@ -54,7 +54,7 @@ impl Store {
             };
             // A rotation holds the writer until both are replaced.
             drop(connections.writer.lock());
-            if guard.replaced() != replaced {
+            if guard.generation() != generation {
                 // The key or the state was replaced meanwhile: the next run decides.
                 return Ok(());
             }
@@ -88,7 +88,7 @@ impl Store {
             let key = store.guard.key();
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;
-            store.guard.accepted(row, known);
+            store.guard.reset(row, known);
             store.cache.clear();
             Ok(revoked)
         };
@@ -96,9 +96,9 @@ impl Store {
     }
 
     /// Runs one transaction on guarded data, then `then`. Durable when it returns.
-    pub(super) async fn change<T: Send + 'static>(
+    pub(super) async fn write_guarded<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Transaction<'_>, &mut Change<'_>) -> Result<T, StoreError> + Send + 'static,
+        operation: impl FnOnce(&Transaction<'_>, &mut GuardedChange<'_>) -> Result<T, StoreError> + Send + 'static,
         then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (guard, keeper) = (self.guard.clone(), self.guard.clone());
@@ -108,7 +108,7 @@ impl Store {
             Ok((result, change.save(transaction)?))
         };
         let committed = move |(result, changed)| {
-            keeper.committed(changed);
+            keeper.apply(changed);
             result
         };
         self.connections.write_then(changing, committed, then).await

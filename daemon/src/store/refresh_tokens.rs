@@ -19,7 +19,7 @@ pub struct NewRefreshToken {
     pub provider: String,
     pub sealer: FieldSealer,
     /// The plaintext, sealed when it is stored.
-    pub grant: Zeroizing<Vec<u8>>,
+    pub credential: Zeroizing<Vec<u8>>,
     pub due_at: Timestamp,
 }
 
@@ -27,19 +27,19 @@ pub struct NewRefreshToken {
 pub struct RefreshTokenRow {
     pub session_id: SessionID,
     pub provider: String,
-    pub grant: Zeroizing<Vec<u8>>,
+    pub credential: Zeroizing<Vec<u8>>,
     pub version: i64,
     pub failures: u32,
     /// Since when the token may have been consumed by a request without an answer. The value from before this lease.
-    pub lost_since: Option<Timestamp>,
+    pub uncertain_since: Option<Timestamp>,
 }
 
 /// The new state of a refresh token when its lease ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Released {
+pub struct NextAttempt {
     pub due_at: Timestamp,
     pub failures: u32,
-    pub lost_since: Option<Timestamp>,
+    pub uncertain_since: Option<Timestamp>,
 }
 
 /// A request for leases: which provider, when, and how many.
@@ -49,34 +49,34 @@ pub struct LeaseRequest {
     pub sealer: FieldSealer,
     pub now: Timestamp,
     /// How long the tokens cannot be leased again.
-    pub lease: SignedDuration,
+    pub lease_duration: SignedDuration,
     /// The longest pause between attempts. A due time further away was set before the clock stepped back.
-    pub longest: SignedDuration,
+    pub max_delay: SignedDuration,
     pub limit: u32,
 }
 
 const COLUMNS: &str = "session_id, provider, sealed_grant, version, failures, lost_since";
 
-struct Purpose {
+struct LeasePurpose {
     /// The condition of due tokens. ?1: provider, ?2: now, ?3: now plus the longest pause, ?4: now plus the lease.
-    due: &'static str,
+    due_sql: &'static str,
     /// Leases one token. ?1: session, ?2: end of the lease, ?3: now.
-    lease: &'static str,
+    claim_sql: &'static str,
 }
 
-const REVALIDATION: Purpose = Purpose {
+const REVALIDATION: LeasePurpose = LeasePurpose {
     // The `+` stops SQLite from scanning the index of `revoke_after`.
-    due: "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
+    due_sql: "((provider = ?1 AND due_at <= ?2) OR (provider = ?1 AND due_at > ?3)) \
           AND (leased_until <= ?2 OR leased_until > ?4) AND +revoke_after > ?2",
-    lease: "UPDATE refresh_tokens SET leased_until = ?2, lost_since = coalesce(lost_since, ?3) WHERE session_id = ?1",
+    claim_sql: "UPDATE refresh_tokens SET leased_until = ?2, lost_since = coalesce(lost_since, ?3) WHERE session_id = ?1",
 };
 
 /// Revocation at the provider. Waits until no lease for revalidation is active.
-const REVOCATION: Purpose = Purpose {
-    due: "provider = ?1 AND (revoke_after <= ?2 OR (due_at IS NULL AND revoke_after > ?3)) \
+const REVOCATION: LeasePurpose = LeasePurpose {
+    due_sql: "provider = ?1 AND (revoke_after <= ?2 OR (due_at IS NULL AND revoke_after > ?3)) \
           AND (leased_until <= ?2 OR leased_until > ?4)",
     // Clears `due_at`: a session at the end of its lifetime is not revalidated again.
-    lease: "UPDATE refresh_tokens SET revoke_after = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3",
+    claim_sql: "UPDATE refresh_tokens SET revoke_after = ?2, due_at = NULL WHERE session_id = ?1 AND ?3 = ?3",
 };
 
 /// Finds leased tokens by index: they were due before. ?1: provider, ?2: now.
@@ -114,20 +114,22 @@ impl Store {
 
     async fn lease(
         &self,
-        purpose: &'static Purpose,
+        purpose: &'static LeasePurpose,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
         let add = |duration| request.now.checked_add(duration).unwrap_or(Timestamp::MAX);
-        let until = add(request.lease);
-        let bounds = [request.now, add(request.longest), until].map(time::to_database);
+        let until = add(request.lease_duration);
+        let bounds = [request.now, add(request.max_delay), until].map(time::to_database);
         // Usually nothing is due. Check on a reader, so that an idle poll does not take the writer.
         let (connections, provider) = (self.connections.clone(), request.provider.clone());
         let is_any_due = move || {
             connections.read(|reader| {
-                let [now, longest, leased_until] = bounds;
-                let mut select = reader
-                    .prepare_cached(&format!("SELECT 1 FROM refresh_tokens WHERE {} LIMIT 1", purpose.due))?;
-                Ok(select.exists(params![provider, now, longest, leased_until])?)
+                let [now, max_delay, leased_until] = bounds;
+                let mut select = reader.prepare_cached(&format!(
+                    "SELECT 1 FROM refresh_tokens WHERE {} LIMIT 1",
+                    purpose.due_sql
+                ))?;
+                Ok(select.exists(params![provider, now, max_delay, leased_until])?)
             })
         };
         if !blocking(is_any_due).await? {
@@ -135,17 +137,19 @@ impl Store {
         }
         self.connections
             .write(move |transaction| {
-                let [now, longest, leased_until] = bounds;
-                let select = format!("SELECT {COLUMNS} FROM refresh_tokens WHERE {} LIMIT ?5", purpose.due);
+                let [now, max_delay, leased_until] = bounds;
+                let select =
+                    format!("SELECT {COLUMNS} FROM refresh_tokens WHERE {} LIMIT ?5", purpose.due_sql);
                 let leased: Vec<RefreshTokenRow> = transaction
                     .prepare_cached(&select)?
-                    .query_map(params![request.provider, now, longest, leased_until, request.limit], |row| {
-                        Ok(read(row, &request.sealer))
-                    })?
+                    .query_map(
+                        params![request.provider, now, max_delay, leased_until, request.limit],
+                        |row| Ok(read(row, &request.sealer)),
+                    )?
                     .map(|row| row?)
                     .collect::<Result<_, _>>()?;
                 for row in &leased {
-                    transaction.prepare_cached(purpose.lease)?.execute(params![
+                    transaction.prepare_cached(purpose.claim_sql)?.execute(params![
                         row.session_id.as_str(),
                         leased_until,
                         now
@@ -163,12 +167,12 @@ impl Store {
         session_id: &SessionID,
         version: i64,
         sealer: FieldSealer,
-        grant: Zeroizing<Vec<u8>>,
+        credential: Zeroizing<Vec<u8>>,
     ) -> Result<bool, StoreError> {
         let id = session_id.clone();
         self.connections
             .write(move |transaction| {
-                let next = sealer.seal(place(&id), &grant);
+                let next = sealer.seal(place(&id), &credential);
                 let changed = transaction
                     .prepare_cached(
                         "UPDATE refresh_tokens SET sealed_grant = ?3, version = version + 1, lost_since = NULL \
@@ -184,7 +188,7 @@ impl Store {
     pub async fn release_refresh_token(
         &self,
         session_id: &SessionID,
-        released: Released,
+        next_attempt: NextAttempt,
     ) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
@@ -196,9 +200,9 @@ impl Store {
                     )?
                     .execute(params![
                         id.as_str(),
-                        time::to_database(released.due_at),
-                        released.failures,
-                        released.lost_since.map(time::to_database)
+                        time::to_database(next_attempt.due_at),
+                        next_attempt.failures,
+                        next_attempt.uncertain_since.map(time::to_database)
                     ])?;
                 Ok(())
             })
@@ -252,7 +256,7 @@ pub(super) fn insert(
     new: &NewRefreshToken,
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let sealed = new.sealer.seal(place(session_id), &new.grant);
+    let sealed = new.sealer.seal(place(session_id), &new.credential);
     transaction
         .prepare_cached(
             "INSERT INTO refresh_tokens (session_id, provider, sealed_grant, version, due_at, revoke_after, leased_until, \
@@ -284,15 +288,15 @@ pub(super) fn purge(transaction: &Transaction<'_>, now: Timestamp) -> Result<(),
 fn read(row: &Row<'_>, sealer: &FieldSealer) -> Result<RefreshTokenRow, StoreError> {
     let id: String = row.get("session_id")?;
     let session_id = SessionID::parse(&id).ok_or(StoreError::UnexpectedRow("session id"))?;
-    let grant = sealer
+    let credential = sealer
         .open(place(&session_id), &Sealed::from_store(row.get("sealed_grant")?))
         .map_err(|DecryptError| StoreError::UnexpectedRow("a refresh token"))?;
     Ok(RefreshTokenRow {
-        grant,
+        credential,
         provider: row.get("provider")?,
         version: row.get("version")?,
         failures: row.get("failures")?,
-        lost_since: row.get::<_, Option<i64>>("lost_since")?.map(time::from_database).transpose()?,
+        uncertain_since: row.get::<_, Option<i64>>("lost_since")?.map(time::from_database).transpose()?,
         session_id,
     })
 }
@@ -316,10 +320,10 @@ mod tests {
     fn due_tokens_are_found_by_index_only() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
         database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
-        for Purpose { due, .. } in [REVALIDATION, REVOCATION] {
+        for LeasePurpose { due_sql, .. } in [REVALIDATION, REVOCATION] {
             let plan: Vec<String> = database
                 .prepare(&format!(
-                    "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM refresh_tokens WHERE {due} LIMIT ?5"
+                    "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM refresh_tokens WHERE {due_sql} LIMIT ?5"
                 ))
                 .and_then(|mut explain| {
                     explain.query_map(params!["okta", 1, 2, 3, 4], |row| row.get("detail"))?.collect()

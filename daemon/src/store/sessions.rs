@@ -1,9 +1,9 @@
 //! Session rows: insert, look up, record use, revoke, delete.
 
+mod client_info;
 mod end_reason;
-mod expiry;
 mod listing;
-mod opening;
+mod purge;
 mod revocation;
 
 use std::sync::OnceLock;
@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 
-use super::guard::{Change, GUARDED};
+use super::guard::{GUARDED, GuardedChange};
 use super::{NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time};
 
+pub use client_info::ClientInfo;
 pub use end_reason::{EndReason, Ended};
-pub use opening::Opening;
 pub(super) use revocation::update as revoke_selected;
 pub use revocation::{RevokedSession, SessionSelector, UserFilter};
 
@@ -29,7 +29,7 @@ pub struct NewSession {
     pub user: User,
     /// Whether the provider verified the user's email. Policy rules may use only verified addresses.
     pub email_verified: bool,
-    pub opening: Opening,
+    pub client_info: ClientInfo,
     pub refresh_token: Option<NewRefreshToken>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
@@ -42,7 +42,7 @@ pub struct StoredSession {
     pub token_hash: TokenHash,
     pub user: User,
     pub email_verified: bool,
-    pub opening: Opening,
+    pub client_info: ClientInfo,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
@@ -69,7 +69,7 @@ pub struct CachedJson {
 }
 
 /// The id of the dummy row, read if a session or token does not exist. The first migration inserts it.
-pub(super) const NOBODY: &str = "0000000000";
+pub(super) const DUMMY_ID: &str = "0000000000";
 
 const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
                        login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
@@ -83,7 +83,7 @@ impl Store {
         max_per_user: u32,
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let cache = self.cache.clone();
-        self.change(
+        self.write_guarded(
             move |transaction, change| {
                 change.see_time(session.created_at);
                 insert(transaction, change, &session)?;
@@ -91,7 +91,13 @@ impl Store {
                     refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
                 }
                 let over_limit = SessionSelector::OverLimit { newest: session.id, max_per_user };
-                revocation::revoke(transaction, change, &over_limit, session.created_at, EndReason::TooMany)
+                revocation::revoke(
+                    transaction,
+                    change,
+                    &over_limit,
+                    session.created_at,
+                    EndReason::SessionLimit,
+                )
             },
             move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&cache, revoked),
         )
@@ -101,10 +107,10 @@ impl Store {
     /// Looks up a session by id without the cache. Runs in-line, because the validation path calls it.
     pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
         self.guard.check()?;
-        let expected = self.guard.expected(id.as_str());
+        let minimum = self.guard.minimum_state(id.as_str());
         let found = self.connections.read(|reader| find(reader, id.as_str()))?;
         if let Some(session) = &found {
-            self.guard.check_session(session, expected)?;
+            self.guard.check_session(session, minimum)?;
         }
         Ok(found)
     }
@@ -137,7 +143,7 @@ impl Store {
         email_verified: bool,
     ) -> Result<(), StoreError> {
         let (row, id, cache) = (id.clone(), id.clone(), self.cache.clone());
-        self.change(
+        self.write_guarded(
             move |transaction, change| {
                 let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
                 transaction
@@ -183,7 +189,7 @@ impl Store {
 
 fn insert(
     transaction: &Transaction<'_>,
-    change: &mut Change<'_>,
+    change: &mut GuardedChange<'_>,
     session: &NewSession,
 ) -> Result<(), StoreError> {
     let user = &session.user;
@@ -205,9 +211,9 @@ fn insert(
             user.email,
             session.email_verified,
             groups,
-            session.opening.device,
-            opening::login_method_text(session.opening.login_method),
-            session.opening.address.map(|address| address.to_string()),
+            session.client_info.device,
+            client_info::login_method_text(session.client_info.login_method),
+            session.client_info.address.map(|address| address.to_string()),
             created_at,
             time::to_database(session.expires_at),
         ], |row| change.state(row))?
@@ -248,7 +254,7 @@ fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
             subject: row.get("subject")?,
         },
         email_verified: row.get("email_verified")?,
-        opening: opening::of(row)?,
+        client_info: client_info::read(row)?,
         created_at: time::from_database(row.get("created_at")?)?,
         expires_at: time::from_database(row.get("expires_at")?)?,
         last_used_at: time::from_database(row.get("last_used_at")?)?,

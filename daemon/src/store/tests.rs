@@ -64,7 +64,7 @@ fn session(subject: &str, second: i64) -> NewSession {
             subject: subject.to_owned(),
         },
         email_verified: true,
-        opening: Opening {
+        client_info: ClientInfo {
             device: Some("laptop".to_owned()),
             login_method: LoginMethod::Paste,
             address: Some("2001:db8::1".parse().expect("an address")),
@@ -146,13 +146,13 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
     assert_eq!(revoked.iter().map(|session| &session.id).collect::<Vec<_>>(), [&first.id]);
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
-    assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::TooMany }));
+    assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::SessionLimit }));
     let live = store.live_sessions(at(3), |_| true).await.expect("rows");
     let live: Vec<_> = live.into_iter().map(|stored| stored.id).collect();
     assert_eq!(live.len(), 3);
     let of_user = store.sessions_of("https://okta.test", &third.user.subject, at(3)).expect("rows");
     assert_eq!(of_user.iter().map(|stored| &stored.id).collect::<Vec<_>>(), [&third.id, &second.id]);
-    assert_eq!(of_user.first().expect("a row").opening, third.opening);
+    assert_eq!(of_user.first().expect("a row").client_info, third.client_info);
     let after = |opened: i64, at_most: u32| {
         let user = &third.user.subject;
         let found =
@@ -186,13 +186,13 @@ async fn ticket_is_consumed_once_under_race() {
         .collect();
     let mut first = 0;
     for task in tasks {
-        first += usize::from(task.await.expect("a task") == Consumed::First);
+        first += usize::from(task.await.expect("a task") == TicketState::Unused);
     }
     assert_eq!(first, 1);
     drop(stores);
     let reopened = fixture.open().expect("the store");
-    assert_eq!(reopened.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::Before);
-    assert_eq!(reopened.consume_ticket([8; 16], at(300)).await.expect("stored"), Consumed::First);
+    assert_eq!(reopened.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::AlreadyUsed);
+    assert_eq!(reopened.consume_ticket([8; 16], at(300)).await.expect("stored"), TicketState::Unused);
 }
 
 #[tokio::test]
@@ -214,9 +214,9 @@ async fn purge_deletes_session_one_day_after_expiry() {
 async fn expired_ticket_stays_expired_when_clock_is_set_back() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
-    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::Unused);
     store.purge(at(299)).await.expect("tidied");
-    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::Before);
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::AlreadyUsed);
     store.purge(at(300)).await.expect("tidied");
     for store in [store, fixture.open().expect("the same store")] {
         assert_eq!(
@@ -253,28 +253,28 @@ async fn certificates_and_providers_are_replaced_by_name() {
         let row = ProviderRow {
             name: "okta".to_owned(),
             issuer: "https://okta.test".to_owned(),
-            admission: "everyone".to_owned(),
+            allow_policy: "everyone".to_owned(),
             client_secret_reference: sealer.seal(place, b"plaintext:x"),
         };
         store.replace_providers(vec![row]).await.expect("stored");
     }
-    let row = |name: &str, issuer: &str, admission: &str| ProviderRow {
+    let row = |name: &str, issuer: &str, allow_policy: &str| ProviderRow {
         name: name.to_owned(),
         issuer: issuer.to_owned(),
-        admission: admission.to_owned(),
+        allow_policy: allow_policy.to_owned(),
         client_secret_reference: sealer.seal(place, b"plaintext:y"),
     };
     let (same, new) =
         (row("okta", "https://okta.test", "everyone"), row("new", "https://new.test", "everyone"));
-    assert!(store.has_no_other_providers_than(&[same, new]).expect("an answer"));
+    assert!(store.covers_stored_providers(&[same, new]).expect("an answer"));
     for other in [
         row("new", "https://okta.test", "everyone"),
         row("okta", "https://other.test", "everyone"),
         row("okta", "https://okta.test", "nobody"),
     ] {
-        assert!(!store.has_no_other_providers_than(&[other]).expect("an answer"));
+        assert!(!store.covers_stored_providers(&[other]).expect("an answer"));
     }
-    assert!(!store.has_no_other_providers_than(&[]).expect("an answer"));
+    assert!(!store.covers_stored_providers(&[]).expect("an answer"));
     store.check().expect("it answers");
 }
 

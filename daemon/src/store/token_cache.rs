@@ -25,7 +25,7 @@ pub(super) struct TokenCache {
     max_age: Duration,
     shards: [Mutex<HashMap<[u8; 32], Entry>>; SHARDS],
     /// The number of session changes. A read that overlaps a change is not cached.
-    changes: AtomicU64,
+    generation: AtomicU64,
 }
 
 struct Entry {
@@ -35,14 +35,14 @@ struct Entry {
 
 /// The state before a database read starts.
 #[derive(Clone, Copy)]
-pub(super) struct Reading {
+pub(super) struct ReadStart {
     at: Instant,
-    changes: u64,
+    generation: u64,
 }
 
 impl TokenCache {
     pub(super) fn new(max_age: Duration) -> Self {
-        Self { max_age, shards: Default::default(), changes: AtomicU64::new(0) }
+        Self { max_age, shards: Default::default(), generation: AtomicU64::new(0) }
     }
 
     /// Looks up a token by hash. Timing reveals nothing, because only the holder of a token can compute its hash.
@@ -52,22 +52,22 @@ impl TokenCache {
     }
 
     /// Starts a read. Call it before reading the database.
-    pub(super) fn begin_read(&self) -> Reading {
-        Reading { at: Instant::now(), changes: self.changes.load(Ordering::SeqCst) }
+    pub(super) fn begin_read(&self) -> ReadStart {
+        ReadStart { at: Instant::now(), generation: self.generation.load(Ordering::SeqCst) }
     }
 
-    /// Caches a live session's token that was read after `reading` began.
-    pub(super) fn insert(&self, found: &FoundToken, reading: Reading) {
+    /// Caches a live session's token that was read after `read_start` began.
+    pub(super) fn insert(&self, found: &FoundToken, read_start: ReadStart) {
         let mut shard = self.shard(&found.token_hash);
         // Check under the lock: a change that comes later removes this entry.
-        if reading.changes != self.changes.load(Ordering::SeqCst) {
+        if read_start.generation != self.generation.load(Ordering::SeqCst) {
             return;
         }
         if shard.len() >= MAX_PER_SHARD {
             shard.retain(|_, entry| entry.is_fresh(self.max_age));
         }
         if shard.len() < MAX_PER_SHARD {
-            shard.insert(found.token_hash.0, Entry { found: found.clone(), at: reading.at });
+            shard.insert(found.token_hash.0, Entry { found: found.clone(), at: read_start.at });
         }
     }
 
@@ -88,7 +88,7 @@ impl TokenCache {
 
     fn remove_if(&self, is_affected: impl Fn(&FoundToken) -> bool) {
         // Count first, so that reads in progress are not cached.
-        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.retain(|_, entry| !is_affected(&entry.found));

@@ -29,7 +29,7 @@ pub struct WriteCounts {
 
 impl Writes {
     /// Runs and counts `write`. Database errors count as failures; an unexpected row does not.
-    pub(super) fn over<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn observe<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let written = write();
         let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -75,13 +75,13 @@ mod tests {
     #[test]
     fn write_failure_lasts_until_probe_succeeds() {
         let writes = Writes::default();
-        writes.over(|| Ok(())).expect("written");
+        writes.observe(|| Ok(())).expect("written");
         let failure =
             rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
-        writes.over(|| Err::<(), _>(failure.into())).expect_err("not written");
+        writes.observe(|| Err::<(), _>(failure.into())).expect_err("not written");
         assert!(matches!(writes.check(), Err(StoreError::NotWritten(cause)) if cause.contains("full")));
-        writes.over(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");
-        writes.over(|| Ok(())).expect("a transaction that wrote nothing");
+        writes.observe(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");
+        writes.observe(|| Ok(())).expect("a transaction that wrote nothing");
         writes.check().expect_err("it is not known to be over");
         writes.succeeded();
         writes.check().expect("the probe was written");

@@ -3,7 +3,7 @@
 mod account;
 mod authority;
 mod challenge;
-mod examination;
+mod diagnostics;
 mod nonces;
 mod obtaining;
 mod order;
@@ -24,9 +24,9 @@ use authority::Directory;
 use order::Issued;
 use renewal::RenewalTimes;
 
+use super::certificate_store::CertificateStore;
 use super::chain::{ChainError, CheckedChain, covers};
-use super::journal::Journal;
-use super::keep::Keep;
+use super::history::SourceHistory;
 use super::resolver::Resolver;
 use super::{Source, TlsError};
 use crate::audit::Audit;
@@ -35,7 +35,7 @@ use crate::secrets::Reference;
 use crate::store::Store;
 
 pub(super) use authority::AuthorityError;
-pub use examination::Examined;
+pub use diagnostics::AcmeCheck;
 
 #[cfg(test)]
 pub(super) fn challenge_answer(name: &str) -> Arc<rustls::sign::CertifiedKey> {
@@ -104,7 +104,7 @@ pub enum AcmeError {
 
 impl AcmeError {
     /// Whether a retry may succeed.
-    pub(super) fn is_away(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Authority(AuthorityError::Outbound(_) | AuthorityError::TooSlow)
@@ -119,12 +119,12 @@ pub(super) struct Acme {
     settings: AcmeSettings,
     directory: Arc<Directory>,
     resolver: Arc<Resolver>,
-    keep: Keep,
+    certificate_store: CertificateStore,
     clock: Arc<dyn Clock>,
-    journal: Journal,
+    history: SourceHistory,
     times: Mutex<RenewalTimes>,
     pause: Mutex<Duration>,
-    hurry: Notify,
+    wake: Notify,
     /// An issued certificate that cannot be stored or served yet. It is not ordered again.
     issued: Mutex<Option<Issued>>,
     /// Allows one order at a time.
@@ -132,7 +132,7 @@ pub(super) struct Acme {
 }
 
 /// The result of a check.
-enum Looked {
+enum DueCheck {
     NothingIsDue,
     /// What the daemon is waiting for.
     Waits(String),
@@ -150,10 +150,10 @@ impl Acme {
         audit: Audit,
     ) -> Result<Self, TlsError> {
         let directory = Directory::new(&settings).map_err(AcmeError::from)?;
-        let keep = Keep { store, sealer };
+        let certificate_store = CertificateStore { store, sealer };
         let mut issued = None;
-        if let Some((chain_pem, private_key)) = keep.acme(settings.directory.as_str())? {
-            let obtained_at = keep.store.find_obtained_at(settings.directory.as_str())?;
+        if let Some((chain_pem, private_key)) = certificate_store.acme(settings.directory.as_str())? {
+            let obtained_at = certificate_store.store.find_obtained_at(settings.directory.as_str())?;
             let kept = Issued { names: Vec::new(), chain_pem, private_key, obtained_at };
             match kept.check(clock.now()) {
                 Ok(chain) if settings.domains.iter().any(|domain| covers(&chain.names, domain)) => {
@@ -172,19 +172,19 @@ impl Acme {
             settings,
             directory: Arc::new(directory),
             resolver,
-            keep,
+            certificate_store,
             clock,
-            journal: Journal::new(Source::Acme, audit),
+            history: SourceHistory::new(Source::Acme, audit),
             times: Mutex::default(),
             pause: Mutex::new(INTERVAL),
-            hurry: Notify::new(),
+            wake: Notify::new(),
             issued: Mutex::new(issued),
             ordering: tokio::sync::Mutex::default(),
         })
     }
 
-    pub(super) fn journal(&self) -> &Journal {
-        &self.journal
+    pub(super) fn history(&self) -> &SourceHistory {
+        &self.history
     }
 
     pub(super) fn domains(&self) -> &[String] {
@@ -192,28 +192,28 @@ impl Acme {
     }
 
     /// Obtains a certificate if one is due. Returns `true` if there is a new one. Failures are logged and retried.
-    pub(super) async fn tend(&self) -> bool {
-        let _turn = self.ordering.lock().await;
-        match self.look().await {
-            Ok(Looked::NothingIsDue) => {
-                self.journal.is_quiet();
+    pub(super) async fn maintain(&self) -> bool {
+        let _guard = self.ordering.lock().await;
+        match self.check_due().await {
+            Ok(DueCheck::NothingIsDue) => {
+                self.history.clear();
                 self.set_pause(INTERVAL);
                 false
             }
-            Ok(Looked::Waits(what)) => {
-                if self.journal.waits_for(&what) {
+            Ok(DueCheck::Waits(what)) => {
+                if self.history.waits_for(&what) {
                     tracing::info!(waiting_for = what, "no ACME certificate yet");
                 }
                 self.set_pause((self.pause_now() * 2).clamp(SHORTEST_WAIT, LONGEST_WAIT));
                 false
             }
-            Ok(Looked::Obtained) => {
+            Ok(DueCheck::Obtained) => {
                 self.set_pause(INTERVAL);
                 true
             }
             // Keep the earlier failure as the last error.
             Err(TlsError::Acme(error @ (AcmeError::Spent(time) | AcmeError::Paused(time)))) => {
-                if self.journal.waits_for(&error.to_string()) {
+                if self.history.waits_for(&error.to_string()) {
                     tracing::warn!(%error, "no ACME certificate yet");
                 }
                 let left = time.duration_since(self.clock.now());
@@ -230,7 +230,7 @@ impl Acme {
 
     /// Obtains a certificate now, for the names that resolve to this daemon.
     pub(super) async fn renew(&self) -> Result<(), TlsError> {
-        let _turn = self.ordering.lock().await;
+        let _guard = self.ordering.lock().await;
         let (reached, missing) = self.reached(&self.settings.domains).await;
         if reached.is_empty() {
             return Err(AcmeError::NotReached(missing).into());
@@ -244,21 +244,21 @@ impl Acme {
     }
 
     /// Runs the next check at once.
-    pub(super) fn hurry(&self) {
-        self.hurry.notify_one();
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Waits until the next check.
     pub(super) async fn pause(&self) {
         // Timeout or wake-up: both lead to a check.
-        let _ = tokio::time::timeout(self.pause_now(), self.hurry.notified()).await;
+        let _ = tokio::time::timeout(self.pause_now(), self.wake.notified()).await;
     }
 
-    async fn look(&self) -> Result<Looked, TlsError> {
+    async fn check_due(&self) -> Result<DueCheck, TlsError> {
         let now = self.clock.now();
         if self.issued().as_ref().is_some_and(|issued| issued.is_awaited(now)) {
-            self.take_up().await?;
-            return Ok(Looked::Obtained);
+            self.activate_issued().await?;
+            return Ok(DueCheck::Obtained);
         }
         let served = self.resolver.chain();
         let names = served.as_ref().map(|chain| chain.names.clone()).unwrap_or_default();
@@ -269,7 +269,7 @@ impl Acme {
             None => true,
         };
         if !is_due && missing.is_empty() {
-            return Ok(Looked::NothingIsDue);
+            return Ok(DueCheck::NothingIsDue);
         }
         let (reached, hindrance) = self.reached(&self.settings.domains).await;
         let is_more = missing.iter().any(|domain| reached.contains(domain));
@@ -278,18 +278,18 @@ impl Acme {
         let is_urgent = served.as_ref().is_none_or(|chain| now >= chain.urgent_at());
         // While the certificate is valid for some time, do not drop a name that temporarily does not resolve here.
         if reached.is_empty() || !(is_more || is_due) || !(keeps_all || is_urgent) {
-            return Ok(Looked::Waits(hindrance));
+            return Ok(DueCheck::Waits(hindrance));
         }
         self.obtain(&reached).await?;
-        Ok(Looked::Obtained)
+        Ok(DueCheck::Obtained)
     }
 
     /// When to replace the served certificate: as the authority suggests (RFC 9773), else after two thirds of its
     /// lifetime.
     async fn due_at(&self, chain: &CheckedChain, now: Timestamp) -> Timestamp {
-        if self.times().is_to_be_asked(now) {
+        if self.times().is_fetch_due(now) {
             let suggested = match self.account().await {
-                Ok(account) => renewal::ask(&account, chain).await,
+                Ok(account) => renewal::fetch_suggestion(&account, chain).await,
                 Err(failure) => Err(failure.error.to_string()),
             };
             self.times().note(suggested, now);
@@ -300,7 +300,7 @@ impl Acme {
     /// Allows a replacement only after a third of the lifetime since it was obtained, because authorities limit
     /// duplicate certificates. The clock and the authority's suggestion cannot override this.
     fn may_be_replaced(&self, chain: &CheckedChain, now: Timestamp) -> Result<bool, TlsError> {
-        let obtained_at = self.keep.store.find_obtained_at(self.settings.directory.as_str())?;
+        let obtained_at = self.certificate_store.store.find_obtained_at(self.settings.directory.as_str())?;
         let third = chain.not_after.duration_since(chain.not_before) / 3;
         // A time in the future was recorded when the clock was ahead.
         Ok(obtained_at
@@ -323,7 +323,7 @@ impl Acme {
     }
 
     fn note_failure(&self, error: &TlsError) {
-        if self.journal.failed(self.clock.now(), &error.to_string()) {
+        if self.history.failed(self.clock.now(), &error.to_string()) {
             tracing::error!(%error, "cannot obtain an ACME certificate: still serving the previous one");
         }
     }

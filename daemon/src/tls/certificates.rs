@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::acme::Acme;
 use super::chain::covers;
+use super::daemon_identity::DaemonIdentity;
 use super::files::{self, OwnFiles};
-use super::journal::{Entries, Journal};
-use super::local_authority::Tended;
-use super::proofs::Proofs;
+use super::history::{Entries, SourceHistory};
+use super::local_authority::Maintenance;
 use super::resolver::{Resolver, TlsServer};
 use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
 use crate::audit::Audit;
@@ -43,10 +43,10 @@ pub enum OtherSource {
 /// All certificates that identify the daemon.
 pub struct Certificates {
     local: Arc<LocalAuthority>,
-    local_journal: Journal,
+    local_history: SourceHistory,
     resolver: Arc<Resolver>,
     other: Other,
-    proofs: Arc<Proofs>,
+    daemon_identity: Arc<DaemonIdentity>,
     servers: Vec<Origin>,
     store: Store,
     clock: Arc<dyn Clock>,
@@ -99,7 +99,7 @@ impl Source {
 }
 
 impl Certificates {
-    /// Serves the certificates that exist. [`look_after`](Self::look_after) obtains the missing ones.
+    /// Serves the certificates that exist. [`maintain`](Self::look_after) obtains the missing ones.
     pub async fn open(
         local: Arc<LocalAuthority>,
         other: OtherSource,
@@ -117,7 +117,7 @@ impl Certificates {
                     files,
                     local.names().to_vec(),
                     &resolver,
-                    Journal::new(Source::Files, audit.clone()),
+                    SourceHistory::new(Source::Files, audit.clone()),
                     clock.now(),
                 )
                 .await?,
@@ -131,13 +131,13 @@ impl Certificates {
                 audit.clone(),
             )?)),
         };
-        let proofs = Arc::new(Proofs::new(local.pin()));
+        let daemon_identity = Arc::new(DaemonIdentity::new(local.pin()));
         let certificates = Self {
             local,
-            local_journal: Journal::new(Source::OwnAuthority, audit),
+            local_history: SourceHistory::new(Source::OwnAuthority, audit),
             resolver,
             other,
-            proofs,
+            daemon_identity,
             servers,
             store,
             clock,
@@ -152,8 +152,8 @@ impl Certificates {
         TlsServer::new(self.resolver.clone(), minimum)
     }
 
-    pub fn proofs(&self) -> Arc<Proofs> {
-        self.proofs.clone()
+    pub fn daemon_identity(&self) -> Arc<DaemonIdentity> {
+        self.daemon_identity.clone()
     }
 
     pub fn local(&self) -> &LocalAuthority {
@@ -163,34 +163,34 @@ impl Certificates {
     /// Returns the state of each source. The one for the daemon's public names comes first.
     pub fn states(&self) -> Vec<CertificateState> {
         let chain = self.resolver.chain();
-        let other = |source, journal: &Journal, names: &[String]| {
+        let other = |source, history: &SourceHistory, names: &[String]| {
             let dates = chain.as_ref().map(|chain| (chain.not_before, chain.not_after));
             let names = chain.as_ref().map_or(names.to_vec(), |chain| chain.names.clone());
-            state(source, names, dates, journal.read(), self.clock.now())
+            state(source, names, dates, history.read(), self.clock.now())
         };
         let first = match &self.other {
             Other::None => None,
-            Other::Acme(acme) => Some(other(Source::Acme, acme.journal(), acme.domains())),
-            Other::Files(files) => Some(other(Source::Files, &files.journal, &[])),
+            Other::Acme(acme) => Some(other(Source::Acme, acme.history(), acme.domains())),
+            Other::Files(files) => Some(other(Source::Files, &files.history, &[])),
         };
         let public = first.as_ref().filter(|state| state.expires_at.is_some());
         let is_local = |name: &&String| !public.is_some_and(|state| covers(&state.names, name));
         let names: Vec<String> = self.local.names().iter().filter(is_local).cloned().collect();
         let dates = Some((self.local.leaf_issued_at(), self.local.leaf_expires_at()));
-        let local = state(Source::OwnAuthority, names, dates, self.local_journal.read(), self.clock.now());
+        let local = state(Source::OwnAuthority, names, dates, self.local_history.read(), self.clock.now());
         first.into_iter().chain([local]).collect()
     }
 
     /// Renews certificates until it is dropped. Failures are logged and retried.
-    pub async fn look_after(&self) {
-        tokio::join!(self.look_after_local(), self.look_after_other());
+    pub async fn maintain(&self) {
+        tokio::join!(self.maintain_local(), self.maintain_other());
     }
 
     /// Rereads certificate files and retries pending work at once.
     pub async fn reload(&self) {
         match &self.other {
             Other::None => {}
-            Other::Acme(acme) => acme.hurry(),
+            Other::Acme(acme) => acme.wake(),
             Other::Files(files) => {
                 // `files` has logged the error.
                 if files.reload(&self.resolver, self.clock.now()).await.is_ok() {
@@ -205,7 +205,7 @@ impl Certificates {
         match &self.other {
             Other::None => {
                 self.local.renew_leaf().await?;
-                self.local_journal.succeeded();
+                self.local_history.succeeded();
             }
             Other::Acme(acme) => acme.renew().await?,
             Other::Files(files) => files.reload(&self.resolver, self.clock.now()).await?,
@@ -217,35 +217,35 @@ impl Certificates {
     pub async fn rotate_authority(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         self.local.rotate(overlap, replaces).await?;
         match self.local.next() {
-            Some((pin, _)) => self.local_journal.tell("ca_rollover_announced", Some(&pin.to_string())),
-            None => self.local_journal.tell("ca_replaced", Some(&self.local.pin().to_string())),
+            Some((pin, _)) => self.local_history.record("ca_rollover_announced", Some(&pin.to_string())),
+            None => self.local_history.record("ca_replaced", Some(&self.local.pin().to_string())),
         }
         self.publish().await
     }
 
-    async fn look_after_local(&self) {
+    async fn maintain_local(&self) {
         loop {
-            let pause = match self.local.tend().await {
-                Ok(Tended::Nothing) => {
+            let pause = match self.local.maintain().await {
+                Ok(Maintenance::Nothing) => {
                     if self.is_announcement_due() {
                         self.publish_or_log().await;
                     }
                     INTERVAL
                 }
-                Ok(Tended::RenewedLeaf) => {
-                    self.local_journal.succeeded();
+                Ok(Maintenance::RenewedLeaf) => {
+                    self.local_history.succeeded();
                     tracing::info!(until = %self.local.leaf_expires_at(), "renewed the certificate");
                     INTERVAL
                 }
-                Ok(Tended::Succeeded) => {
+                Ok(Maintenance::TookOver) => {
                     let pin = self.local.pin();
                     tracing::warn!(%pin, "the next CA has taken over");
-                    self.local_journal.tell("ca_replaced", Some(&pin.to_string()));
+                    self.local_history.record("ca_replaced", Some(&pin.to_string()));
                     self.publish_or_log().await;
                     INTERVAL
                 }
                 Err(error) => {
-                    self.local_journal.failed(self.clock.now(), &error.to_string());
+                    self.local_history.failed(self.clock.now(), &error.to_string());
                     tracing::error!(%error, "cannot renew the certificate: still serving the old one");
                     PAUSE
                 }
@@ -254,17 +254,17 @@ impl Certificates {
         }
     }
 
-    async fn look_after_other(&self) {
+    async fn maintain_other(&self) {
         match &self.other {
             Other::None => {}
             Other::Files(files) => loop {
                 tokio::time::sleep(files::INTERVAL).await;
-                if files.look(&self.resolver, self.clock.now()).await {
+                if files.reload_if_changed(&self.resolver, self.clock.now()).await {
                     self.publish_or_log().await;
                 }
             },
             Other::Acme(acme) => loop {
-                if acme.tend().await {
+                if acme.maintain().await {
                     self.publish_or_log().await;
                 }
                 acme.pause().await;
@@ -297,8 +297,8 @@ impl Certificates {
         let now = self.clock.now();
         let authority = self.local.authority();
         let names = self.resolver.chain().map(|chain| chain.names.clone());
-        self.proofs.set_public(names.unwrap_or_default());
-        self.proofs.replace_pin(authority.pin(), now.checked_add(LOGIN).unwrap_or(Timestamp::MAX));
+        self.daemon_identity.set_public(names.unwrap_or_default());
+        self.daemon_identity.replace_pin(authority.pin(), now.checked_add(LOGIN).unwrap_or(Timestamp::MAX));
 
         let mut statement = Statement {
             servers: self.servers.clone(),
@@ -320,7 +320,7 @@ impl Certificates {
         let signed = (statement.sequence > 0)
             .then(|| statement.sign(authority.certificate(), &authority.private_key()))
             .flatten();
-        self.proofs.announce(statement.sequence, signed);
+        self.daemon_identity.announce(statement.sequence, signed);
         self.announce_in(ANNOUNCED_ANEW);
         Ok(())
     }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::chain::{ChainError, CheckedChain, covers};
-use super::journal::Journal;
+use super::history::SourceHistory;
 use super::resolver::Resolver;
 use crate::platform;
 
@@ -53,7 +53,7 @@ pub(super) struct OwnFiles {
     files: CertificateFiles,
     /// The hosts of the public URLs. The first is the one shown to users.
     hosts: Vec<String>,
-    pub(super) journal: Journal,
+    pub(super) history: SourceHistory,
     seen: Mutex<Seen>,
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -61,7 +61,7 @@ pub(super) struct OwnFiles {
 #[derive(Default)]
 struct Seen {
     /// Digests of the state checked last and of the state read last.
-    judged: Option<[u8; 32]>,
+    checked: Option<[u8; 32]>,
     found: Option<[u8; 32]>,
     /// When to check a certificate again that is not valid yet.
     again_at: Option<Timestamp>,
@@ -79,7 +79,7 @@ impl CertificateFiles {
     }
 
     /// Reads the files and checks them for `names`.
-    pub fn examine(&self, names: &[String], now: Timestamp) -> Result<Timestamp, FilesError> {
+    pub fn check_certificate(&self, names: &[String], now: Timestamp) -> Result<Timestamp, FilesError> {
         Ok(self.check(&self.read()?, names, now)?.not_after)
     }
 
@@ -120,13 +120,13 @@ impl OwnFiles {
         files: CertificateFiles,
         hosts: Vec<String>,
         resolver: &Resolver,
-        journal: Journal,
+        history: SourceHistory,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
-        let own = Self { files, hosts, journal, seen: Mutex::default(), reading: Arc::default() };
+        let own = Self { files, hosts, history, seen: Mutex::default(), reading: Arc::default() };
         let contents = own.read().await?;
         let chain = own.files.check(&contents, own.hosts.get(..1).unwrap_or_default(), now)?;
-        own.seen().judged = Some(contents.digest());
+        own.seen().checked = Some(contents.digest());
         resolver.serve_chain(chain);
         Ok(own)
     }
@@ -137,17 +137,17 @@ impl OwnFiles {
 
     /// Loads the files if they changed and have been stable for two reads: between two writes, key and certificate do
     /// not match. Returns `true` if they are served now.
-    pub(super) async fn look(&self, resolver: &Resolver, now: Timestamp) -> bool {
+    pub(super) async fn reload_if_changed(&self, resolver: &Resolver, now: Timestamp) -> bool {
         let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
         let mut seen = self.seen();
         let is_at_rest = seen.found.replace(digest) == Some(digest);
-        let is_judged = seen.judged == Some(digest) && seen.again_at.is_none_or(|again_at| now < again_at);
-        if !is_at_rest || is_judged {
+        let is_checked = seen.checked == Some(digest) && seen.again_at.is_none_or(|again_at| now < again_at);
+        if !is_at_rest || is_checked {
             return false;
         }
         drop(seen);
-        self.judge(read, digest, resolver, now).is_ok()
+        self.check_contents(read, digest, resolver, now).is_ok()
     }
 
     /// Loads the files at once.
@@ -155,7 +155,7 @@ impl OwnFiles {
         let read = self.read().await;
         let digest = read.as_ref().map_or_else(FilesError::digest, Contents::digest);
         self.seen().found = Some(digest);
-        self.judge(read, digest, resolver, now)
+        self.check_contents(read, digest, resolver, now)
     }
 
     /// Reads the files on a blocking thread with a timeout, so that a hanging file system blocks nothing else. Reads
@@ -168,11 +168,11 @@ impl OwnFiles {
                 PATIENCE.as_secs()
             ),
         };
-        let (files, turn) = (self.files.clone(), self.reading.clone());
+        let (files, guard) = (self.files.clone(), self.reading.clone());
         let reading = async {
-            let turn = turn.lock_owned().await;
+            let guard = guard.lock_owned().await;
             let reading = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
+                let _guard = guard;
                 files.read()
             });
             reading.await.unwrap_or_else(|_| Err(hangs()))
@@ -185,7 +185,7 @@ impl OwnFiles {
     }
 
     /// Checks the files and serves them. A replacement must cover every host that the current certificate covers.
-    fn judge(
+    fn check_contents(
         &self,
         read: Result<Contents, FilesError>,
         digest: [u8; 32],
@@ -196,7 +196,7 @@ impl OwnFiles {
         let hosts: Vec<String> = self.hosts.iter().filter(|host| covers(&served, host)).cloned().collect();
         let checked = read.and_then(|contents| self.files.check(&contents, &hosts, now));
         let mut seen = self.seen();
-        seen.judged = Some(digest);
+        seen.checked = Some(digest);
         seen.again_at = match &checked {
             Err(FilesError::Chain { cause: ChainError::NotYetValid(valid_at), .. }) => Some(*valid_at),
             _ => None,
@@ -206,12 +206,12 @@ impl OwnFiles {
             Ok(chain) => {
                 let until = chain.not_after;
                 resolver.serve_chain(chain);
-                self.journal.succeeded();
+                self.history.succeeded();
                 tracing::info!(%until, "loaded the certificate files");
                 Ok(())
             }
             Err(error) => {
-                self.journal.failed(now, &error.to_string());
+                self.history.failed(now, &error.to_string());
                 tracing::error!(%error, "cannot use the certificate files: still serving the previous certificate");
                 Err(error)
             }

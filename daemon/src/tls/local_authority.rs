@@ -11,35 +11,35 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::Mutex;
 
 use super::TlsError;
+use super::certificate_store::{CertificateStore, Next};
 use super::issue::{Authority, Leaf};
-use super::keep::{Keep, Next};
 use crate::keys::FieldSealer;
 use crate::store::Store;
 
 /// The daemon's own CA (P-256, key sealed in the store) and the leaf that it issued.
 pub struct LocalAuthority {
     names: Vec<String>,
-    keep: Keep,
+    certificate_store: CertificateStore,
     clock: Arc<dyn Clock>,
-    standing: RwLock<Standing>,
+    current: RwLock<CurrentState>,
     /// Serialises changes.
     changing: Mutex<()>,
 }
 
-struct Standing {
+struct CurrentState {
     authority: Arc<Authority>,
     leaf: Leaf,
     key: Arc<CertifiedKey>,
     next: Option<Next>,
 }
 
-/// What [`LocalAuthority::tend`] did.
+/// What [`LocalAuthority::maintain`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tended {
+pub enum Maintenance {
     Nothing,
     RenewedLeaf,
     /// The next CA has taken over.
-    Succeeded,
+    TookOver,
 }
 
 impl LocalAuthority {
@@ -51,53 +51,53 @@ impl LocalAuthority {
         clock: Arc<dyn Clock>,
         names: Vec<String>,
     ) -> Result<Arc<Self>, TlsError> {
-        let keep = Keep { store, sealer };
-        let authority = if let Some(authority) = keep.authority()? {
+        let certificate_store = CertificateStore { store, sealer };
+        let authority = if let Some(authority) = certificate_store.authority()? {
             authority
         } else {
             let authority = Authority::create(clock.now())?;
-            keep.save_authority(&authority).await?;
+            certificate_store.save_authority(&authority).await?;
             authority
         };
         let good = |leaf: &Leaf| !leaf.is_due(clock.now()) && leaf.is_for(&names);
-        let leaf = match keep.leaf()?.filter(good) {
+        let leaf = match certificate_store.leaf()?.filter(good) {
             Some(leaf) => leaf,
-            None => issue_and_keep(&authority, &names, clock.now(), &keep).await?,
+            None => issue_and_store(&authority, &names, clock.now(), &certificate_store).await?,
         };
         let key = certified(&authority, &leaf)?;
-        let next = keep.next()?;
-        let standing = RwLock::new(Standing { authority: Arc::new(authority), leaf, key, next });
-        let local = Self { names, keep, clock, standing, changing: Mutex::default() };
+        let next = certificate_store.next()?;
+        let current = RwLock::new(CurrentState { authority: Arc::new(authority), leaf, key, next });
+        let local = Self { names, certificate_store, clock, current, changing: Mutex::default() };
         // A takeover may have become due while the daemon was stopped.
-        local.tend().await?;
+        local.maintain().await?;
         Ok(Arc::new(local))
     }
 
     /// The SHA-256 of the CA's public key, which users pin.
     pub fn pin(&self) -> Pin {
-        self.read(|standing| standing.authority.pin())
+        self.read(|current| current.authority.pin())
     }
 
     /// The next CA's pin, and when it takes over.
     pub fn next(&self) -> Option<(Pin, Timestamp)> {
-        self.read(|standing| standing.next.as_ref().map(|next| (next.authority.pin(), next.takeover_at)))
+        self.read(|current| current.next.as_ref().map(|next| (next.authority.pin(), next.takeover_at)))
     }
 
     /// The CA certificate as PEM, for `--ca-file`.
     pub fn certificate_pem(&self) -> String {
-        self.read(|standing| standing.authority.certificate_pem())
+        self.read(|current| current.authority.certificate_pem())
     }
 
     pub fn next_certificate_pem(&self) -> Option<String> {
-        self.read(|standing| standing.next.as_ref().map(|next| next.authority.certificate_pem()))
+        self.read(|current| current.next.as_ref().map(|next| next.authority.certificate_pem()))
     }
 
     pub fn leaf_expires_at(&self) -> Timestamp {
-        self.read(|standing| standing.leaf.expires_at())
+        self.read(|current| current.leaf.expires_at())
     }
 
     pub fn leaf_issued_at(&self) -> Timestamp {
-        self.read(|standing| standing.leaf.issued_at())
+        self.read(|current| current.leaf.issued_at())
     }
 
     pub fn names(&self) -> &[String] {
@@ -105,33 +105,34 @@ impl LocalAuthority {
     }
 
     pub(super) fn authority(&self) -> Arc<Authority> {
-        self.read(|standing| standing.authority.clone())
+        self.read(|current| current.authority.clone())
     }
 
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
-        self.read(|standing| standing.key.clone())
+        self.read(|current| current.key.clone())
     }
 
     /// Does what is due: switches to the next CA, or renews the leaf after two thirds of its lifetime.
-    pub async fn tend(&self) -> Result<Tended, TlsError> {
+    pub async fn maintain(&self) -> Result<Maintenance, TlsError> {
         let now = self.clock.now();
         if self.next().is_some_and(|(_, takeover_at)| now >= takeover_at) {
-            return Ok(if self.succeed().await? { Tended::Succeeded } else { Tended::Nothing });
+            return Ok(if self.take_over().await? { Maintenance::TookOver } else { Maintenance::Nothing });
         }
-        if self.read(|standing| !standing.leaf.is_due(now)) {
-            return Ok(Tended::Nothing);
+        if self.read(|current| !current.leaf.is_due(now)) {
+            return Ok(Maintenance::Nothing);
         }
         self.renew_leaf().await?;
-        Ok(Tended::RenewedLeaf)
+        Ok(Maintenance::RenewedLeaf)
     }
 
     /// Issues a new leaf now.
     pub async fn renew_leaf(&self) -> Result<(), TlsError> {
-        let _turn = self.changing.lock().await;
+        let _guard = self.changing.lock().await;
         let authority = self.authority();
-        let leaf = issue_and_keep(&authority, &self.names, self.clock.now(), &self.keep).await?;
+        let leaf =
+            issue_and_store(&authority, &self.names, self.clock.now(), &self.certificate_store).await?;
         let key = certified(&authority, &leaf)?;
-        self.write(|standing| (standing.leaf, standing.key) = (leaf, key));
+        self.write(|current| (current.leaf, current.key) = (leaf, key));
         Ok(())
     }
 
@@ -140,51 +141,51 @@ impl LocalAuthority {
     /// With zero overlap it takes over at once, without an announcement to users who pinned the old CA. It replaces
     /// an announced CA only if `replaces` is set or `overlap` is zero.
     pub async fn rotate(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
-        let turn = self.changing.lock().await;
+        let guard = self.changing.lock().await;
         if let Some((pin, takeover_at)) = self.next().filter(|_| !replaces && !overlap.is_zero()) {
             return Err(TlsError::AlreadyAnnounced { pin, takeover_at });
         }
         let authority = Authority::create(self.clock.now())?;
         let takeover_at = self.clock.now().checked_add(overlap).unwrap_or(Timestamp::MAX);
-        self.keep.save_next(&authority, takeover_at).await?;
-        self.write(|standing| standing.next = Some(Next { authority, takeover_at }));
-        drop(turn);
-        self.tend().await.map(|_| ())
+        self.certificate_store.save_next(&authority, takeover_at).await?;
+        self.write(|current| current.next = Some(Next { authority, takeover_at }));
+        drop(guard);
+        self.maintain().await.map(|_| ())
     }
 
     /// Returns whether the next CA took over.
-    async fn succeed(&self) -> Result<bool, TlsError> {
-        let _turn = self.changing.lock().await;
+    async fn take_over(&self) -> Result<bool, TlsError> {
+        let _guard = self.changing.lock().await;
         // Another CA with another takeover time may have been announced while this waited for the lock.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
-        let Some(next) = self.keep.next()?.filter(due) else { return Ok(false) };
+        let Some(next) = self.certificate_store.next()?.filter(due) else { return Ok(false) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
-        self.keep.replace_authority(&next.authority, &leaf).await?;
-        self.write(|standing| {
-            *standing = Standing { authority: Arc::new(next.authority), leaf, key, next: None };
+        self.certificate_store.replace_authority(&next.authority, &leaf).await?;
+        self.write(|current| {
+            *current = CurrentState { authority: Arc::new(next.authority), leaf, key, next: None };
         });
         Ok(true)
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Standing) -> T) -> T {
-        look(&self.standing.read().unwrap_or_else(PoisonError::into_inner))
+    fn read<T>(&self, look: impl FnOnce(&CurrentState) -> T) -> T {
+        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut self.standing.write().unwrap_or_else(PoisonError::into_inner));
+    fn write(&self, change: impl FnOnce(&mut CurrentState)) {
+        change(&mut self.current.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// Stores the leaf before it is used, so that a restart continues with it.
-async fn issue_and_keep(
+async fn issue_and_store(
     authority: &Authority,
     names: &[String],
     now: Timestamp,
-    keep: &Keep,
+    certificate_store: &CertificateStore,
 ) -> Result<Leaf, TlsError> {
     let leaf = authority.issue(names, now)?;
-    keep.save_leaf(&leaf).await?;
+    certificate_store.save_leaf(&leaf).await?;
     Ok(leaf)
 }
 

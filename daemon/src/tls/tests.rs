@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConnection, ServerConnection};
 use tempfile::TempDir;
 
-use super::local_authority::Tended;
+use super::local_authority::Maintenance;
 use super::*;
 use crate::keys::{Keys, RootKeySettings};
 use crate::store::Store;
@@ -199,10 +199,10 @@ async fn leaf_is_renewed_after_two_thirds_of_lifetime() {
     let authority = fixture.authority(&["infra.test"]).await;
     let expires_at = authority.leaf_expires_at();
     fixture.clock.advance(SignedDuration::from_hours(59 * 24));
-    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
+    assert_eq!(authority.maintain().await.expect("an answer"), Maintenance::Nothing);
     fixture.clock.advance(SignedDuration::from_hours(2 * 24));
-    assert_eq!(authority.tend().await.expect("an answer"), Tended::RenewedLeaf);
-    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
+    assert_eq!(authority.maintain().await.expect("an answer"), Maintenance::RenewedLeaf);
+    assert_eq!(authority.maintain().await.expect("an answer"), Maintenance::Nothing);
     assert_eq!(authority.leaf_expires_at().duration_since(expires_at).as_hours(), 61 * 24);
 }
 
@@ -260,13 +260,13 @@ async fn next_authority_takes_over_on_time_after_restart() {
     assert_ne!(next, before);
     assert_eq!(authority.pin(), before);
     fixture.clock.advance(SignedDuration::from_hours(23));
-    assert_eq!(authority.tend().await.expect("an answer"), Tended::Nothing);
+    assert_eq!(authority.maintain().await.expect("an answer"), Maintenance::Nothing);
     drop(authority);
 
     let authority = fixture.authority(&["infra.test"]).await;
     assert_eq!(authority.next().map(|(pin, _)| pin), Some(next));
     fixture.clock.advance(SignedDuration::from_hours(2));
-    assert_eq!(authority.tend().await.expect("an answer"), Tended::Succeeded);
+    assert_eq!(authority.maintain().await.expect("an answer"), Maintenance::TookOver);
     assert_eq!((authority.pin(), authority.next()), (next, None));
     let sent = infra_shared::http::pin_of_certificate(&authority.key().cert[1]);
     assert_eq!(sent, Some(next), "its chain is the new authority's");

@@ -9,19 +9,19 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Supervision;
-use crate::sessions::{ProviderSlots, Sessions};
+use crate::sessions::{ProviderJobs, Sessions};
 use crate::store::StoreError;
 
 /// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
-enum Work {
+enum JobKind {
     Revalidate,
     RevokeTokens,
 }
 
-impl Work {
+impl JobKind {
     fn name(self) -> &'static str {
         match self {
             Self::Revalidate => "revalidation",
@@ -29,32 +29,32 @@ impl Work {
         }
     }
 
-    fn slots(self, sessions: &Sessions) -> Vec<ProviderSlots> {
+    fn jobs(self, sessions: &Sessions) -> Vec<ProviderJobs> {
         match self {
-            Self::Revalidate => sessions.revalidation_slots(),
-            Self::RevokeTokens => sessions.provider_token_slots(),
+            Self::Revalidate => sessions.revalidation_jobs(),
+            Self::RevokeTokens => sessions.provider_token_jobs(),
         }
     }
 }
 
 /// Works with all providers in parallel until `stopped`. Then starts nothing new and gives pending requests `drain`
 /// to finish, because a lost response costs its session.
-pub async fn work_with_providers(
+pub async fn run_provider_jobs(
     sessions: Arc<Sessions>,
     supervision: Supervision,
     mut stopped: watch::Receiver<bool>,
     drain: Duration,
 ) {
     let mut working = JoinSet::new();
-    for work in [Work::Revalidate, Work::RevokeTokens] {
+    for kind in [JobKind::Revalidate, JobKind::RevokeTokens] {
         for provider in 0..sessions.providers().len() {
             let (sessions, supervision, stopped) = (sessions.clone(), supervision.clone(), stopped.clone());
             working.spawn(async move {
                 let start = || {
-                    let slots = work.slots(&sessions).into_iter().nth(provider);
-                    work_with_one(sessions.clone(), work, slots, stopped.clone())
+                    let jobs = kind.jobs(&sessions).into_iter().nth(provider);
+                    run_jobs(sessions.clone(), kind, jobs, stopped.clone())
                 };
-                supervision.keep_running(work.name(), start).await;
+                supervision.keep_running(kind.name(), start).await;
             });
         }
     }
@@ -65,13 +65,13 @@ pub async fn work_with_providers(
     }
 }
 
-async fn work_with_one(
+async fn run_jobs(
     sessions: Arc<Sessions>,
-    work: Work,
-    slots: Option<ProviderSlots>,
+    kind: JobKind,
+    jobs: Option<ProviderJobs>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Some(mut slots) = slots else { return };
+    let Some(mut jobs) = jobs else { return };
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_failing = false;
@@ -79,26 +79,26 @@ async fn work_with_one(
         select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            true = slots.wait_for_one() => {}
+            true = jobs.wait_for_one() => {}
             _ = ticks.tick() => {}
         }
-        let started = match work {
-            Work::Revalidate => sessions.revalidate_due(&mut slots).await,
-            Work::RevokeTokens => sessions.revoke_due_provider_tokens(&mut slots).await,
+        let started = match kind {
+            JobKind::Revalidate => sessions.revalidate_due(&mut jobs).await,
+            JobKind::RevokeTokens => sessions.revoke_due_provider_tokens(&mut jobs).await,
         };
-        log_failure(work, &started, &mut is_failing);
+        log_failure(kind, &started, &mut is_failing);
     }
-    while slots.wait_for_one().await {}
+    while jobs.wait_for_one().await {}
 }
 
 /// Logs a failure once, not every second.
-fn log_failure(work: Work, started: &Result<usize, StoreError>, is_failing: &mut bool) {
+fn log_failure(kind: JobKind, started: &Result<usize, StoreError>, is_failing: &mut bool) {
     if let Err(error) = started
         && !*is_failing
     {
-        match work {
-            Work::Revalidate => tracing::error!(%error, "cannot revalidate sessions"),
-            Work::RevokeTokens => tracing::error!(%error, "cannot revoke tokens at providers"),
+        match kind {
+            JobKind::Revalidate => tracing::error!(%error, "cannot revalidate sessions"),
+            JobKind::RevokeTokens => tracing::error!(%error, "cannot revoke tokens at providers"),
         }
     }
     *is_failing = started.is_err();

@@ -38,7 +38,7 @@ impl RollbackGuardFile {
     /// Whether the file can be read and replaced. Makes nothing.
     pub fn check_access(&self) -> Result<(), PlatformError> {
         self.read_all()?;
-        self.path.as_deref().map_or(Ok(()), platform::judge_file_place_or_made)
+        self.path.as_deref().map_or(Ok(()), platform::check_file_place_or_created)
     }
 
     /// Records the counter of `store`. Never lowers it.

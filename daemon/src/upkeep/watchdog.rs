@@ -11,10 +11,10 @@ use crate::store::Store;
 /// would not free disk space.
 pub(super) async fn keep_alive(store: Store) {
     let Some(period) = ServiceManager::watchdog_interval().map(|allowed| allowed / 2) else { return };
-    let mut turns = interval(period.max(Duration::from_millis(1)));
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         let store = store.clone();
         let asking = tokio::task::spawn_blocking(move || store.check());
         match timeout(period, asking).await {

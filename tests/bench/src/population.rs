@@ -1,7 +1,7 @@
 //! Fills the store of a stopped daemon with sessions, through the daemon's own store code.
 
 use infra_daemon::keys::{Keys, RootKeySettings};
-use infra_daemon::store::{NewSession, Opening, Store, TokenHash};
+use infra_daemon::store::{ClientInfo, NewSession, Store, TokenHash};
 use infra_harness::daemon::Daemon;
 use infra_harness::provider::Provider;
 use infra_shared::api::User;
@@ -37,7 +37,7 @@ pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<Se
                     subject: format!("00u{user}"),
                 },
                 email_verified: true,
-                opening: Opening::default(),
+                client_info: ClientInfo::default(),
                 refresh_token: None,
                 created_at: now,
                 expires_at: now.checked_add(SignedDuration::from_hours(12)).expect("a time"),

@@ -28,7 +28,7 @@ pub(super) struct CallbackHandler {
     expected: ExpectedResponse,
     url: HeaderValue,
     start_path: String,
-    last_path: String,
+    result_path: String,
     was_fetched: Arc<AtomicBool>,
     has_response: AtomicBool,
     /// Number of requests that wait, or waited, for the outcome.
@@ -56,7 +56,7 @@ impl CallbackHandler {
             expected,
             url: HeaderValue::from_str(url).expect("a parsed URL is visible ASCII"),
             start_path: format!("/go/{}", random::alphanumeric(PATH_CHARACTERS)),
-            last_path: format!("/done/{}", random::alphanumeric(PATH_CHARACTERS)),
+            result_path: format!("/done/{}", random::alphanumeric(PATH_CHARACTERS)),
             was_fetched: Arc::default(),
             has_response: AtomicBool::new(false),
             held: AtomicUsize::new(0),
@@ -114,8 +114,8 @@ impl CallbackHandler {
             self.accept_response(request.uri().query().unwrap_or_default(), &is_held).await
         } else if path == self.start_path {
             self.redirect_to_provider(from, to, &is_held).await
-        } else if path == self.last_path {
-            self.last_page()
+        } else if path == self.result_path {
+            self.result_page()
         } else {
             Page::NotFound.response()
         })
@@ -170,7 +170,7 @@ impl CallbackHandler {
     /// Accepts the expected response. A browser that sends it again, by a reload or from a second tab, gets the result
     /// too.
     async fn accept_response(&self, query: &str, is_held: &AtomicBool) -> Response<Full<Bytes>> {
-        let Some(response) = self.expected.judge(query) else {
+        let Some(response) = self.expected.parse(query) else {
             if query.contains("state=") {
                 self.notice(Notice::OtherLogin);
             }
@@ -196,12 +196,12 @@ impl CallbackHandler {
         // An error means that the sign-in was dropped. The last page then reports failure.
         let _ = outcome.wait_for(Option::is_some).await;
         // The address with the code must not stay in the browser (RFC 9700 §4.2.4).
-        see_other(HeaderValue::from_str(&self.last_path).expect("letters and digits"))
+        see_other(HeaderValue::from_str(&self.result_path).expect("letters and digits"))
     }
 
-    fn last_page(&self) -> Response<Full<Bytes>> {
+    fn result_page(&self) -> Response<Full<Bytes>> {
         let page = match &*self.outcome.borrow() {
-            Some(Outcome::LoggedIn(signed_in)) => Page::LoggedIn(signed_in).response(),
+            Some(Outcome::LoggedIn(summary)) => Page::LoggedIn(summary).response(),
             Some(Outcome::NotLoggedIn) | None => Page::NotLoggedIn.response(),
         };
         let _ = self.last_page_sent.send(());

@@ -2,7 +2,7 @@
 
 use infra_shared::printable::printable;
 
-use super::SignedIn;
+use super::LoginSummary;
 
 /// Maximum length of an account name.
 const MAX_CHARACTERS: usize = 256;
@@ -57,8 +57,8 @@ pub(super) fn document(icon: Icon, title: &str, body: &str) -> String {
 }
 
 /// Shows the account and server, and what to do if the account is not the intended one.
-pub(super) fn logged_in(signed_in: &SignedIn) -> String {
-    let SignedIn { account, server, provider } = signed_in;
+pub(super) fn logged_in(summary: &LoginSummary) -> String {
+    let LoginSummary { account, server, provider } = summary;
     format!(
         "<dl><dt>Account</dt><dd><bdi>{}</bdi></dd><dt>Server</dt><dd>{}</dd></dl>\
          <p>Continue in your terminal. You can close this page.</p>\
@@ -105,9 +105,9 @@ mod tests {
     fn hostile_text_is_escaped_everywhere() {
         let page = |account: &str, server: &str, provider: &str| {
             let owned = |text: &str| text.to_owned();
-            let signed_in =
-                SignedIn { account: owned(account), server: owned(server), provider: owned(provider) };
-            document(Icon::Success, "Signed in", &logged_in(&signed_in))
+            let summary =
+                LoginSummary { account: owned(account), server: owned(server), provider: owned(provider) };
+            document(Icon::Success, "Signed in", &logged_in(&summary))
         };
         let tags = |page: &str| {
             let tag = regex_lite::Regex::new("<[^>]*>").expect("a valid pattern");

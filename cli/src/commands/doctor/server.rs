@@ -68,7 +68,7 @@ fn server_checks(
     let not_asked = |name| Check::skipped(name, subject(), "not checked: the server cannot be reached");
     let response = match result {
         Some(Ok(response)) => response,
-        Some(Err(ClientError::InvalidTrustOffer(failure))) => {
+        Some(Err(ClientError::InvalidTrustOptions(failure))) => {
             let hint = failure.hint_text().unwrap_or("correct `INFRA_CA_FILE`, or unset it");
             checks.push(Check::wrong("trust", subject(), failure.to_string(), None, hint));
             return ServerChecks { checks, providers: Vec::new() };

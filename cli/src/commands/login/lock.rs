@@ -26,7 +26,7 @@ pub(super) fn acquire(context: &Context, timeout: Duration) -> Result<LoginLock,
             shown = Some(url);
         }
         if begin.elapsed() >= timeout {
-            return Err(Failure::new(Exit::Refused, "another `infra login` was not completed in time")
+            return Err(Failure::new(Exit::LoginFailed, "another `infra login` was not completed in time")
                 .hint("complete it in the browser, or interrupt it and run `infra login` again"));
         }
         thread::sleep(PAUSE);

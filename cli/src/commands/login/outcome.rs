@@ -20,14 +20,14 @@ pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Fai
         .hint("ask its operator to set `redirectPorts`"),
         LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
         LoginError::InvalidAuthorizationURL(reason) => Failure::new(
-            Exit::Refused,
+            Exit::LoginFailed,
             format!("{origin} returned an address that does not belong to this sign-in"),
         )
         .because(&reason)
         .hint("report this to the server's operator"),
-        LoginError::Refused(refusal) => refused(refusal, provider),
+        LoginError::ProviderError(error) => provider_error_failure(error, provider),
         LoginError::OtherIssuer => Failure::new(
-            Exit::Refused,
+            Exit::LoginFailed,
             format!("the response came from another identity provider than `{provider}` and was rejected"),
         )
         .hint("`infra login` again; if it fails again, report this to the server's operator"),
@@ -40,7 +40,7 @@ pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Fai
         .hint("`infra login --no-browser` prints the address and waits"),
         LoginError::TimedOut(timeout) => {
             let waited = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
-            Failure::new(Exit::Refused, format!("the sign-in was not completed within {}", times::left(waited)))
+            Failure::new(Exit::LoginFailed, format!("the sign-in was not completed within {}", times::left(waited)))
                 .hint(
                     "`infra login` again; if no browser opened, use `--no-browser` to print the address, or set `BROWSER` \
                      to another browser",
@@ -71,7 +71,7 @@ pub(super) fn other_provider_failure(origin: &Origin, chosen: &Provider, user: &
         printable(&user.issuer, MAX_CHARACTERS)
     );
     Failure::new(
-        Exit::Refused,
+        Exit::LoginFailed,
         format!("cannot use the session that {origin} opened: it is from another identity provider"),
     )
     .because_text(reason)
@@ -90,10 +90,10 @@ fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {
     ))
 }
 
-fn refused(refusal: AuthorizationError, provider: &str) -> Failure {
-    match refusal {
+fn provider_error_failure(error: AuthorizationError, provider: &str) -> Failure {
+    match error {
         AuthorizationError::AccessDenied => Failure::new(
-            Exit::Refused,
+            Exit::LoginFailed,
             format!("`{provider}` denied the sign-in: it was cancelled, or you are not allowed to sign in"),
         )
         .hint("`infra login` again, or ask the administrator of the identity provider for access"),
@@ -102,7 +102,7 @@ fn refused(refusal: AuthorizationError, provider: &str) -> Failure {
                 .hint("`infra login` again in a few minutes")
         }
         AuthorizationError::Other(name) => {
-            let failure = Failure::new(Exit::Refused, format!("`{provider}` rejected the sign-in"));
+            let failure = Failure::new(Exit::LoginFailed, format!("`{provider}` rejected the sign-in"));
             let failure = match name {
                 Some(name) => failure.because_text(format!("it returned the error `{name}`")),
                 None => failure,

@@ -17,11 +17,11 @@ pub(super) fn run(
         let user = arguments.user.as_deref();
         let others = access.connection.client.revoke_other_sessions(&access.token, user);
         let others = others.map_err(|error| access.failure(&error))?;
-        (others.ended, arguments.all && others.includes_current, Exit::Done)
+        (others.revoked, arguments.all && others.includes_current, Exit::Done)
     } else {
         revoke_named(context, access, &arguments.ids)?
     };
-    context.record_announcement(&access.origin, &access.connection);
+    context.store_ca_rollover(&access.origin, &access.connection);
     if revokes_own {
         let own_exit = revoke_own(context, access)?;
         if own_exit != Exit::Done {
@@ -59,7 +59,7 @@ fn revoke_named(
             continue;
         }
         seen.push(id);
-        match access.connection.client.revoke_session(&access.token, id) {
+        match access.connection.client.revoke_session_by_id(&access.token, id) {
             Ok(true) => ended += 1,
             Ok(false) => {
                 context.terminal.warn(&format!(

@@ -102,20 +102,20 @@ pub(crate) fn check_session(
         Ok(connection) => connection,
         Err(_) if report.token.is_none() => return report,
         Err(ClientError::Daemon(error)) => return report.failed(error),
-        Err(error @ ClientError::InvalidTrustOffer(_)) => {
+        Err(error @ ClientError::InvalidTrustOptions(_)) => {
             return Report { state: State::Untrusted, cause: Some(error), ..report };
         }
     };
     let report = match report.token.clone() {
-        Some(token) => ask(context, origin, &connection, &token, report),
+        Some(token) => query_session(context, origin, &connection, &token, report),
         None => report,
     };
-    context.record_announcement(origin, &connection);
+    context.store_ca_rollover(origin, &connection);
     report
 }
 
 /// Queries the daemon about the session of `token`.
-fn ask(
+fn query_session(
     context: &Context,
     origin: &Origin,
     connection: &Connection,
@@ -234,7 +234,7 @@ impl Report {
             checked: mode,
             now: context.now(),
             newer: None,
-            login: suggestions::sign_in(context, state, origin),
+            login: suggestions::login_command(context, state, origin),
             ..Self::without_server()
         };
         if let Some(token) = token {

@@ -27,7 +27,7 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
             format!("not known without contacting {server}")
         }
         State::Unreachable => format!("not known: {server} cannot be reached"),
-        State::Untrusted if matches!(report.cause, Some(ClientError::InvalidTrustOffer(_))) => {
+        State::Untrusted if matches!(report.cause, Some(ClientError::InvalidTrustOptions(_))) => {
             format!("not known: {server} was not contacted")
         }
         State::Untrusted => {

@@ -9,7 +9,7 @@ use super::credentials;
 use super::live::Tried;
 use crate::assembly::holds_other_files;
 use crate::audit::{self, AuditSettings, UnsafePath};
-use crate::commands::{Context, outside};
+use crate::commands::{Context, service_access};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::{CheckResult, Outcome};
@@ -30,7 +30,7 @@ const OWN_PLACES: [(&str, &str, &str); 3] = [
 ];
 
 /// The user to check for.
-struct Judge<'a> {
+struct AccessChecker<'a> {
     config_path: &'a Path,
     /// This host's unit that reads the configuration.
     unit: Option<Unit>,
@@ -38,8 +38,8 @@ struct Judge<'a> {
 }
 
 /// Lists what the service cannot use and what cannot be determined. Omits what it can use.
-pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
-    let unit = outside::unit_of(&context.config_path);
+pub(super) fn check(context: &Context, config: &Config) -> Vec<Tried> {
+    let unit = service_access::unit_of(&context.config_path);
     let account = unit.as_ref().map_or_else(|| Some(Account::of_this_process()), Unit::account);
     let Some(account) = account else {
         let user = unit.as_ref().map(Unit::user).unwrap_or_default();
@@ -47,12 +47,12 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
             format!("the user {user} of {UNIT} is not in /etc/passwd, so its permissions are unknown here");
         return vec![tried("files", "access of the service".to_owned(), Outcome::Unknown { cause })];
     };
-    let judge = Judge { config_path: &context.config_path, unit, account };
-    let mut found = judge.files(config);
+    let checker = AccessChecker { config_path: &context.config_path, unit, account };
+    let mut found = checker.files(config);
     // Without a unit, this command is the user, and sees what the start would meet.
-    if let Some(unit) = &judge.unit {
-        found.extend(config.root_keys.iter().filter_map(|root_key| judge.root_key(root_key)));
-        found.extend(judge.directories(config));
+    if let Some(unit) = &checker.unit {
+        found.extend(config.root_keys.iter().filter_map(|root_key| checker.root_key(root_key)));
+        found.extend(checker.directories(config));
         let missing = credentials::missing(unit, &found);
         found.extend(missing);
     }
@@ -64,12 +64,12 @@ pub(super) fn judge(context: &Context, config: &Config) -> Vec<Tried> {
 pub(super) fn expect_user_of_data(context: &Context, config: &Config) -> Result<(), Failure> {
     let owner = std::fs::metadata(&config.data_dir).map(|metadata| metadata.uid()).unwrap_or_default();
     let is_root = Account::of_this_process().uid == 0;
-    if !is_root || owner == 0 || outside::unit_of(&context.config_path).is_some() {
+    if !is_root || owner == 0 || service_access::unit_of(&context.config_path).is_some() {
         return Ok(());
     }
     let user = Account::name_of(owner);
     let is_of_unit = Unit::find().and_then(|unit| unit.account()).is_some_and(|account| account.uid == owner);
-    let hint = if is_of_unit { outside::as_service() } else { outside::as_user(&user) };
+    let hint = if is_of_unit { service_access::as_service() } else { service_access::as_user(&user) };
     Err(Failure::new("root cannot tell what the daemon can do")
         .because_text(format!(
             "{} belongs to the user {user}, and this command runs as root",
@@ -79,19 +79,20 @@ pub(super) fn expect_user_of_data(context: &Context, config: &Config) -> Result<
 }
 
 /// The same for directories, which `check --live` does not test itself.
-pub(super) fn judge_directories(context: &Context, config: &Config) -> Vec<Tried> {
-    let unit = outside::unit_of(&context.config_path);
-    let judge = Judge { config_path: &context.config_path, account: Account::of_this_process(), unit };
-    if judge.unit.is_some() { judge.directories(config) } else { Vec::new() }
+pub(super) fn check_directories(context: &Context, config: &Config) -> Vec<Tried> {
+    let unit = service_access::unit_of(&context.config_path);
+    let checker =
+        AccessChecker { config_path: &context.config_path, account: Account::of_this_process(), unit };
+    if checker.unit.is_some() { checker.directories(config) } else { Vec::new() }
 }
 
 /// The user that the checks apply to, if it is another one than the user running this command.
 pub(super) fn other_user(context: &Context) -> Option<Account> {
-    let account = outside::unit_of(&context.config_path).as_ref().and_then(Unit::account);
+    let account = service_access::unit_of(&context.config_path).as_ref().and_then(Unit::account);
     account.filter(|account| account.uid != Account::of_this_process().uid)
 }
 
-impl Judge<'_> {
+impl AccessChecker<'_> {
     fn files(&self, config: &Config) -> Vec<Tried> {
         let mut found: Vec<Option<Tried>> = Vec::new();
         let path = self.config_path;
@@ -122,9 +123,9 @@ impl Judge<'_> {
 
     fn file(&self, about: &str, what: String, path: &Path, purpose: Purpose) -> Option<Tried> {
         if let Some((name, unit)) = platform::credential_name(path).zip(self.unit.as_ref()) {
-            return Some(tried(about, what, credentials::judge(unit, name)?));
+            return Some(tried(about, what, credentials::check(unit, name)?));
         }
-        let outcome = match Access::judge(&platform::handed(path), purpose, &self.account) {
+        let outcome = match Access::check(&platform::handed(path), purpose, &self.account) {
             Access::Usable => return None,
             // The service may run on another host, which has the directory.
             Access::Missing if self.unit.is_none() && !path.parent().is_some_and(Path::is_dir) => {
@@ -132,14 +133,14 @@ impl Judge<'_> {
             }
             Access::Missing => Outcome::Fails {
                 cause: format!("{} is missing", path.display()),
-                advice: format!(
+                hint: format!(
                     "install it for the user {0} only: `install -o {0} -m 0400 FILE {1}`",
                     self.account.name,
                     path.display()
                 ),
-                is_away: false,
+                is_transient: false,
             },
-            Access::Unusable { cause, advice } => fails(cause, advice),
+            Access::Unusable { cause, hint } => fails(cause, hint),
             Access::Unknown { cause } => Outcome::Unknown { cause },
         };
         Some(tried(about, what, outcome))
@@ -149,14 +150,14 @@ impl Judge<'_> {
         let RootKeySettings::Native { path } = root_key else { return None };
         let what = root_key.describe();
         if let Some((name, unit)) = platform::credential_name(path).zip(self.unit.as_ref()) {
-            return Some(tried("root key", what, credentials::judge(unit, name)?));
+            return Some(tried("root key", what, credentials::check(unit, name)?));
         }
-        match Access::judge(path, Purpose::Secret, &self.account) {
+        match Access::check(path, Purpose::Secret, &self.account) {
             // The first start creates a missing key.
             Access::Usable | Access::Missing => None,
-            Access::Unusable { cause, advice } => {
-                let advice = self.as_credential(path).unwrap_or(advice);
-                Some(tried("root key", what, fails(cause, advice)))
+            Access::Unusable { cause, hint } => {
+                let hint = self.as_credential(path).unwrap_or(hint);
+                Some(tried("root key", what, fails(cause, hint)))
             }
             Access::Unknown { cause } => Some(tried("root key", what, Outcome::Unknown { cause })),
         }
@@ -201,29 +202,29 @@ impl Judge<'_> {
     /// What a start would refuse.
     fn audit_log(&self, config: &Config) -> Option<Tried> {
         let Some(AuditSettings::File { path, .. }) = &config.audit else { return None };
-        let UnsafePath { cause, advice } = audit::find_fault(path, &self.account)?;
-        Some(tried("audit log", path.display().to_string(), fails(cause, advice)))
+        let UnsafePath { cause, hint } = audit::find_fault(path, &self.account)?;
+        Some(tried("audit log", path.display().to_string(), fails(cause, hint)))
     }
 
     fn data_directory(&self, path: &Path) -> Option<Tried> {
-        let outcome = match Access::judge(path, Purpose::PrivateDirectory, &self.account) {
+        let outcome = match Access::check(path, Purpose::PrivateDirectory, &self.account) {
             // Without a unit, the daemon creates it.
             Access::Missing => match &self.unit {
                 Some(unit) if !unit.makes(path) => self.cannot_make(path)?,
                 _ => return None,
             },
             Access::Usable => self.outside_of_sandbox("data directory", path)?,
-            Access::Unusable { cause, advice } => match platform::lock_holder(path) {
+            Access::Unusable { cause, hint } => match platform::lock_holder(path) {
                 // What a daemon uses is not taken from it.
                 Ok(Some(process)) => fails(
                     format!("{cause}; a running infrad uses it (process {process})"),
-                    format!("stop it with `kill {process}`, then {advice}"),
+                    format!("stop it with `kill {process}`, then {hint}"),
                 ),
                 _ if holds_other_files(path) => fails(
                     format!("{cause}, and it contains other files and no store"),
                     "configure a directory of its own as `dataDir`, such as `/var/lib/infrad`".to_owned(),
                 ),
-                _ => fails(cause, advice),
+                _ => fails(cause, hint),
             },
             Access::Unknown { cause } => Outcome::Unknown { cause },
         };
@@ -237,7 +238,7 @@ impl Judge<'_> {
         }
         let name = &self.account.name;
         let drop_in = match self.outside_of_sandbox("data directory", path) {
-            Some(Outcome::Fails { advice, .. }) => format!(", then {advice}"),
+            Some(Outcome::Fails { hint, .. }) => format!(", then {hint}"),
             _ => String::new(),
         };
         Some(fails(
@@ -257,7 +258,7 @@ impl Judge<'_> {
             "`systemctl edit infrad`, then add under `[Service]`: `ReadWritePaths={}`",
             path.display()
         );
-        let advice = match own {
+        let hint = match own {
             // Data may be too large for the unit's own directory. The others have one that fits.
             Some((_, line, _)) if about != "data directory" || self.is_to_be_protected(path) => {
                 format!("configure a path that the unit can write to: `{line}`")
@@ -267,7 +268,7 @@ impl Judge<'_> {
         };
         Some(fails(
             format!("{UNIT} cannot write to {} (ProtectSystem={})", path.display(), unit.protection()),
-            advice,
+            hint,
         ))
     }
 
@@ -283,8 +284,8 @@ impl Judge<'_> {
     }
 }
 
-pub(super) fn fails(cause: String, advice: String) -> Outcome {
-    Outcome::Fails { cause, advice, is_away: false }
+pub(super) fn fails(cause: String, hint: String) -> Outcome {
+    Outcome::Fails { cause, hint, is_transient: false }
 }
 
 pub(super) fn tried(about: &str, what: String, outcome: Outcome) -> Tried {

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::access::{fails, tried};
 use super::live::Tried;
-use crate::commands::outside;
+use crate::commands::service_access;
 use crate::config::Config;
 use crate::identity::Outcome;
 use crate::keys::{self, KeyError, RootKeySettings};
 use crate::platform::{self, Access, Account, Purpose, UNIT, Unit, run_as};
 
 /// What keeps systemd from handing over the credential `name`, or hands it to more users than the daemon's.
-pub(super) fn judge(unit: &Unit, name: &Path) -> Option<Outcome> {
+pub(super) fn check(unit: &Unit, name: &Path) -> Option<Outcome> {
     let Some((found, source)) = unit.credentials().into_iter().find(|(found, _)| Path::new(found) == name)
     else {
         return Some(fails(
@@ -30,19 +30,19 @@ pub(super) fn judge(unit: &Unit, name: &Path) -> Option<Outcome> {
     match Path::new(source).symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => Some(fails(
             format!("{source} is missing, and systemd reads the credential {found} from it"),
-            outside::restore_credential(source),
+            service_access::restore_credential(source),
         )),
         _ if unit.is_encrypted(found) => None,
-        _ => judge_source(source),
+        _ => check_source(source),
     }
 }
 
 /// The source is for root alone. systemd reads it with any mode, so the daemon does not notice another one.
-fn judge_source(source: &str) -> Option<Outcome> {
+fn check_source(source: &str) -> Option<Outcome> {
     let root = Account { name: "root".to_owned(), uid: 0, gids: vec![0], home: "/root".into() };
     // systemd follows links.
     let real = Path::new(source).canonicalize().ok()?;
-    match Access::judge(&real, Purpose::Secret, &root) {
+    match Access::check(&real, Purpose::Secret, &root) {
         Access::Unusable { cause, .. } => Some(fails(
             format!("{source} is for root alone, because systemd passes it to {UNIT}, but {cause}"),
             format!("`chown root: {0}`, then `chmod 0400 {0}`", real.display()),
@@ -65,17 +65,17 @@ pub(super) fn missing(unit: &Unit, found: &[Tried]) -> Vec<Tried> {
     });
     let report = |(name, source): (&str, &str)| {
         let cause = format!("{source} is missing, and {UNIT} does not start without it");
-        let advice = format!(
+        let hint = format!(
             "restore {source}; if the configuration no longer uses it: `systemctl edit infrad`, then add under `[Service]` \
              `LoadCredential=` alone, then one `LoadCredential=NAME:FILE` for each other credential"
         );
-        tried("unit", format!("credential {name}"), fails(cause, advice))
+        tried("unit", format!("credential {name}"), fails(cause, hint))
     };
     missing.map(report).collect()
 }
 
 /// Whether a root key that systemd hands over has its length and wraps the data. Only root sees the sources.
-pub(super) fn judge_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
+pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
     let account = unit.account()?;
     let wrapping = run_as(&account, || keys::wrapping(&config.data_dir)).ok().and_then(Result::ok).flatten();
     let credentials = unit.credentials();
@@ -98,7 +98,7 @@ pub(super) fn judge_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
             (Ok(id), _) => ids.extend(id),
             (Err(error @ KeyError::RootKeyLength { .. }), Some((_, source))) => {
                 let restore = format!("restore {source} from its copy");
-                let advice = if wrapping.is_some() {
+                let hint = if wrapping.is_some() {
                     restore
                 } else {
                     format!(
@@ -106,7 +106,7 @@ pub(super) fn judge_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
                          /dev/urandom >{source})`"
                     )
                 };
-                return Some(tried("root key", root_key.describe(), fails(error.to_string(), advice)));
+                return Some(tried("root key", root_key.describe(), fails(error.to_string(), hint)));
             }
             (Err(_), _) => {}
         }
@@ -121,9 +121,9 @@ pub(super) fn judge_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
     } else {
         "nothing else opens the data, because there is no recovery key"
     };
-    let advice = first.map_or_else(
-        || error.advice().unwrap_or_default().to_owned(),
+    let hint = first.map_or_else(
+        || error.hint().unwrap_or_default().to_owned(),
         |source| format!("put the right file into {source}; {otherwise}"),
     );
-    Some(tried("root key", what, fails(error.to_string(), advice)))
+    Some(tried("root key", what, fails(error.to_string(), hint)))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{access, certificate_until, start};
 use crate::commands::Context;
-use crate::commands::outside::expect_inside;
+use crate::commands::service_access::expect_inside;
 use crate::config::Config;
 use crate::control::{self, Operation};
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ use crate::identity::{CheckResult, Outcome, Provider, ProviderSettings, describe
 use crate::keys::{self, KeyError};
 use crate::services;
 use crate::store::{EndpointHosts, RememberedEndpoints};
-use crate::tls::{Examined, OtherSource, TlsError};
+use crate::tls::{AcmeCheck, OtherSource, TlsError};
 
 /// Timeout for the running daemon, which answers from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,10 +36,10 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
     context
         .terminal
         .say("testing root keys, certificates, secrets and providers; each test takes up to 10 s …");
-    let mut tried = access::judge_directories(context, config);
+    let mut tried = access::check_directories(context, config);
     tried.extend(try_root_keys(config).await);
     tried.extend(try_certificates(config).await);
-    let problems = start::judge(context, config, &tried).await;
+    let problems = start::check(context, config, &tried).await;
     tried.extend(problems);
     tried.extend(try_credentials(config).await);
     let remembered = remembered_endpoints(config).await;
@@ -56,8 +56,8 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
                 }
             }
             Err(error) => {
-                let advice = "correct `caFile`".to_owned();
-                let outcome = Outcome::Fails { cause: error.to_string(), advice, is_away: false };
+                let hint = "correct `caFile`".to_owned();
+                let outcome = Outcome::Fails { cause: error.to_string(), hint, is_transient: false };
                 tried.push(Tried { about, finding: CheckResult { what: "trust".to_owned(), outcome } });
             }
         }
@@ -69,8 +69,8 @@ pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Resul
 
 /// Endpoint hosts that the running daemon remembers for each provider. Empty if none runs.
 async fn remembered_endpoints(config: &Config) -> BTreeMap<String, Option<RememberedEndpoints>> {
-    let asking = control::ask(&config.data_dir, Operation::ProviderEndpoints);
-    tokio::time::timeout(CONTROL_TIMEOUT, asking).await.ok().and_then(Result::ok).unwrap_or_default()
+    let calling = control::call(&config.data_dir, Operation::ProviderEndpoints);
+    tokio::time::timeout(CONTROL_TIMEOUT, calling).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Reports the endpoint hosts, and if they changed since the running daemon first saw them.
@@ -109,9 +109,9 @@ async fn try_credentials(config: &Config) -> Vec<Tried> {
             let outcome = match services::check_credential(credential, &config.backends).await {
                 Ok(()) => Outcome::Works,
                 Err(error) => Outcome::Fails {
-                    is_away: error.is_away(),
+                    is_transient: error.is_transient(),
                     cause: error.to_string(),
-                    advice: error.advice().to_owned(),
+                    hint: error.hint().to_owned(),
                 },
             };
             let about = format!("service {}", service.name);
@@ -125,9 +125,9 @@ async fn try_credentials(config: &Config) -> Vec<Tried> {
 }
 
 async fn try_certificates(config: &Config) -> Vec<Tried> {
-    let failed = |error: &TlsError, advice: &str| {
-        let (cause, advice) = (error.to_string(), advice.to_owned());
-        Outcome::Fails { cause, advice, is_away: error.is_away() }
+    let failed = |error: &TlsError, hint: &str| {
+        let (cause, hint) = (error.to_string(), hint.to_owned());
+        Outcome::Fails { cause, hint, is_transient: error.is_transient() }
     };
     let add =
         |what: String, outcome| Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } };
@@ -144,12 +144,12 @@ async fn try_certificates(config: &Config) -> Vec<Tried> {
             vec![add(format!("certificate {}", files.certificate.display()), outcome)]
         }
         OtherSource::Acme(acme) => {
-            let examined = acme.examine().await.into_iter().map(|Examined { what, outcome }| {
-                let advice = "correct `tls.acme` or the DNS record; until then, the daemon serves a certificate of \
+            let checks = acme.diagnose().await.into_iter().map(|AcmeCheck { what, outcome }| {
+                let hint = "correct `tls.acme` or the DNS record; until then, the daemon serves a certificate of \
                               its own CA";
-                add(what, outcome.map_or_else(|error| failed(&error, advice), |()| Outcome::Works))
+                add(what, outcome.map_or_else(|error| failed(&error, hint), |()| Outcome::Works))
             });
-            examined.collect()
+            checks.collect()
         }
     }
 }
@@ -180,8 +180,8 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
     tried
 }
 
-fn failed(error: &KeyError, advice: &str) -> Outcome {
-    Outcome::Fails { cause: error.to_string(), advice: advice.to_owned(), is_away: error.is_away() }
+fn failed(error: &KeyError, hint: &str) -> Outcome {
+    Outcome::Fails { cause: error.to_string(), hint: hint.to_owned(), is_transient: error.is_transient() }
 }
 
 /// Permanent failures take precedence over temporary ones.
@@ -189,11 +189,11 @@ pub(super) fn exit_code(tried: &[Tried]) -> ExitCode {
     let failures: Vec<bool> = tried
         .iter()
         .filter_map(|tried| match &tried.finding.outcome {
-            Outcome::Fails { is_away, .. } => Some(*is_away),
+            Outcome::Fails { is_transient, .. } => Some(*is_transient),
             _ => None,
         })
         .collect();
-    match (failures.is_empty(), failures.iter().all(|is_away| *is_away)) {
+    match (failures.is_empty(), failures.iter().all(|is_transient| *is_transient)) {
         (true, _) => ExitCode::SUCCESS,
         (false, true) => ExitCode::from(4),
         (false, false) => ExitCode::FAILURE,
@@ -203,16 +203,16 @@ pub(super) fn exit_code(tried: &[Tried]) -> ExitCode {
 pub(super) fn as_table(tried: &[Tried]) -> String {
     let mut text = String::new();
     for Tried { about, finding } in tried {
-        let (word, cause, advice) = match &finding.outcome {
+        let (word, cause, hint) = match &finding.outcome {
             Outcome::Works => ("ok     ", None, None),
             Outcome::Unknown { cause } => ("unknown", Some(cause), None),
-            Outcome::Fails { cause, advice, .. } => {
+            Outcome::Fails { cause, hint, .. } => {
                 // Some causes say it themselves.
-                ("failed ", Some(cause), Some(advice).filter(|advice| !advice.is_empty()))
+                ("failed ", Some(cause), Some(hint).filter(|hint| !hint.is_empty()))
             }
         };
         let _ = writeln!(text, "{word}  {about}: {}", finding.what);
-        for (name, line) in [("because", cause), ("try", advice)] {
+        for (name, line) in [("because", cause), ("try", hint)] {
             if let Some(line) = line {
                 let _ = writeln!(text, "         {name}: {line}");
             }
@@ -246,16 +246,16 @@ pub(super) fn checks_as_json(tried: &[Tried]) -> Vec<Value> {
     tried
         .iter()
         .map(|Tried { about, finding }| {
-            let (status, cause, advice, is_away) = match &finding.outcome {
+            let (status, cause, hint, is_transient) = match &finding.outcome {
                 Outcome::Works => ("ok", None, None, false),
                 Outcome::Unknown { cause } => ("unknown", Some(cause), None, false),
-                Outcome::Fails { cause, advice, is_away } => {
-                    ("failed", Some(cause), Some(advice).filter(|advice| !advice.is_empty()), *is_away)
+                Outcome::Fails { cause, hint, is_transient } => {
+                    ("failed", Some(cause), Some(hint).filter(|hint| !hint.is_empty()), *is_transient)
                 }
             };
             json!({
-                "subject": about, "check": finding.what, "status": status, "cause": cause, "hint": advice,
-                "retryable": is_away,
+                "subject": about, "check": finding.what, "status": status, "cause": cause, "hint": hint,
+                "retryable": is_transient,
             })
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use super::access::{fails, other_user, tried};
 use super::live::Tried;
-use crate::commands::{Context, outside};
+use crate::commands::{Context, service_access};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::identity::Outcome;
@@ -54,7 +54,7 @@ async fn find_fault(config: &Config) -> Option<Failure> {
             Failure::usage(format!("cannot use the {what} of {kind} `{name}`")).because(error)
         };
         if let Some(error) = config.backends.find_local_fault(reference).await {
-            return Some(unusable(&error).hint(error.advice()));
+            return Some(unusable(&error).hint(error.hint()));
         }
         // Its own cause says what to do about one that is too short.
         if kind == "service"
@@ -70,7 +70,7 @@ async fn find_fault(config: &Config) -> Option<Failure> {
 
 /// Variables that are not set here. The unit says which ones the service has.
 pub(super) async fn unset_variables(context: &Context, config: &Config) -> Vec<Tried> {
-    let unit = outside::unit_of(&context.config_path);
+    let unit = service_access::unit_of(&context.config_path);
     let mut found = Vec::new();
     for Named { owner: (kind, name), what, reference } in all(config) {
         let Some(variable) = config.backends.variable_of(reference) else { continue };

@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::credentials;
 use super::live::Tried;
 use crate::assembly::{
-    Accepted, AssemblyError, StartProblem, check_addresses, find_start_problems, find_store_problem,
+    AssemblyError, StartOverrides, StartProblem, check_addresses, find_start_problems, find_store_problem,
 };
-use crate::commands::{Context, advice_on, outside};
+use crate::commands::{Context, hint_for, service_access};
 use crate::config::Config;
 use crate::control::{self, DaemonStatus, Operation};
 use crate::identity::{CheckResult, Outcome};
@@ -22,10 +22,10 @@ use crate::platform::{self, Account, SOCKET_UNIT, Unit, run_as};
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns what prevents a start and what cannot be determined here. Skips what `found` already reports.
-pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -> Vec<Tried> {
-    let unit = outside::unit_of(&context.config_path);
+pub(super) async fn check(context: &Context, config: &Config, found: &[Tried]) -> Vec<Tried> {
+    let unit = service_access::unit_of(&context.config_path);
     let own = Account::of_this_process();
-    let mut judged = match &unit {
+    let mut checked = match &unit {
         None => find(config, |_| false).await,
         Some(unit) => match unit.account() {
             Some(account) if account.uid == own.uid => of_unit(config, unit, find_for(config, unit).await),
@@ -46,8 +46,8 @@ pub(super) async fn judge(context: &Context, config: &Config, found: &[Tried]) -
         .filter(|tried| matches!(tried.finding.outcome, Outcome::Fails { .. }))
         .map(|tried| tried.about.as_str())
         .collect();
-    judged.retain(|tried| !failed.contains(tried.about.as_str()));
-    judged
+    checked.retain(|tried| !failed.contains(tried.about.as_str()));
+    checked
 }
 
 /// Like [`find_for`], on a thread with the rights of `account`.
@@ -75,7 +75,7 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
     let ports: Vec<u16> = running.iter().flatten().map(SocketAddr::port).collect();
     let is_open = |address: SocketAddr| is_opened_for_it(address) || ports.contains(&address.port());
     let mut found: Vec<Tried> = Vec::new();
-    for problem in find_start_problems(config, Accepted::default(), is_open).await {
+    for problem in find_start_problems(config, StartOverrides::default(), is_open).await {
         let is_in_use = matches!(
             &problem.error,
             AssemblyError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse
@@ -87,7 +87,7 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
             failed(problem)
         });
     }
-    found.extend(judge_room(config));
+    found.extend(check_room(config));
     if !is_running && found.iter().all(|tried| ["address", "disk"].contains(&tried.about.as_str())) {
         match find_store_problem(config).await {
             Ok(problem) => found.extend(problem.map(failed)),
@@ -104,20 +104,20 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
 const LEAST_ROOM: u64 = 8 * 1024 * 1024;
 
 /// A full disk of the data directory: users could neither sign in nor out.
-fn judge_room(config: &Config) -> Option<Tried> {
+fn check_room(config: &Config) -> Option<Tried> {
     let place = config.data_dir.display();
     let left = platform::free_bytes(&config.data_dir).filter(|left| *left < LEAST_ROOM)?;
     let cause = format!("its file system has {} kB left: sign-ins fail when it is full", left / 1024);
-    let advice = format!("free space there: `df {place}` names it");
-    let outcome = Outcome::Fails { cause, advice, is_away: false };
+    let hint = format!("free space there: `df {place}` names it");
+    let outcome = Outcome::Fails { cause, hint, is_transient: false };
     let finding = CheckResult { what: format!("room in {place}"), outcome };
     Some(Tried { about: "disk".to_owned(), finding })
 }
 
 /// Addresses of the running daemon; `None` if it does not report them.
 async fn addresses_of_running(config: &Config) -> Option<Vec<SocketAddr>> {
-    let asking = control::ask::<DaemonStatus>(&config.data_dir, Operation::Status);
-    let status = tokio::time::timeout(CONTROL_TIMEOUT, asking).await.ok()?.ok()?;
+    let calling = control::call::<DaemonStatus>(&config.data_dir, Operation::Status);
+    let status = tokio::time::timeout(CONTROL_TIMEOUT, calling).await.ok()?.ok()?;
     Some(status.addresses).filter(|addresses| !addresses.is_empty())
 }
 
@@ -137,7 +137,7 @@ fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
         found.retain(|tried| {
             !(tried.about == "root key" && tried.finding.what.starts_with("systemd credential"))
         });
-        found.extend(credentials::judge_root_keys(config, unit));
+        found.extend(credentials::check_root_keys(config, unit));
     }
     let handed = unit.handed_addresses();
     if let Err(error) = check_addresses(config, handed.iter().copied()) {
@@ -146,7 +146,7 @@ fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
     if Account::of_this_process().uid == 0 && !is_active(SOCKET_UNIT) {
         let is_running = matches!(platform::lock_holder(&config.data_dir), Ok(Some(_)));
         for address in handed.into_iter().filter(|_| !is_running) {
-            if let Err(source) = listener::judge_address(address) {
+            if let Err(source) = listener::check_address(address) {
                 let error = AssemblyError::Listen { address, source };
                 found.push(failed(StartProblem { about: "address", what: address.to_string(), error }));
             }
@@ -162,8 +162,8 @@ fn is_active(unit: &str) -> bool {
 }
 
 fn failed(StartProblem { about, what, error }: StartProblem) -> Tried {
-    let (cause, advice) = (error.to_string(), advice_on(&error).unwrap_or_default());
-    let outcome = Outcome::Fails { cause, advice, is_away: false };
+    let (cause, hint) = (error.to_string(), hint_for(&error).unwrap_or_default());
+    let outcome = Outcome::Fails { cause, hint, is_transient: false };
     Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
 }
 

@@ -18,11 +18,11 @@ pub(in crate::identity) enum IDTokenError {
     #[error("algorithm_not_allowed")]
     AlgorithmNotAllowed,
     #[error("issuer_mismatch")]
-    IssuerDiffers,
+    IssuerMismatch,
     #[error("audience_mismatch")]
-    AudienceDiffers,
+    AudienceMismatch,
     #[error("authorized_party_mismatch")]
-    AuthorizedPartyDiffers,
+    AuthorizedPartyMismatch,
     #[error("unknown_key")]
     UnknownKey,
     #[error("ambiguous_key")]
@@ -42,15 +42,15 @@ pub(in crate::identity) enum IDTokenError {
     #[error("not_yet_valid")]
     NotYetValid,
     #[error("nonce_mismatch")]
-    NonceDiffers,
+    NonceMismatch,
     #[error("access_token_hash_mismatch")]
-    AccessTokenHashDiffers,
+    AccessTokenHashMismatch,
     #[error("malformed_subject")]
     SubjectMalformed,
     #[error("subject_mismatch")]
-    SubjectDiffers,
+    SubjectMismatch,
     #[error("auth_time_mismatch")]
-    AuthTimeDiffers,
+    AuthTimeMismatch,
 }
 
 impl IDTokenError {
@@ -76,12 +76,12 @@ impl IDTokenError {
     pub(in crate::identity) fn belongs_to_other(self) -> bool {
         matches!(
             self,
-            Self::IssuerDiffers
-                | Self::AudienceDiffers
-                | Self::AuthorizedPartyDiffers
-                | Self::NonceDiffers
-                | Self::SubjectDiffers
-                | Self::AuthTimeDiffers
+            Self::IssuerMismatch
+                | Self::AudienceMismatch
+                | Self::AuthorizedPartyMismatch
+                | Self::NonceMismatch
+                | Self::SubjectMismatch
+                | Self::AuthTimeMismatch
         )
     }
 }

@@ -27,8 +27,8 @@ impl SecretBackend for ParameterStore {
     }
 
     async fn read(&self, name: &str) -> Result<Stored, ReadError> {
-        let answer = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
-        let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
+        let response = self.access.call(GET, &json!({ "Name": name, "WithDecryption": true })).await?;
+        let value = response.pointer("/Parameter/Value").and_then(Value::as_str);
         let value =
             value.ok_or_else(|| ReadError::Unexpected(format!("the parameter {name} has no value")))?;
         Ok(Stored::new(value.as_bytes().to_vec()))

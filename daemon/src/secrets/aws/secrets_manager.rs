@@ -17,11 +17,11 @@ pub(in crate::secrets) struct SecretsManager {
     pub(in crate::secrets) version_stage: Option<String>,
 }
 
-fn value(answer: &Value, id: &str) -> Result<Stored, ReadError> {
-    if let Some(text) = answer.get("SecretString").and_then(Value::as_str) {
+fn value(response: &Value, id: &str) -> Result<Stored, ReadError> {
+    if let Some(text) = response.get("SecretString").and_then(Value::as_str) {
         return Ok(Stored::new(text.as_bytes().to_vec()));
     }
-    let binary = answer.get("SecretBinary").and_then(Value::as_str);
+    let binary = response.get("SecretBinary").and_then(Value::as_str);
     let bytes = binary.and_then(|binary| BASE64_STANDARD.decode(binary).ok()).map(Stored::new);
     bytes.ok_or_else(|| ReadError::Unexpected(format!("the secret {id} has no value")))
 }
@@ -58,8 +58,8 @@ impl SecretBackend for SecretsManager {
         if let (Some(stage), Some(body)) = (&self.version_stage, body.as_object_mut()) {
             body.insert("VersionStage".to_owned(), json!(stage));
         }
-        let answer = self.access.call(GET, &body).await?;
-        let secret = value(&answer, id)?;
+        let response = self.access.call(GET, &body).await?;
+        let secret = value(&response, id)?;
         match field {
             Some(field) => find_field(&secret, id, field),
             None => Ok(secret),

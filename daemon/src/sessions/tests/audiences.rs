@@ -2,10 +2,10 @@
 
 use super::*;
 
-const GIT: Accepted<'static> = Accepted { audience: Some("git"), session_token: false };
-const GIT_OR_SESSION: Accepted<'static> = Accepted { audience: Some("git"), session_token: true };
-const WIKI: Accepted<'static> = Accepted { audience: Some("wiki"), session_token: true };
-const SESSION: Accepted<'static> = Accepted::SESSION_TOKEN;
+const GIT: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: false };
+const GIT_OR_SESSION: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: true };
+const WIKI: AcceptedTokens<'static> = AcceptedTokens { audience: Some("wiki"), session_token: true };
+const SESSION: AcceptedTokens<'static> = AcceptedTokens::SESSION_TOKEN;
 
 /// A fixture with one open session and its token.
 struct Signed {
@@ -28,14 +28,20 @@ impl Signed {
     }
 
     /// Validates `token`, and again from the cache.
-    async fn cached_caller(&self, token: &str, accepted: Accepted<'_>, use_: Use) -> AuthorizedCaller {
-        self.sessions().authenticate_for(token, accepted, use_).await.expect("an authorized caller");
+    async fn cached_caller(
+        &self,
+        token: &str,
+        accepted: AcceptedTokens<'_>,
+        session_use: SessionUse,
+    ) -> AuthorizedCaller {
+        self.sessions().authenticate_for(token, accepted, session_use).await.expect("an authorized caller");
         self.sessions().authenticate_cached(token, accepted).expect("a cached caller")
     }
 
     /// Issues a token for the service `git`.
-    async fn token_for_git(&self) -> NewToken {
-        let caller = self.sessions().authenticate(self.token.expose(), Use::Counts).await.expect("a caller");
+    async fn token_for_git(&self) -> MintedAudienceToken {
+        let caller =
+            self.sessions().authenticate(self.token.expose(), SessionUse::Recorded).await.expect("a caller");
         self.sessions().issue_audience_token(&caller, "git").await.expect("a token")
     }
 }
@@ -45,8 +51,8 @@ async fn cached_answer_matches_store() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
     assert!(sessions.authenticate_cached(token, SESSION).is_none(), "nothing was validated before");
-    let cached = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
-    let caller = sessions.authenticate(token, Use::OnlyLooks).await.expect("a caller");
+    let cached = signed.cached_caller(token, SESSION, SessionUse::NotRecorded).await;
+    let caller = sessions.authenticate(token, SessionUse::NotRecorded).await.expect("a caller");
     for caller in [cached.caller(), &caller] {
         let session = serde_json::to_string(caller.session()).expect("JSON");
         assert_eq!(caller.json().session.get(), session);
@@ -56,7 +62,7 @@ async fn cached_answer_matches_store() {
     assert_eq!(cached.caller().session(), caller.session());
     assert!(sessions.authenticate_cached(SessionToken::mint().expose(), SESSION).is_none());
 
-    sessions.sign_out(&caller).await.expect("ended");
+    sessions.log_out(&caller).await.expect("ended");
     assert!(sessions.authenticate_cached(token, SESSION).is_none());
 }
 
@@ -65,12 +71,12 @@ async fn use_that_must_be_stored_bypasses_cache() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
     signed.later(59);
-    let before = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
+    let before = signed.cached_caller(token, SESSION, SessionUse::NotRecorded).await;
     let rendered = before.caller().json().session.get().to_owned();
     signed.later(1);
     assert!(sessions.authenticate_cached(token, SESSION).is_none());
-    let caller = sessions.authenticate(token, Use::Counts).await.expect("a caller");
-    let cached = signed.cached_caller(token, SESSION, Use::OnlyLooks).await;
+    let caller = sessions.authenticate(token, SessionUse::Recorded).await.expect("a caller");
+    let cached = signed.cached_caller(token, SESSION, SessionUse::NotRecorded).await;
     for caller in [&caller, cached.caller()] {
         assert_ne!(caller.json().session.get(), rendered, "the session idles longer now");
         assert_eq!(caller.json().session.get(), serde_json::to_string(caller.session()).expect("JSON"));
@@ -85,7 +91,7 @@ async fn cached_answer_ends_with_session_lifetime() {
     let token = signed.token.expose();
     signed.later(29);
     for accepted in [SESSION, GIT_OR_SESSION] {
-        signed.cached_caller(token, accepted, Use::OnlyLooks).await;
+        signed.cached_caller(token, accepted, SessionUse::NotRecorded).await;
     }
     for _ in 0..2 {
         signed.later(1);
@@ -99,13 +105,13 @@ async fn cached_answer_ends_with_session_lifetime() {
 async fn session_token_is_accepted_for_service_only_if_allowed() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let (sessions, token) = (signed.sessions(), signed.token.expose());
-    let authorized = signed.cached_caller(token, GIT_OR_SESSION, Use::Counts).await;
+    let authorized = signed.cached_caller(token, GIT_OR_SESSION, SessionUse::Recorded).await;
     assert_eq!(authorized.caller().session().id, *signed.token.id());
     assert_eq!(authorized.issued_at(), authorized.caller().session().created_at);
     assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
     assert!(sessions.authenticate_cached(token, GIT).is_none());
-    let refused = sessions.authenticate_for(token, GIT, Use::Counts).await;
-    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
+    let refused = sessions.authenticate_for(token, GIT, SessionUse::Recorded).await;
+    assert!(matches!(refused, Err(NotAuthenticated::AudienceMismatch)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -113,26 +119,26 @@ async fn audience_token_is_valid_for_one_audience_and_ten_minutes() {
     let signed = Signed::in_with(Fixture::new().await).await;
     let sessions = signed.sessions();
     signed.later(7);
-    let NewToken { token, expires_at } = signed.token_for_git().await;
-    let opened_at = whole_second(signed.setup.clock.now());
+    let MintedAudienceToken { token, expires_at } = signed.token_for_git().await;
+    let opened_at = truncate_to_second(signed.setup.clock.now());
     assert_eq!(expires_at, opened_at + SignedDuration::from_mins(10));
-    let authorized = signed.cached_caller(token.expose(), GIT, Use::Counts).await;
+    let authorized = signed.cached_caller(token.expose(), GIT, SessionUse::Recorded).await;
     assert_eq!((authorized.issued_at(), authorized.expires_at()), (opened_at, expires_at));
     assert_eq!(authorized.caller().session().id, *signed.token.id());
 
     assert!(sessions.authenticate_cached(token.expose(), WIKI).is_none());
-    let refused = sessions.authenticate_for(token.expose(), WIKI, Use::Counts).await;
-    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
-    let refused = sessions.authenticate(token.expose(), Use::Counts).await;
-    assert!(matches!(refused, Err(NotAuthenticated::OtherAudience)), "{refused:?}");
+    let refused = sessions.authenticate_for(token.expose(), WIKI, SessionUse::Recorded).await;
+    assert!(matches!(refused, Err(NotAuthenticated::AudienceMismatch)), "{refused:?}");
+    let refused = sessions.authenticate(token.expose(), SessionUse::Recorded).await;
+    assert!(matches!(refused, Err(NotAuthenticated::AudienceMismatch)), "{refused:?}");
     assert!(sessions.authenticate_cached(token.expose(), SESSION).is_none(), "it is not the session's own");
 
     signed.later(599);
-    signed.cached_caller(token.expose(), GIT, Use::Counts).await;
+    signed.cached_caller(token.expose(), GIT, SessionUse::Recorded).await;
     signed.later(1);
     assert!(sessions.authenticate_cached(token.expose(), GIT).is_none());
     for _ in 0..2 {
-        let refused = sessions.authenticate_for(token.expose(), GIT, Use::Counts).await;
+        let refused = sessions.authenticate_for(token.expose(), GIT, SessionUse::Recorded).await;
         assert!(matches!(refused, Err(NotAuthenticated::Expired)), "{refused:?}");
         signed.later(1);
         assert!(sessions.authenticate_cached(token.expose(), GIT).is_none());
@@ -144,13 +150,13 @@ async fn audience_token_ends_with_its_session() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.lifetime = SignedDuration::from_secs(30);
     let signed = Signed::in_with(setup).await;
-    let NewToken { token, expires_at } = signed.token_for_git().await;
-    let authorized = signed.cached_caller(token.expose(), GIT, Use::Counts).await;
+    let MintedAudienceToken { token, expires_at } = signed.token_for_git().await;
+    let authorized = signed.cached_caller(token.expose(), GIT, SessionUse::Recorded).await;
     assert_eq!(authorized.expires_at(), authorized.caller().session().expires_at);
     assert_eq!(expires_at, authorized.expires_at());
-    signed.sessions().sign_out(authorized.caller()).await.expect("ended");
+    signed.sessions().log_out(authorized.caller()).await.expect("ended");
     assert!(signed.sessions().authenticate_cached(token.expose(), GIT).is_none());
-    let refused = signed.sessions().authenticate_for(token.expose(), GIT, Use::Counts).await;
+    let refused = signed.sessions().authenticate_for(token.expose(), GIT, SessionUse::Recorded).await;
     assert!(matches!(refused, Err(NotAuthenticated::Revoked)), "{refused:?}");
 }
 
@@ -164,12 +170,18 @@ async fn rejected_tokens_are_counted_by_reason() {
     let sessions = signed.sessions();
     let unknown = SessionToken::mint();
     for accepted in [GIT, WIKI] {
-        sessions.authenticate_for(unknown.expose(), accepted, Use::Counts).await.expect_err("not known");
+        sessions
+            .authenticate_for(unknown.expose(), accepted, SessionUse::Recorded)
+            .await
+            .expect_err("not known");
     }
-    sessions.authenticate_for(signed.token.expose(), GIT, Use::Counts).await.expect_err("another audience");
-    let caller = sessions.authenticate(signed.token.expose(), Use::Counts).await.expect("a caller");
-    sessions.sign_out(&caller).await.expect("ended");
-    sessions.authenticate(signed.token.expose(), Use::Counts).await.expect_err("ended");
+    sessions
+        .authenticate_for(signed.token.expose(), GIT, SessionUse::Recorded)
+        .await
+        .expect_err("another audience");
+    let caller = sessions.authenticate(signed.token.expose(), SessionUse::Recorded).await.expect("a caller");
+    sessions.log_out(&caller).await.expect("ended");
+    sessions.authenticate(signed.token.expose(), SessionUse::Recorded).await.expect_err("ended");
     sessions.audit.record_counts();
     let told = std::fs::read_to_string(path).expect("a log");
     assert!(

@@ -7,7 +7,7 @@ use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sessions::revalidation::parse_grant;
+use crate::sessions::revalidation::parse_credential;
 use crate::store::LeaseRequest;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -53,7 +53,7 @@ impl Setup {
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
             providers: vec![provider],
-            bindings: Bindings::new(vec![origin()], Arc::new(Proofs::new(pin()))),
+            bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits,
             admins: Admins::default(),
             clock: Arc::new(clock.clone()),
@@ -67,13 +67,13 @@ impl Setup {
         self.try_log_in().await.expect("a session")
     }
 
-    async fn try_log_in(&self) -> Result<SessionID, LoginRefusal> {
+    async fn try_log_in(&self) -> Result<SessionID, LoginError> {
         let (origin, pin) = (origin(), pin());
         let bound = LoginBinding { issuer: self.issuer.issuer(), ..binding(&origin, &pin) };
         let verifier = BoundVerifier::mint(&bound);
         let started = self
             .sessions
-            .start_login(&StartLogin {
+            .start_login(&StartLoginRequest {
                 provider: "okta".to_owned(),
                 redirect_uri: REDIRECT_URI.to_owned(),
                 state: "a-state-of-22-characters".to_owned(),
@@ -84,7 +84,7 @@ impl Setup {
         let response = tokio::task::block_in_place(|| {
             AuthorizationResponse::of(&started.authorization_url, &self.issuer)
         });
-        let request = FinishLogin {
+        let request = FinishLoginRequest {
             ticket: started.ticket,
             code: response.parameter("code").into(),
             code_verifier: verifier.expose().clone(),
@@ -103,10 +103,10 @@ impl Setup {
 
     async fn revalidate(&self) -> usize {
         let mut count = 0;
-        for mut slots in self.sessions.revalidation_slots() {
+        for mut jobs in self.sessions.revalidation_jobs() {
             loop {
-                count += self.sessions.revalidate_due(&mut slots).await.expect("an answer");
-                if !slots.wait_for_one().await {
+                count += self.sessions.revalidate_due(&mut jobs).await.expect("an answer");
+                if !jobs.wait_for_one().await {
                     break;
                 }
             }
@@ -116,10 +116,10 @@ impl Setup {
 
     async fn revoke_tokens(&self) -> usize {
         let mut count = 0;
-        for mut slots in self.sessions.provider_token_slots() {
+        for mut jobs in self.sessions.provider_token_jobs() {
             loop {
-                count += self.sessions.revoke_due_provider_tokens(&mut slots).await.expect("an answer");
-                if !slots.wait_for_one().await {
+                count += self.sessions.revoke_due_provider_tokens(&mut jobs).await.expect("an answer");
+                if !jobs.wait_for_one().await {
                     break;
                 }
             }
@@ -167,7 +167,7 @@ async fn deactivated_user_is_signed_out_within_interval() {
         setup.advance(MINUTE);
         setup.revalidate().await;
     }
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused));
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected));
     assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "rejected")), Some(&1));
 }
 
@@ -234,7 +234,7 @@ async fn groups_are_updated_and_unadmitted_user_is_signed_out() {
     setup.issuer.misbehave(groups(json!(["Everyone"])));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted));
+    assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy));
 }
 
 /// Hostile cases RF-01 to RF-03: OpenID Connect Core §12.2.
@@ -249,20 +249,20 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
         provider: "okta".to_owned(),
         sealer,
         now: setup.clock.now(),
-        lease: SignedDuration::from_secs(25),
-        longest: MINUTE * 60,
+        lease_duration: SignedDuration::from_secs(25),
+        max_delay: MINUTE * 60,
         limit: 10,
     };
     let rows = store.lease_due_refresh_tokens(request).await.expect("an answer");
-    let grant = parse_grant(&rows.first().expect("one is due").grant).expect("a grant");
+    let credential = parse_credential(&rows.first().expect("one is due").credential).expect("a grant");
     let provider = setup.sessions.find_provider("okta").expect("the provider");
-    assert!(provider.refresh(&grant).await.is_ok());
+    assert!(provider.refresh(&credential).await.is_ok());
 
     assert_eq!(setup.revalidate().await, 0, "it is leased");
     // The next start tries again at once, with a token that is spent: many providers forgive that for some seconds.
     store.end_leases("okta", setup.clock.now()).await.expect("stored");
     assert_eq!(setup.revalidate().await, 1);
-    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost), "the result of the refresh is unknown");
+    assert_eq!(setup.ended(&id), Some(EndReason::ResponseLost), "the result of the refresh is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,7 +284,7 @@ async fn refresh_token_is_revoked_after_session_end_and_outage() {
     let setup = Setup::new(Allow::Everyone).await;
     let (left, idle) = (setup.log_in().await, setup.log_in().await);
     assert_eq!(setup.revoke_tokens().await, 0);
-    setup.sessions.revoke_one(&left, EndReason::Logout).await.expect("ended");
+    setup.sessions.end_session(&left, EndReason::Logout).await.expect("ended");
     setup
         .issuer
         .misbehave(Misbehaviour::default().answer(Endpoint::Revocation, |answer| answer.status = 503));

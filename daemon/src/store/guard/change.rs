@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use rusqlite::Transaction;
 
-use super::known::{Effect, number};
+use super::known_state::{Effect, pack_id};
 use super::row::GuardRow;
-use super::{Guard, SessionState, digest};
+use super::{RollbackGuard, SessionState, digest};
 use crate::keys::DigestKey;
 use crate::store::{ProviderRow, StoreError, time};
 
-pub(in crate::store) struct Change<'a> {
-    guard: &'a Guard,
+pub(in crate::store) struct GuardedChange<'a> {
+    guard: &'a RollbackGuard,
     key: DigestKey,
     row: GuardRow,
     is_changed: bool,
@@ -19,13 +19,13 @@ pub(in crate::store) struct Change<'a> {
 }
 
 /// A written change, to apply in memory after the commit.
-pub(in crate::store) struct Changed {
+pub(in crate::store) struct CommittedChange {
     pub(super) row: GuardRow,
     pub(super) effects: Vec<Effect>,
 }
 
-impl<'a> Change<'a> {
-    pub(super) fn new(guard: &'a Guard, key: DigestKey, row: GuardRow) -> Self {
+impl<'a> GuardedChange<'a> {
+    pub(super) fn new(guard: &'a RollbackGuard, key: DigestKey, row: GuardRow) -> Self {
         Self { guard, key, row, is_changed: false, effects: Vec::new(), buffer: Vec::with_capacity(512) }
     }
 
@@ -37,10 +37,10 @@ impl<'a> Change<'a> {
     pub(in crate::store) fn add(&mut self, state: &SessionState) {
         self.is_changed = true;
         self.row.sessions.add(&state.mac);
-        if let Some(change) = state.change(&self.key) {
+        if let Some(change) = state.change_mac(&self.key) {
             self.row.changes.add(&change);
             self.effects.push(Effect::Session {
-                id: number(&state.id),
+                id: pack_id(&state.id),
                 revision: state.revision,
                 is_ended: state.is_ended,
             });
@@ -50,12 +50,12 @@ impl<'a> Change<'a> {
     /// Removes a session's old state. Fails if it is not the latest one.
     pub(in crate::store) fn remove(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.is_changed = true;
-        if !self.guard.expected(&state.id).allows(state.revision, state.is_ended) {
+        if !self.guard.minimum_state(&state.id).allows(state.revision, state.is_ended) {
             let what = format!("session {} is stored without its last change", state.id);
             return Err(self.guard.report(what));
         }
         self.row.sessions.subtract(&state.mac);
-        if let Some(change) = state.change(&self.key) {
+        if let Some(change) = state.change_mac(&self.key) {
             self.row.changes.subtract(&change);
         }
         Ok(())
@@ -74,7 +74,7 @@ impl<'a> Change<'a> {
     /// Removes a session whose row was deleted.
     pub(in crate::store) fn drop_session(&mut self, state: &SessionState) -> Result<(), StoreError> {
         self.remove(state)?;
-        self.effects.push(Effect::SessionDropped(number(&state.id)));
+        self.effects.push(Effect::SessionDropped(pack_id(&state.id)));
         Ok(())
     }
 
@@ -97,13 +97,13 @@ impl<'a> Change<'a> {
 
     pub(in crate::store) fn add_provider(&mut self, provider: &ProviderRow) {
         self.is_changed = true;
-        let member = digest::provider(&self.key, &provider.name, &provider.issuer, &provider.admission);
+        let member = digest::provider(&self.key, &provider.name, &provider.issuer, &provider.allow_policy);
         self.row.changes.add(&member);
     }
 
-    pub(in crate::store) fn remove_provider(&mut self, name: &str, issuer: &str, admission: &str) {
+    pub(in crate::store) fn remove_provider(&mut self, name: &str, issuer: &str, allow_policy: &str) {
         self.is_changed = true;
-        self.row.changes.subtract(&digest::provider(&self.key, name, issuer, admission));
+        self.row.changes.subtract(&digest::provider(&self.key, name, issuer, allow_policy));
     }
 
     pub(in crate::store) fn see_time(&mut self, now: Timestamp) {
@@ -121,11 +121,14 @@ impl<'a> Change<'a> {
     }
 
     /// Writes the guard's row if anything changed.
-    pub(in crate::store) fn save(mut self, transaction: &Transaction<'_>) -> Result<Changed, StoreError> {
+    pub(in crate::store) fn save(
+        mut self,
+        transaction: &Transaction<'_>,
+    ) -> Result<CommittedChange, StoreError> {
         if self.is_changed {
             self.row.counter += 1;
             self.row.write(transaction)?;
         }
-        Ok(Changed { row: self.row, effects: self.effects })
+        Ok(CommittedChange { row: self.row, effects: self.effects })
     }
 }

@@ -121,7 +121,7 @@ impl SessionState {
     }
 
     /// The HMAC of the session's revision and end; `None` if it never changed.
-    pub(super) fn change(&self, key: &DigestKey) -> Option<[u8; 32]> {
+    pub(super) fn change_mac(&self, key: &DigestKey) -> Option<[u8; 32]> {
         (self.revision > 0).then(|| changed_session(key, &self.id, self.revision, self.is_ended))
     }
 }
@@ -138,9 +138,9 @@ pub(super) fn used_ticket(key: &DigestKey, id: &[u8; 16]) -> [u8; 32] {
     key.mac(&[b"used ticket\0".as_slice(), id].concat())
 }
 
-pub(super) fn provider(key: &DigestKey, name: &str, issuer: &str, admission: &str) -> [u8; 32] {
+pub(super) fn provider(key: &DigestKey, name: &str, issuer: &str, allow_policy: &str) -> [u8; 32] {
     let mut text = b"provider\0".to_vec();
-    for part in [name, issuer, admission] {
+    for part in [name, issuer, allow_policy] {
         append(&mut text, ValueRef::Text(part.as_bytes()));
     }
     key.mac(&text)

@@ -3,11 +3,11 @@
 use rusqlite::{Connection, Transaction};
 
 use super::digest::{self, Digest, GUARDED, SessionState};
-use super::known::{Effect, Known, number};
+use super::known_state::{Effect, KnownState, pack_id};
 use super::row::GuardRow;
 use crate::keys::DigestKey;
 use crate::store::StoreError;
-use crate::store::sessions::NOBODY;
+use crate::store::sessions::DUMMY_ID;
 
 /// Sessions read between pauses.
 const BATCH: usize = 256;
@@ -21,14 +21,17 @@ struct Stored {
 
 /// Loads the guard's row and all changes, and compares them. Runs before the first request, so it reads only changed
 /// sessions, through an index.
-pub(super) fn load(connection: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, bool), StoreError> {
+pub(super) fn load(
+    connection: &Connection,
+    key: &DigestKey,
+) -> Result<(GuardRow, KnownState, bool), StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     load_in(&snapshot, key)
 }
 
-fn load_in(snapshot: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, bool), StoreError> {
+fn load_in(snapshot: &Connection, key: &DigestKey) -> Result<(GuardRow, KnownState, bool), StoreError> {
     let row = GuardRow::read(snapshot)?;
-    let (mut known, mut changes) = (Known::default(), Digest::default());
+    let (mut known, mut changes) = (KnownState::default(), Digest::default());
     let mut select = snapshot.prepare(
         "SELECT id, revision, ended_at IS NOT NULL FROM sessions INDEXED BY sessions_changed WHERE revision > 0",
     )?;
@@ -37,7 +40,7 @@ fn load_in(snapshot: &Connection, key: &DigestKey) -> Result<(GuardRow, Known, b
         let (id, revision, is_ended) =
             (row.get_ref(0)?.as_str().unwrap_or_default(), row.get(1)?, row.get(2)?);
         changes.add(&digest::changed_session(key, id, revision, is_ended));
-        known.apply_one(Effect::Session { id: number(id), revision, is_ended });
+        known.apply_one(Effect::Session { id: pack_id(id), revision, is_ended });
     }
     add_others(snapshot, key, &mut changes, &mut known)?;
     let agrees = changes == row.changes;
@@ -49,7 +52,7 @@ fn add_others(
     connection: &Connection,
     key: &DigestKey,
     changes: &mut Digest,
-    known: &mut Known,
+    known: &mut KnownState,
 ) -> Result<(), StoreError> {
     let mut select = connection.prepare("SELECT id FROM consumed_tickets")?;
     let mut rows = select.query([])?;
@@ -61,8 +64,8 @@ fn add_others(
     let mut select = connection.prepare("SELECT name, issuer, admission FROM providers")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let (name, issuer, admission): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        changes.add(&digest::provider(key, &name, &issuer, &admission));
+        let (name, issuer, allow_policy): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        changes.add(&digest::provider(key, &name, &issuer, &allow_policy));
     }
     Ok(())
 }
@@ -70,12 +73,13 @@ fn add_others(
 /// Reads all sessions. Calls `pause` between batches.
 fn read_all(connection: &Connection, key: &DigestKey, mut pause: impl FnMut()) -> Result<Stored, StoreError> {
     let mut stored = Stored { sessions: Digest::default(), changes: Digest::default() };
-    let mut select = connection.prepare(&format!("SELECT {GUARDED} FROM sessions WHERE id <> '{NOBODY}'"))?;
+    let mut select =
+        connection.prepare(&format!("SELECT {GUARDED} FROM sessions WHERE id <> '{DUMMY_ID}'"))?;
     let (mut rows, mut buffer, mut count) = (select.query([])?, Vec::with_capacity(512), 0_usize);
     while let Some(row) = rows.next()? {
         let state = SessionState::read(row, key, &mut buffer)?;
         stored.sessions.add(&state.mac);
-        if let Some(change) = state.change(key) {
+        if let Some(change) = state.change_mac(key) {
             stored.changes.add(&change);
         }
         count += 1;
@@ -95,7 +99,7 @@ pub(in crate::store) fn verify(
     let snapshot = connection.unchecked_transaction()?;
     let (row, _, agrees) = load_in(&snapshot, key)?;
     let mut stored = read_all(&snapshot, key, pause)?;
-    add_others(&snapshot, key, &mut stored.changes, &mut Known::default())?;
+    add_others(&snapshot, key, &mut stored.changes, &mut KnownState::default())?;
     let found = if !agrees || stored.changes != row.changes {
         Some("changed or ended sessions differ from the rollback guard")
     } else if stored.sessions != row.sessions {
@@ -113,7 +117,7 @@ pub(in crate::store) fn rekey(
     new: &DigestKey,
 ) -> Result<GuardRow, StoreError> {
     if let (_, Some(what)) = verify(connection, old, || ())? {
-        return Err(StoreError::Older(what.to_owned()));
+        return Err(StoreError::RolledBack(what.to_owned()));
     }
     let transaction = connection.transaction()?;
     let row = recompute(&transaction, new, &GuardRow::read(&transaction)?)?;
@@ -125,7 +129,7 @@ pub(in crate::store) fn rekey(
 /// Returns `row` with digests of the stored data.
 fn recompute(transaction: &Transaction<'_>, key: &DigestKey, row: &GuardRow) -> Result<GuardRow, StoreError> {
     let mut stored = read_all(transaction, key, || ())?;
-    add_others(transaction, key, &mut stored.changes, &mut Known::default())?;
+    add_others(transaction, key, &mut stored.changes, &mut KnownState::default())?;
     Ok(GuardRow { sessions: stored.sessions, changes: stored.changes, ..row.clone() })
 }
 
@@ -135,7 +139,7 @@ pub(in crate::store) fn accept(
     key: &DigestKey,
     seen: u64,
     latest: i64,
-) -> Result<(GuardRow, Known), StoreError> {
+) -> Result<(GuardRow, KnownState), StoreError> {
     let before = GuardRow::read(transaction)?;
     let row = GuardRow { counter: before.counter.max(seen) + 1, latest, ..before };
     recompute(transaction, key, &row)?.write(transaction)?;

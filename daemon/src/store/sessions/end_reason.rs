@@ -18,13 +18,13 @@ pub enum EndReason {
     Administrator,
     Operator,
     /// The user opened more sessions than `maxPerUser`.
-    TooMany,
+    SessionLimit,
     /// At revalidation, the provider refused the user or returned claims for a different subject.
-    ProviderRefused,
+    ProviderRejected,
     /// A provider response was lost, and the provider then rejected the refresh token.
-    AnswerLost,
+    ResponseLost,
     /// The policy rejects the user's new claims.
-    NotAdmitted,
+    DeniedByPolicy,
     /// The provider or the user left the configuration.
     ConfigurationChanged,
     /// It reached one of its limits and was reported as expired. A later configuration or a clock that steps back
@@ -40,10 +40,10 @@ impl EndReason {
         Self::Revoked,
         Self::Administrator,
         Self::Operator,
-        Self::TooMany,
-        Self::ProviderRefused,
-        Self::AnswerLost,
-        Self::NotAdmitted,
+        Self::SessionLimit,
+        Self::ProviderRejected,
+        Self::ResponseLost,
+        Self::DeniedByPolicy,
         Self::ConfigurationChanged,
         Self::Expired,
         Self::Restored,
@@ -56,10 +56,10 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Administrator => "administrator",
             Self::Operator => "operator",
-            Self::TooMany => "session_limit",
-            Self::ProviderRefused => "provider_rejected",
-            Self::AnswerLost => "response_lost",
-            Self::NotAdmitted => "denied_by_policy",
+            Self::SessionLimit => "session_limit",
+            Self::ProviderRejected => "provider_rejected",
+            Self::ResponseLost => "response_lost",
+            Self::DeniedByPolicy => "denied_by_policy",
             Self::ConfigurationChanged => "configuration_changed",
             Self::Expired => "expired",
             Self::Restored => "restored",

@@ -24,7 +24,7 @@ impl Store {
                     wanted.push(session);
                 }
             }
-            store.as_they_are(wanted)
+            store.verify_current(wanted)
         };
         self.connections.scan(scan).await
     }
@@ -43,16 +43,18 @@ impl Store {
                 .map(|row| row?)
                 .collect::<Result<Vec<_>, _>>()
         })?;
-        self.as_they_are(found)
+        self.verify_current(found)
     }
 
     /// Drops sessions that ended since they were read. Fails if the rollback guard finds an older row.
-    fn as_they_are(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
+    fn verify_current(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
         self.guard.check()?;
         let mut current = Vec::with_capacity(sessions.len());
         for session in sessions {
-            let is_current =
-                self.guard.expected(session.id.as_str()).allows(session.revision, session.ended.is_some());
+            let is_current = self
+                .guard
+                .minimum_state(session.id.as_str())
+                .allows(session.revision, session.ended.is_some());
             // Changed while it was read, or rolled back: a second read decides.
             let session = if is_current { Some(session) } else { self.find_session(&session.id)? };
             current.extend(session.filter(|session| session.ended.is_none()));
@@ -67,7 +69,7 @@ impl Store {
         subject: &str,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.of_user(issuer, subject, i64::MIN, -1, now)
+        self.user_sessions(issuer, subject, i64::MIN, -1, now)
     }
 
     /// Returns a user's newest `at_most` live sessions opened after `after`.
@@ -79,12 +81,12 @@ impl Store {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.of_user(issuer, subject, time::to_database(after), at_most.into(), now)
+        self.user_sessions(issuer, subject, time::to_database(after), at_most.into(), now)
     }
 
     /// A negative limit means no limit. The order matches the index `sessions_by_user`, so only returned rows are
     /// read.
-    fn of_user(
+    fn user_sessions(
         &self,
         issuer: &str,
         subject: &str,
@@ -104,7 +106,7 @@ impl Store {
                 .map(|row| row?)
                 .collect()
         })?;
-        self.as_they_are(found)
+        self.verify_current(found)
     }
 
     /// Counts the live sessions at `now` that were used at `used_since` or later.
@@ -130,12 +132,12 @@ fn named() -> String {
     format!(
         "SELECT {COLUMNS} FROM sessions WHERE {} AND ended_at IS NULL \
          AND +expires_at > ?2 ORDER BY created_at DESC, id DESC LIMIT ?3",
-        of_name("?1")
+        user_condition("?1")
     )
 }
 
 /// The SQL condition for sessions of a user with this email or subject. A UNION, because SQLite would scan for an OR.
-pub(super) fn of_name(parameter: &str) -> String {
+pub(super) fn user_condition(parameter: &str) -> String {
     format!(
         "id IN (SELECT id FROM sessions WHERE subject = {parameter} \
          UNION SELECT id FROM sessions WHERE email = {parameter} COLLATE NOCASE)"

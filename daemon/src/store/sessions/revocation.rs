@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Row, Transaction, params_from_iter};
 
 use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
-use crate::store::guard::{Change, GUARDED};
+use crate::store::guard::{GUARDED, GuardedChange};
 use crate::store::token_cache::TokenCache;
 
 /// Which sessions to revoke. Except for `OverLimit`, expired ones are included, so that neither a clock that steps back
@@ -61,7 +61,7 @@ impl SessionSelector {
                 match filter {
                     UserFilter::All => ("id IS NOT ?3".to_owned(), vec![except]),
                     UserFilter::Named(name) => (
-                        format!("id IS NOT ?3 AND {}", listing::of_name("?4")),
+                        format!("id IS NOT ?3 AND {}", listing::user_condition("?4")),
                         vec![except, name.clone().into()],
                     ),
                 }
@@ -89,7 +89,7 @@ impl Store {
         then: impl FnOnce(&[RevokedSession]) + Send + 'static,
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let (cache, is_all) = (self.cache.clone(), selector == SessionSelector::ALL);
-        self.change(
+        self.write_guarded(
             move |transaction, change| revoke(transaction, change, &selector, at, reason),
             move |revoked: &Vec<RevokedSession>| {
                 if is_all {
@@ -107,7 +107,7 @@ impl Store {
 /// Revokes the selected sessions within a guarded change.
 pub(super) fn revoke(
     transaction: &Transaction<'_>,
-    change: &mut Change<'_>,
+    change: &mut GuardedChange<'_>,
     selector: &SessionSelector,
     at: Timestamp,
     reason: EndReason,

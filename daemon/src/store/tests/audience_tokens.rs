@@ -3,11 +3,11 @@
 use infra_shared::token_text::AudienceToken;
 
 use super::*;
-use crate::store::{IssueOutcome, NewAudienceToken};
+use crate::store::{AudienceTokenRow, IssueOutcome};
 
-fn token(session: &NewSession, second: i64) -> (AudienceToken, NewAudienceToken) {
+fn token(session: &NewSession, second: i64) -> (AudienceToken, AudienceTokenRow) {
     let token = AudienceToken::mint();
-    let new = NewAudienceToken {
+    let new = AudienceTokenRow {
         id: token.id().clone(),
         token_hash: TokenHash::of_audience_token(&token),
         session: session.id.clone(),
@@ -28,9 +28,9 @@ async fn audience_token_ends_with_its_session() {
     assert!(store.find_token(token.expose()).expect("an answer").is_none());
     assert_eq!(store.issue_audience_token(new, 2).await.expect("an answer"), IssueOutcome::Issued);
     let found = store.find_token(token.expose()).expect("an answer").expect("a row");
-    let grant = found.grant.expect("a grant");
-    assert_eq!((found.session.id.clone(), grant.audience.as_str()), (session.id.clone(), "wiki"));
-    assert_eq!((grant.created_at, grant.expires_at), (at(1), at(601)));
+    let restriction = found.restriction.expect("a grant");
+    assert_eq!((found.session.id.clone(), restriction.audience.as_str()), (session.id.clone(), "wiki"));
+    assert_eq!((restriction.created_at, restriction.expires_at), (at(1), at(601)));
 
     revoke(&store, &session.id, 2, EndReason::Logout).await;
     let found = store.find_token(token.expose()).expect("an answer").expect("a row");

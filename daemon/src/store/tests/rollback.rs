@@ -127,7 +127,10 @@ async fn verification_detects_missing_session() {
             continue;
         }
         let verified = store.verify_sessions().await.expect_err("a session is missing");
-        assert!(matches!(verified, StoreError::Older(_) | StoreError::Database(_)), "{page}: {verified}");
+        assert!(
+            matches!(verified, StoreError::RolledBack(_) | StoreError::Database(_)),
+            "{page}: {verified}"
+        );
         found += 1;
     }
     assert!(found > 0);
@@ -138,7 +141,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
     let fixture = Fixture::new().await;
     let store = fixture.open().expect("a store");
     let before = checkpointed(&fixture, &store);
-    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), Consumed::First);
+    assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::Unused);
     let after = checkpointed(&fixture, &store);
     drop(store);
     for pages in choices(&differing(&before, &after)) {
@@ -153,7 +156,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
             .execute_batch("PRAGMA shrink_memory")
             .expect("no pages");
         let again = store.consume_ticket([7; 16], at(300)).await;
-        assert!(!matches!(again, Ok(Consumed::First)), "{pages:?}: {again:?}");
+        assert!(!matches!(again, Ok(TicketState::Unused)), "{pages:?}: {again:?}");
     }
 }
 
@@ -173,7 +176,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     forget_pages(&store);
     for _ in 0..2 {
         let refusal = store.find_token(token.expose()).expect_err("an earlier state");
-        assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");
+        assert!(matches!(refusal, StoreError::RolledBack(_)), "{refusal}");
         assert!(store.find_token(other_token.expose()).is_err(), "what else was put back is not known");
         assert!(store.find_cached_token(other_token.expose()).is_none());
         assert!(store.open_session(session("00u3", 20), 48).await.is_err());
@@ -254,6 +257,6 @@ async fn older_guard_row_stops_next_write() {
     let set_back = "UPDATE rollback_guard SET counter = counter - 1";
     store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
     let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
-    assert!(matches!(refusal, StoreError::Older(_)), "{refusal}");
+    assert!(matches!(refusal, StoreError::RolledBack(_)), "{refusal}");
     assert!(store.check().is_err());
 }

@@ -17,7 +17,7 @@ use crate::tls::TlsError;
 
 /// The sealed content.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredAccount {
     credentials: AccountCredentials,
     contact: Vec<String>,
     /// The external account that it is bound to.
@@ -29,7 +29,7 @@ impl Acme {
     /// `docs/https.md` state.
     pub(super) async fn account(&self) -> Result<Account, Failure> {
         let external = self.settings.external_account.as_ref();
-        match self.kept_account()? {
+        match self.load_account()? {
             Some(kept) if kept.external_account.as_ref() == external.map(|external| &external.key_id) => {
                 let is_contact_new = kept.contact != self.settings.contact;
                 let builder = Account::builder_with_http(self.directory.transport());
@@ -57,7 +57,7 @@ impl Acme {
         let (account, credentials) =
             with_nonces!(builder().create(&account, directory.clone(), key.as_ref())).map_err(|error| {
                 let error = AuthorityError::from(error);
-                let is_without_order = error.is_unasked();
+                let is_without_order = error.was_never_sent();
                 let error = AcmeError::from(error).into();
                 Failure { error, is_without_order, is_without_account: false }
             })?;
@@ -69,31 +69,33 @@ impl Acme {
     async fn change_contact(&self, account: &Account) -> Result<(), Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         with_nonces!(account.update_contacts(&contact)).map_err(unordered)?;
-        if let Some(kept) = self.kept_account()? {
+        if let Some(kept) = self.load_account()? {
             self.keep_account(kept.credentials).await?;
         }
         Ok(())
     }
 
-    fn kept_account(&self) -> Result<Option<Kept>, TlsError> {
+    fn load_account(&self) -> Result<Option<StoredAccount>, TlsError> {
         let directory = self.settings.directory.as_str();
-        let Some(sealed) = self.keep.store.find_acme_account(directory)? else { return Ok(None) };
+        let Some(sealed) = self.certificate_store.store.find_acme_account(directory)? else {
+            return Ok(None);
+        };
         let opened = self
-            .keep
+            .certificate_store
             .sealer
             .open(place(directory), &sealed)
-            .map_err(|_| TlsError::KeyDoesNotOpen(ACCOUNT))?;
+            .map_err(|_| TlsError::KeyDecryption(ACCOUNT))?;
         serde_json::from_slice(&opened).map(Some).map_err(|_| TlsError::Unreadable(ACCOUNT))
     }
 
     async fn keep_account(&self, credentials: AccountCredentials) -> Result<(), TlsError> {
         let external_account =
             self.settings.external_account.as_ref().map(|external| external.key_id.clone());
-        let kept = Kept { credentials, contact: self.settings.contact.clone(), external_account };
+        let kept = StoredAccount { credentials, contact: self.settings.contact.clone(), external_account };
         let text = Zeroizing::new(serde_json::to_vec(&kept).expect("an account is plain JSON"));
         let directory = self.settings.directory.to_string();
-        let sealed = self.keep.sealer.seal(place(&directory), &text);
-        Ok(self.keep.store.save_acme_account(directory, sealed).await?)
+        let sealed = self.certificate_store.sealer.seal(place(&directory), &text);
+        Ok(self.certificate_store.store.save_acme_account(directory, sealed).await?)
     }
 }
 

@@ -32,7 +32,7 @@ pub enum AuthorityError {
     #[error("the ACME server responded with HTTP status {0}")]
     Status(u16),
     #[error("the ACME server rejected the request: {0}")]
-    Refused(String),
+    Rejected(String),
     #[error("the ACME server did not finish in time")]
     TooSlow,
     #[error("the ACME server sent an invalid response: {0}")]
@@ -108,7 +108,7 @@ impl Directory {
             if !is_problem || parts.method != Method::POST {
                 let problem = serde_json::from_slice(&answer.body).ok().filter(|_| is_problem);
                 let status = AuthorityError::Status(answer.status);
-                return Err(problem.map_or(status, |problem| AuthorityError::Refused(words(&problem))));
+                return Err(problem.map_or(status, |problem| AuthorityError::Rejected(words(&problem))));
             }
         }
         Ok(answer)
@@ -144,7 +144,7 @@ impl From<instant_acme::Error> for AuthorityError {
         use instant_acme::Error;
 
         match error {
-            Error::Api(problem) => Self::Refused(words(&problem)),
+            Error::Api(problem) => Self::Rejected(words(&problem)),
             Error::Timeout(_) => Self::TooSlow,
             Error::Other(other) => match other.downcast::<Self>() {
                 Ok(error) => *error,
@@ -160,7 +160,7 @@ impl From<instant_acme::Error> for AuthorityError {
 impl AuthorityError {
     /// Whether the request certainly did not reach the authority. After a timeout, the authority may still have
     /// processed it.
-    pub(super) fn is_unasked(&self) -> bool {
+    pub(super) fn was_never_sent(&self) -> bool {
         matches!(
             self,
             Self::Outbound(

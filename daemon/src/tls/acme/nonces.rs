@@ -14,7 +14,7 @@ macro_rules! with_nonces {
             match $step.await {
                 Err(error)
                     if tries < $crate::tls::acme::nonces::TRIES
-                        && $crate::tls::acme::nonces::is_nonce_refused(&error) =>
+                        && $crate::tls::acme::nonces::is_nonce_rejected(&error) =>
                 {
                     tries += 1
                 }
@@ -26,7 +26,7 @@ macro_rules! with_nonces {
 
 pub(super) use with_nonces;
 
-pub(super) fn is_nonce_refused(error: &instant_acme::Error) -> bool {
+pub(super) fn is_nonce_rejected(error: &instant_acme::Error) -> bool {
     matches!(error, instant_acme::Error::Api(problem) if is_kind(problem, "badNonce"))
 }
 

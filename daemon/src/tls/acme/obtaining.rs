@@ -12,7 +12,7 @@ impl Acme {
     /// Orders a certificate for `names`, stores it and serves it.
     pub(super) async fn obtain(&self, names: &[String]) -> Result<(), TlsError> {
         let (now, directory) = (self.clock.now(), self.settings.directory.to_string());
-        let id = match self.keep.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
+        let id = match self.certificate_store.store.begin_order(now, MOST_FAILED_ORDERS, WINDOW).await? {
             BegunOrder::Begun(id) => id,
             BegunOrder::Spent { until } => return Err(AcmeError::Spent(until).into()),
             BegunOrder::Paused { until } => return Err(AcmeError::Paused(until).into()),
@@ -22,22 +22,22 @@ impl Acme {
         // Keep it in memory first, so that a later failure cannot lose it.
         let ordered = ordered.map(|issued| *self.issued() = Some(issued));
         if let Some(until) = self.directory.take_retry_after(self.clock.now()) {
-            self.keep.store.pause_orders(until).await?;
+            self.certificate_store.store.pause_orders(until).await?;
         }
         match ordered {
             Ok(()) => {}
             Err(failure) => {
                 if failure.is_without_order {
-                    self.keep.store.release_order(id).await?;
+                    self.certificate_store.store.release_order(id).await?;
                 }
                 if failure.is_without_account {
-                    self.keep.store.forget_acme_account(directory).await?;
+                    self.certificate_store.store.forget_acme_account(directory).await?;
                 }
                 return Err(failure.error);
             }
         }
-        self.keep.store.settle_orders(directory, self.clock.now()).await?;
-        self.take_up().await
+        self.certificate_store.store.settle_orders(directory, self.clock.now()).await?;
+        self.activate_issued().await
     }
 
     async fn order(&self, names: &[String]) -> Result<Issued, Failure> {
@@ -49,14 +49,14 @@ impl Acme {
     }
 
     /// Stores and serves the issued certificate. On failure, keeps it for the next check, because orders are limited.
-    pub(super) async fn take_up(&self) -> Result<(), TlsError> {
+    pub(super) async fn activate_issued(&self) -> Result<(), TlsError> {
         let Some(issued) = self.issued().take() else { return Ok(()) };
-        match self.keep_and_check(&issued).await {
+        match self.store_and_check(&issued).await {
             Ok(chain) => {
                 let (names, until) = (chain.names.join(" "), chain.not_after);
                 self.resolver.serve_chain(chain);
                 *self.times() = RenewalTimes::default();
-                self.journal.succeeded();
+                self.history.succeeded();
                 tracing::info!(names, %until, "obtained a certificate");
                 Ok(())
             }
@@ -67,9 +67,9 @@ impl Acme {
         }
     }
 
-    async fn keep_and_check(&self, issued: &Issued) -> Result<CheckedChain, TlsError> {
+    async fn store_and_check(&self, issued: &Issued) -> Result<CheckedChain, TlsError> {
         let directory = self.settings.directory.as_str();
-        self.keep.save_acme(directory, issued.chain_pem.clone(), &issued.private_key).await?;
+        self.certificate_store.save_acme(directory, issued.chain_pem.clone(), &issued.private_key).await?;
         Ok(issued.check(self.clock.now())?)
     }
 }

@@ -78,7 +78,7 @@ fn not_made(error: Error) -> Failure {
     let is_without_account = matches!(&error, Error::Api(problem) if is_kind(problem, "accountDoesNotExist"));
     let error = AuthorityError::from(error);
     Failure {
-        is_without_order: is_without_account || error.is_unasked(),
+        is_without_order: is_without_account || error.was_never_sent(),
         is_without_account,
         error: AcmeError::from(error).into(),
     }
@@ -157,7 +157,7 @@ async fn why_not_validated(order: &mut Order, otherwise: &str) -> AcmeError {
             return AcmeError::NotValidated { name, cause };
         }
     }
-    AuthorityError::Refused(otherwise.to_owned()).into()
+    AuthorityError::Rejected(otherwise.to_owned()).into()
 }
 
 fn failure(error: Error) -> TlsError {

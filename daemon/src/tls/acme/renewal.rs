@@ -18,7 +18,7 @@ const OTHERWISE: SignedDuration = SignedDuration::from_hours(6);
 #[derive(Debug, Default)]
 pub(super) struct RenewalTimes {
     /// `None` means at once.
-    ask_at: Option<Timestamp>,
+    next_fetch_at: Option<Timestamp>,
     window: Option<(Timestamp, Timestamp)>,
     /// A random time in the window.
     chosen: Option<Timestamp>,
@@ -26,26 +26,27 @@ pub(super) struct RenewalTimes {
 
 pub(super) struct Suggestion {
     window: (Timestamp, Timestamp),
-    ask_again_in: Duration,
+    fetch_again_in: Duration,
 }
 
 /// Fetches the authority's suggestion for `chain`. An error describes why there is none.
-pub(super) async fn ask(account: &Account, chain: &CheckedChain) -> Result<Suggestion, String> {
+pub(super) async fn fetch_suggestion(account: &Account, chain: &CheckedChain) -> Result<Suggestion, String> {
     let certificate = chain.identifier().ok_or("the certificate does not name its issuer's key")?;
-    let (information, ask_again_in) =
+    let (information, fetch_again_in) =
         account.renewal_info(&certificate).await.map_err(|error| error.to_string())?;
     let window = information.suggested_window;
     let (start, end) = (window.start.unix_timestamp(), window.end.unix_timestamp());
     match (Timestamp::from_second(start), Timestamp::from_second(end)) {
-        (Ok(start), Ok(end)) if start < end => Ok(Suggestion { window: (start, end), ask_again_in }),
+        (Ok(start), Ok(end)) if start < end => Ok(Suggestion { window: (start, end), fetch_again_in }),
         _ => Err("the suggested window ends before it starts".to_owned()),
     }
 }
 
 impl RenewalTimes {
-    pub(super) fn is_to_be_asked(&self, now: Timestamp) -> bool {
+    pub(super) fn is_fetch_due(&self, now: Timestamp) -> bool {
         // A clock that was set back does not delay the request.
-        self.ask_at.is_none_or(|ask_at| now >= ask_at || ask_at.duration_since(now) > LATEST)
+        self.next_fetch_at
+            .is_none_or(|next_fetch_at| now >= next_fetch_at || next_fetch_at.duration_since(now) > LATEST)
     }
 
     /// Whether the authority supports renewal information.
@@ -54,19 +55,19 @@ impl RenewalTimes {
     }
 
     pub(super) fn note(&mut self, suggestion: Result<Suggestion, String>, now: Timestamp) {
-        let ask_again_in = match suggestion {
-            Ok(Suggestion { window, ask_again_in }) => {
+        let fetch_again_in = match suggestion {
+            Ok(Suggestion { window, fetch_again_in }) => {
                 if self.window.replace(window) != Some(window) {
                     self.chosen = Some(choose(window));
                 }
-                SignedDuration::try_from(ask_again_in).unwrap_or(LATEST).clamp(SOONEST, LATEST)
+                SignedDuration::try_from(fetch_again_in).unwrap_or(LATEST).clamp(SOONEST, LATEST)
             }
             Err(cause) => {
                 tracing::debug!(cause, "the ACME server suggests no renewal time");
                 OTHERWISE
             }
         };
-        self.ask_at = now.checked_add(ask_again_in).ok();
+        self.next_fetch_at = now.checked_add(fetch_again_in).ok();
     }
 
     /// At five sixths of the lifetime at the latest, so that there is time to recover from failures.
@@ -91,8 +92,8 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    fn suggestion(start: i64, end: i64, ask_again_in: u64) -> Suggestion {
-        Suggestion { window: (at(start), at(end)), ask_again_in: Duration::from_secs(ask_again_in) }
+    fn suggestion(start: i64, end: i64, fetch_again_in: u64) -> Suggestion {
+        Suggestion { window: (at(start), at(end)), fetch_again_in: Duration::from_secs(fetch_again_in) }
     }
 
     #[test]
@@ -112,14 +113,14 @@ mod tests {
     #[test]
     fn renewal_polling_interval_is_clamped() {
         let mut times = RenewalTimes::default();
-        assert!(times.is_to_be_asked(at(0)));
+        assert!(times.is_fetch_due(at(0)));
         for (said, kept) in [(600, 600), (1, 60), (u64::MAX, 24 * 3_600)] {
             times.note(Ok(suggestion(1_000, 2_000, said)), at(0));
-            assert!(!times.is_to_be_asked(at(kept - 1)), "{said}");
-            assert!(times.is_to_be_asked(at(kept)), "{said}");
+            assert!(!times.is_fetch_due(at(kept - 1)), "{said}");
+            assert!(times.is_fetch_due(at(kept)), "{said}");
         }
         times.note(Err("away".to_owned()), at(0));
-        assert!(times.is_to_be_asked(at(6 * 3_600)));
-        assert!(!times.is_to_be_asked(at(6 * 3_600 - 1)));
+        assert!(times.is_fetch_due(at(6 * 3_600)));
+        assert!(!times.is_fetch_due(at(6 * 3_600 - 1)));
     }
 }

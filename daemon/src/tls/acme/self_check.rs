@@ -27,7 +27,7 @@ pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) 
     let client = client(certificate)?;
     let mut met = "the name has no address".to_owned();
     for address in addresses_of(name, port).await?.into_iter().take(MOST_ADDRESSES) {
-        match timeout(PATIENCE, meet(name, address, &client)).await {
+        match timeout(PATIENCE, connect_to(name, address, &client)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(cause)) => met = cause,
             Err(_) => met = format!("{address} does not respond"),
@@ -44,7 +44,7 @@ pub(super) async fn addresses_of(name: &str, port: u16) -> Result<Vec<SocketAddr
     }
 }
 
-async fn meet(name: &str, address: SocketAddr, client: &TlsConnector) -> Result<(), String> {
+async fn connect_to(name: &str, address: SocketAddr, client: &TlsConnector) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
     let server = ServerName::try_from(name.to_owned()).map_err(|_| "this is not a DNS name".to_owned())?;
     match client.connect(server, stream).await {

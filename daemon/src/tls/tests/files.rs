@@ -6,7 +6,7 @@ use std::path::Path;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::super::files::OwnFiles;
-use super::super::journal::Journal;
+use super::super::history::SourceHistory;
 use super::super::resolver::Resolver;
 use super::*;
 use crate::audit::Audit;
@@ -73,8 +73,8 @@ impl Served {
             is_public: false,
         };
         let hosts = vec!["infra.test".to_owned(), "other.test".to_owned()];
-        let journal = Journal::new(Source::Files, Audit::none());
-        OwnFiles::open(files, hosts, resolver, journal, SystemClock.now()).await
+        let history = SourceHistory::new(Source::Files, Audit::none());
+        OwnFiles::open(files, hosts, resolver, history, SystemClock.now()).await
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -82,9 +82,9 @@ impl Served {
     }
 
     /// Reads three times, because files must be stable for two reads.
-    async fn look(&self) {
+    async fn reload_if_changed(&self) {
         for _ in 0..3 {
-            self.files.look(&self.resolver, SystemClock.now()).await;
+            self.files.reload_if_changed(&self.resolver, SystemClock.now()).await;
         }
     }
 
@@ -93,7 +93,7 @@ impl Served {
     }
 
     fn error(&self) -> String {
-        self.files.journal.read().last_error.map(|(_, error)| error).unwrap_or_default()
+        self.files.history.read().last_error.map(|(_, error)| error).unwrap_or_default()
     }
 }
 
@@ -102,10 +102,10 @@ async fn overwritten_files_are_loaded() {
     let (first, second) = (Pair::new("infra.test"), Pair::new("infra.test"));
     let served = Served::from("files", &first).await;
     assert!(served.serves(&first));
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&first), "nothing has changed");
     second.write(&served.path("files"));
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&second));
     let local = served.resolver.certificate_for(Some("other.test"), None);
     assert_ne!(
@@ -133,7 +133,7 @@ async fn kubernetes_mount_is_loaded_after_link_swap() {
     symlink("..second", volume.join("..data_new")).expect("a link");
     std::fs::rename(volume.join("..data_new"), volume.join("..data")).expect("swapped");
     std::fs::remove_dir_all(volume.join("..first")).expect("removed");
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&second));
     assert_eq!(served.error(), "");
 }
@@ -172,14 +172,14 @@ async fn invalid_replacement_keeps_current_certificate() {
     ];
     for (count, (words, replace)) in (1..).zip(replacements) {
         replace();
-        served.look().await;
+        served.reload_if_changed().await;
         assert!(served.serves(&first), "{words}");
         assert!(served.error().contains(words), "{words}: {}", served.error());
-        assert_eq!(served.files.journal.read().failures, count, "judged once: {words}");
+        assert_eq!(served.files.history.read().failures, count, "judged once: {words}");
     }
     let good = Pair::new("infra.test");
     good.write(&directory);
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&good));
     assert_eq!(served.error(), "");
 }
@@ -190,11 +190,11 @@ async fn half_written_replacement_is_not_reported() {
     let served = Served::from("files", &first).await;
     let directory = served.path("files");
     std::fs::write(directory.join("tls.crt"), &second.certificate).expect("written");
-    served.files.look(&served.resolver, SystemClock.now()).await;
+    served.files.reload_if_changed(&served.resolver, SystemClock.now()).await;
     write_key(&directory.join("tls.key"), &second.key);
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&second));
-    assert_eq!(served.files.journal.read().failures, 0);
+    assert_eq!(served.files.history.read().failures, 0);
 }
 
 #[tokio::test]
@@ -215,10 +215,10 @@ async fn future_replacement_is_loaded_once_valid() {
     let (first, later) = (Pair::new("infra.test"), Pair::of("infra.test", (2040, 2050)));
     let served = Served::from("files", &first).await;
     later.write(&served.path("files"));
-    served.look().await;
+    served.reload_if_changed().await;
     assert!(served.serves(&first));
     assert!(served.error().contains("not valid before"), "{}", served.error());
     let then = "2045-01-01T00:00:00Z".parse().expect("a time");
-    assert!(served.files.look(&served.resolver, then).await);
+    assert!(served.files.reload_if_changed(&served.resolver, then).await);
     assert!(served.serves(&later));
 }

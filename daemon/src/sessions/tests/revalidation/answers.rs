@@ -22,7 +22,7 @@ async fn id_token_for_another_subject_ends_session() {
         setup.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
         setup.advance(MINUTE * 55);
         setup.revalidate().await;
-        assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused), "{claim}: {value}");
+        assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected), "{claim}: {value}");
         setup.issuer.behave();
     }
     // The subject is checked even if the ID token has expired.
@@ -33,7 +33,7 @@ async fn id_token_for_another_subject_ends_session() {
     }));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused), "expired, and about another person");
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected), "expired, and about another person");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +125,7 @@ async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
     setup.issuer.behave();
     setup.advance(SignedDuration::from_secs(2));
     assert_eq!(setup.revalidate().await, 1, "it is asked soon");
-    assert_eq!(setup.ended(&id), Some(EndReason::AnswerLost));
+    assert_eq!(setup.ended(&id), Some(EndReason::ResponseLost));
     assert_eq!((setup.count("response_lost"), setup.count("rejected")), (1, 0));
 }
 
@@ -138,7 +138,7 @@ async fn clock_step_back_does_not_delay_revalidation() {
     setup.issuer.deactivate("alice");
     setup.advance(MINUTE * 59);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRefused));
+    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected));
     // A lease from before the clock step.
     let setup = Setup::new(Allow::Everyone).await;
     let id = setup.log_in().await;
@@ -146,8 +146,8 @@ async fn clock_step_back_does_not_delay_revalidation() {
         provider: "okta".to_owned(),
         sealer: setup.sessions.sealer.clone(),
         now: setup.clock.now() + MINUTE * 59,
-        lease: SignedDuration::from_secs(25),
-        longest: MINUTE * 60,
+        lease_duration: SignedDuration::from_secs(25),
+        max_delay: MINUTE * 60,
         limit: 10,
     };
     assert_eq!(setup.sessions.store.lease_due_refresh_tokens(request).await.expect("an answer").len(), 1);
@@ -181,14 +181,14 @@ async fn omitted_claims_are_kept_and_empty_groups_are_applied() {
     setup.issuer.misbehave(without(|body| body["groups"] = json!([])));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted));
+    assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_login_revokes_its_refresh_token() {
     let allow = Allow::Listed { groups: vec!["of-nobody".to_owned()], email_domains: vec![], emails: vec![] };
     let setup = Setup::new(allow).await;
-    assert!(matches!(setup.try_log_in().await, Err(LoginRefusal::NotAdmitted(_))));
+    assert!(matches!(setup.try_log_in().await, Err(LoginError::DeniedByPolicy(_))));
     wait_until_revoked(&setup, 1).await;
 }
 
@@ -217,7 +217,7 @@ async fn login_without_identity_revokes_its_refresh_token() {
     for (count, (case, misbehaviour)) in (1..).zip(cases) {
         setup.issuer.misbehave(misbehaviour);
         let refused = setup.try_log_in().await.expect_err(case);
-        assert!(matches!(refused, LoginRefusal::Identity(_)), "{case}: {refused}");
+        assert!(matches!(refused, LoginError::Identity(_)), "{case}: {refused}");
         wait_until_revoked(&setup, count).await;
     }
 }
@@ -280,7 +280,7 @@ async fn groups_are_removed_when_their_source_omits_them() {
         setup.issuer.misbehave(silent(value.clone()));
         setup.advance(MINUTE * 55);
         setup.revalidate().await;
-        assert_eq!(setup.ended(&id), Some(EndReason::NotAdmitted), "{value}");
+        assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy), "{value}");
         setup.issuer.behave();
     }
     // A user who is admitted without groups keeps the session, and services see no groups.
@@ -365,20 +365,20 @@ async fn clock_that_differs_is_named_in_seconds() {
         provider: "okta".to_owned(),
         sealer: setup.sessions.sealer.clone(),
         now: setup.clock.now() + MINUTE * 59,
-        lease: SignedDuration::from_secs(25),
-        longest: MINUTE * 60,
+        lease_duration: SignedDuration::from_secs(25),
+        max_delay: MINUTE * 60,
         limit: 10,
     };
     let rows = setup.sessions.store.lease_due_refresh_tokens(request).await.expect("an answer");
-    let grant = parse_grant(&rows[0].grant).expect("a grant");
+    let credential = parse_credential(&rows[0].credential).expect("a grant");
     let later = setup.clock.now().as_second() + 3600;
     setup.issuer.misbehave(Misbehaviour::default().id_token(move |draft| {
         draft.set_claim("iat", json!(later));
         draft.set_claim("exp", json!(later + 300));
     }));
     let provider = setup.sessions.find_provider("okta").expect("a provider");
-    let answered = provider.refresh(&grant).await.expect("an answer");
-    let claims = provider.verify_claims(&grant, &answered).await.expect("the same user");
+    let answered = provider.refresh(&credential).await.expect("an answer");
+    let claims = provider.verify_claims(&credential, &answered).await.expect("the same user");
     let RefreshedClaims::Unverified(reason) = claims else { panic!("{claims:?}") };
     assert!(reason.ends_with("3600 s behind the provider's"), "{reason}");
 }

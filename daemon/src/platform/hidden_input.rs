@@ -16,14 +16,14 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// Turns off echo on the terminal at standard input until dropped, and handles the signals that would end the program
 /// before it is turned on again.
 #[derive(Debug)]
-pub struct HiddenTyping {
+pub struct HiddenInput {
     interrupt: Signal,
     quit: Signal,
     terminate: Signal,
     before: Option<Termios>,
 }
 
-impl HiddenTyping {
+impl HiddenInput {
     /// Turns off echo if standard input is a terminal.
     pub fn start() -> io::Result<Self> {
         // Registered first, so that no signal can end the program while echo is off.
@@ -65,7 +65,7 @@ impl HiddenTyping {
     }
 }
 
-impl Drop for HiddenTyping {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::provider_slots::{AttemptOutcome, ProviderSlots};
-use super::revalidation::parse_grant;
+use super::provider_jobs::{JobOutcome, ProviderJobs};
+use super::revalidation::parse_credential;
 use super::{Sessions, add};
 use crate::identity::{BACKGROUND_TIMEOUT, IdentityError, Provider};
 use crate::store::{LeaseRequest, RefreshTokenRow, StoreError};
@@ -22,57 +22,57 @@ const LEASE: SignedDuration = SignedDuration::from_secs(2 * BACKGROUND_TIMEOUT.a
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Concurrent revocations for refused logins, over all providers. If none is free, the tokens are left to expire.
-static REFUSED: Semaphore = Semaphore::const_new(8);
+static UNUSED_TOKEN_REVOCATIONS: Semaphore = Semaphore::const_new(8);
 
 impl Sessions {
     /// Concurrency slots for revoking provider tokens, one set per provider.
-    pub fn provider_token_slots(&self) -> Vec<ProviderSlots> {
-        self.providers.iter().map(|it| ProviderSlots::new(&it.settings().name, MAX_CONCURRENT)).collect()
+    pub fn provider_token_jobs(&self) -> Vec<ProviderJobs> {
+        self.providers.iter().map(|it| ProviderJobs::new(&it.settings().name, MAX_CONCURRENT)).collect()
     }
 
     /// Starts due revocations in the free slots and returns their number.
     pub async fn revoke_due_provider_tokens(
         self: &Arc<Self>,
-        slots: &mut ProviderSlots,
+        jobs: &mut ProviderJobs,
     ) -> Result<usize, StoreError> {
-        let limit = slots.free();
+        let limit = jobs.free();
         if limit == 0 {
             return Ok(0);
         }
         let due = self
             .store
             .lease_refresh_tokens_to_revoke(LeaseRequest {
-                provider: slots.provider().to_owned(),
+                provider: jobs.provider().to_owned(),
                 sealer: self.sealer.clone(),
                 now: self.clock.now(),
-                lease: LEASE,
-                longest: PAUSE,
+                lease_duration: LEASE,
+                max_delay: PAUSE,
                 limit,
             })
             .await?;
         let count = due.len();
         for row in due {
             let sessions = self.clone();
-            slots.spawn(async move { sessions.revoke_provider_token(&row).await });
+            jobs.spawn(async move { sessions.revoke_provider_token(&row).await });
         }
         Ok(count)
     }
 
-    async fn revoke_provider_token(&self, row: &RefreshTokenRow) -> Result<AttemptOutcome, StoreError> {
+    async fn revoke_provider_token(&self, row: &RefreshTokenRow) -> Result<JobOutcome, StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
         // Tokens are leased for configured providers only.
-        let Some(provider) = self.find_provider(name) else { return Ok(AttemptOutcome::NotSent) };
-        let Some(grant) = parse_grant(&row.grant) else {
+        let Some(provider) = self.find_provider(name) else { return Ok(JobOutcome::NotSent) };
+        let Some(credential) = parse_credential(&row.credential) else {
             tracing::error!(session = %id, provider = name, "cannot revoke the provider's tokens: the stored grant is malformed");
             self.store.forget_refresh_token(id, row.version).await?;
-            return Ok(AttemptOutcome::NotSent);
+            return Ok(JobOutcome::NotSent);
         };
-        match provider.revoke(&grant.refresh_token).await {
+        match provider.revoke(&credential.refresh_token).await {
             Ok(true) => tracing::debug!(session = %id, provider = name, "revoked the provider's tokens"),
             Ok(false) => {
                 tracing::debug!(session = %id, provider = name, "the provider has no revocation endpoint: its tokens expire");
             }
-            Err(IdentityError::Refused(reason)) => {
+            Err(IdentityError::Rejected(reason)) => {
                 tracing::warn!(
                     session = %id,
                     provider = name,
@@ -85,21 +85,25 @@ impl Sessions {
                     tracing::warn!(session = %id, provider = name, %error, "cannot revoke the provider's tokens yet");
                 }
                 self.store.postpone_revocation(id, add(self.clock.now(), PAUSE)).await?;
-                return Ok(AttemptOutcome::Unanswered);
+                return Ok(JobOutcome::NoResponse);
             }
         }
         self.store.forget_refresh_token(id, row.version).await?;
-        Ok(AttemptOutcome::Answered)
+        Ok(JobOutcome::Responded)
     }
 
     /// Revokes the refresh token that a provider issued for a login without a session, once and in the background.
-    pub(super) fn revoke_unused_grant(&self, provider: &Arc<Provider>, refresh_token: Option<SecretString>) {
+    pub(super) fn revoke_unused_refresh_token(
+        &self,
+        provider: &Arc<Provider>,
+        refresh_token: Option<SecretString>,
+    ) {
         let Some(refresh_token) = refresh_token else { return };
         // Without revalidation the daemon requested no refresh token, and must not read the client secret for this.
         if self.limits.revalidate_every.is_none() {
             return;
         }
-        let Ok(permit) = REFUSED.try_acquire() else { return };
+        let Ok(permit) = UNUSED_TOKEN_REVOCATIONS.try_acquire() else { return };
         let provider = provider.clone();
         tokio::spawn(async move {
             let _permit = permit;

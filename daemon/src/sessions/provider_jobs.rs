@@ -6,25 +6,25 @@ use tokio::task::JoinSet;
 
 use crate::store::StoreError;
 
-pub struct ProviderSlots {
+pub struct ProviderJobs {
     provider: String,
     max: u32,
-    attempts: JoinSet<Result<AttemptOutcome, StoreError>>,
+    running: JoinSet<Result<JobOutcome, StoreError>>,
     /// Number of consecutive attempts without a response.
-    unanswered: u32,
+    without_response: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AttemptOutcome {
-    Answered,
-    Unanswered,
+pub(super) enum JobOutcome {
+    Responded,
+    NoResponse,
     /// No request was sent.
     NotSent,
 }
 
-impl ProviderSlots {
+impl ProviderJobs {
     pub(super) fn new(provider: &str, max: u32) -> Self {
-        Self { provider: provider.to_owned(), max, attempts: JoinSet::new(), unanswered: 0 }
+        Self { provider: provider.to_owned(), max, running: JoinSet::new(), without_response: 0 }
     }
 
     pub fn provider(&self) -> &str {
@@ -34,24 +34,24 @@ impl ProviderSlots {
     /// Number of free slots. Each attempt without a response halves the total, down to one slot that detects when the
     /// provider is back.
     pub(super) fn free(&self) -> u32 {
-        let slots = self.max.checked_shr(self.unanswered).unwrap_or_default().max(1);
-        slots.saturating_sub(u32::try_from(self.attempts.len()).unwrap_or(u32::MAX))
+        let jobs = self.max.checked_shr(self.without_response).unwrap_or_default().max(1);
+        jobs.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
     }
 
     pub(super) fn spawn(
         &mut self,
-        attempt: impl Future<Output = Result<AttemptOutcome, StoreError>> + Send + 'static,
+        job: impl Future<Output = Result<JobOutcome, StoreError>> + Send + 'static,
     ) {
-        self.attempts.spawn(attempt);
+        self.running.spawn(job);
     }
 
     /// Waits until one attempt finishes. Returns `false` if none is running.
     pub async fn wait_for_one(&mut self) -> bool {
-        let Some(finished) = self.attempts.join_next().await else { return false };
+        let Some(finished) = self.running.join_next().await else { return false };
         match finished {
-            Ok(Ok(AttemptOutcome::Answered)) => self.unanswered = 0,
-            Ok(Ok(AttemptOutcome::Unanswered)) => self.unanswered = self.unanswered.saturating_add(1),
-            Ok(Ok(AttemptOutcome::NotSent)) | Err(_) => {}
+            Ok(Ok(JobOutcome::Responded)) => self.without_response = 0,
+            Ok(Ok(JobOutcome::NoResponse)) => self.without_response = self.without_response.saturating_add(1),
+            Ok(Ok(JobOutcome::NotSent)) | Err(_) => {}
             Ok(Err(error)) => {
                 tracing::error!(
                     provider = self.provider,
@@ -70,21 +70,20 @@ mod tests {
 
     #[tokio::test]
     async fn silent_provider_shrinks_to_one_slot_until_it_responds() {
-        let mut slots = ProviderSlots::new("okta", 16);
+        let mut jobs = ProviderJobs::new("okta", 16);
         let mut free = Vec::new();
-        for outcome in [AttemptOutcome::Unanswered; 6]
-            .into_iter()
-            .chain([AttemptOutcome::NotSent, AttemptOutcome::Answered])
+        for outcome in
+            [JobOutcome::NoResponse; 6].into_iter().chain([JobOutcome::NotSent, JobOutcome::Responded])
         {
-            slots.spawn(async move { Ok(outcome) });
-            assert!(slots.wait_for_one().await);
-            free.push(slots.free());
+            jobs.spawn(async move { Ok(outcome) });
+            assert!(jobs.wait_for_one().await);
+            free.push(jobs.free());
         }
         assert_eq!(free, [8, 4, 2, 1, 1, 1, 1, 16]);
-        assert!(!slots.wait_for_one().await);
+        assert!(!jobs.wait_for_one().await);
         for _ in 0..16 {
-            slots.spawn(std::future::pending());
+            jobs.spawn(std::future::pending());
         }
-        assert_eq!(slots.free(), 0);
+        assert_eq!(jobs.free(), 0);
     }
 }

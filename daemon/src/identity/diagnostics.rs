@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::discovery::{self, Metadata};
 use super::id_token::LEEWAY;
-use super::{AuthorizationRequest, CodeGrant, IdentityError, OFFLINE_ACCESS, Provider, authorization_url};
+use super::{AuthorizationRequest, CodeExchange, IdentityError, OFFLINE_ACCESS, Provider, authorization_url};
 use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;
 use crate::store::EndpointHosts;
@@ -28,8 +28,8 @@ pub enum Outcome {
     },
     Fails {
         cause: String,
-        advice: String,
-        is_away: bool,
+        hint: String,
+        is_transient: bool,
     },
 }
 
@@ -52,16 +52,16 @@ impl Provider {
                 Ok(_) => Outcome::Works,
                 Err(error) => Outcome::Fails {
                     cause: error.to_string(),
-                    advice: error.advice().to_owned(),
-                    is_away: error.is_away(),
+                    hint: error.hint().to_owned(),
+                    is_transient: error.is_transient(),
                 },
             },
         });
         let metadata = self.discovery.metadata(&self.outbound, &self.settings, self.clock.now()).await;
         let failed = |error: &IdentityError| Outcome::Fails {
             cause: error.cause(),
-            advice: error.advice().to_owned(),
-            is_away: matches!(error, IdentityError::Unavailable(_)),
+            hint: error.hint().to_owned(),
+            is_transient: matches!(error, IdentityError::Unavailable(_)),
         };
         let metadata = match metadata {
             Ok(metadata) => {
@@ -80,9 +80,9 @@ impl Provider {
         if metadata.signs_with_allowed == Some(false) {
             let outcome = Outcome::Fails {
                 cause: "the provider offers none of the algorithms in `signingAlgorithms`".to_owned(),
-                advice: "add one of those that its metadata list as `id_token_signing_alg_values_supported`"
+                hint: "add one of those that its metadata list as `id_token_signing_alg_values_supported`"
                     .to_owned(),
-                is_away: false,
+                is_transient: false,
             };
             findings.push(CheckResult { what: "signing algorithms".to_owned(), outcome });
         }
@@ -109,13 +109,13 @@ impl Provider {
     /// Compares the `Date` of a response with the local clock, allowing for the round trip.
     async fn compare_clocks(&self) -> CheckResult {
         let what = "clock".to_owned();
-        let answer = match discovery::request(&self.outbound, &self.settings).await {
-            Ok(answer) => answer,
+        let response = match discovery::request(&self.outbound, &self.settings).await {
+            Ok(response) => response,
             Err(error) => {
                 return CheckResult { what, outcome: Outcome::Unknown { cause: error.to_string() } };
             }
         };
-        let text = |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text = |name| response.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let date = text(DATE).and_then(|text| rfc2822::parse(text).ok());
         // RFC 9111 §5.1: how long a cache held the response.
         let age = text(AGE).and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
@@ -132,21 +132,21 @@ impl Provider {
         let verifier = verifier();
         let (code, nonce) = (SecretString::from(random::alphanumeric(32)), SecretString::from("unused"));
         let redirect_uri = self.settings.redirect_uris.first().map_or("", String::as_str);
-        let grant = CodeGrant { code: &code, verifier: &verifier, redirect_uri, nonce: &nonce };
-        match self.exchange_code(metadata, ReadReason::Check, &grant, &mut None).await {
-            Err(IdentityError::Refused(cause)) if cause.ends_with("invalid_grant") => Outcome::Works,
-            Err(error @ IdentityError::ClientRefused { .. }) => Outcome::Fails {
+        let code_exchange = CodeExchange { code: &code, verifier: &verifier, redirect_uri, nonce: &nonce };
+        match self.exchange_code(metadata, ReadReason::Check, &code_exchange, &mut None).await {
+            Err(IdentityError::Rejected(cause)) if cause.ends_with("invalid_grant") => Outcome::Works,
+            Err(error @ IdentityError::InvalidClient { .. }) => Outcome::Fails {
                 cause: error.to_string(),
-                advice: "compare `clientID`, `clientAuthentication` and the secret with the client's settings at the \
+                hint: "compare `clientID`, `clientAuthentication` and the secret with the client's settings at the \
                          provider"
                     .to_owned(),
-                is_away: false,
+                is_transient: false,
             },
             Err(error @ IdentityError::Unavailable(_)) => Outcome::Fails {
                 cause: error.to_string(),
-                advice: "try again in a few minutes; if it keeps failing, check your network and the provider's \
+                hint: "try again in a few minutes; if it keeps failing, check your network and the provider's \
                          status page".to_owned(),
-                is_away: true,
+                is_transient: true,
             },
             Err(error) => Outcome::Unknown { cause: error.cause() },
             Ok(_) => Outcome::Unknown { cause: "the provider accepted a code that it never issued".to_owned() },
@@ -166,14 +166,14 @@ impl Provider {
         };
         url.query_pairs_mut().append_pair("prompt", "none");
         let request = Request::new(Method::GET, url).header(ACCEPT, ACCEPTED_BY_BROWSERS);
-        let answer = match self.outbound.send(&request, MAX_BYTES).await {
-            Ok(answer) => answer,
+        let response = match self.outbound.send(&request, MAX_BYTES).await {
+            Ok(response) => response,
             Err(error) => {
                 return Outcome::Fails {
                     cause: error.to_string(),
-                    advice: "try again in a few minutes; if it keeps failing, check your network and the provider's \
+                    hint: "try again in a few minutes; if it keeps failing, check your network and the provider's \
                              status page".to_owned(),
-                    is_away: true,
+                    is_transient: true,
                 };
             }
         };
@@ -181,15 +181,15 @@ impl Provider {
             location.strip_prefix(redirect_uri).is_some_and(|rest| rest.starts_with(['?', '#']))
         };
         // Redirects are not followed.
-        let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        match (answer.status, location) {
+        let location = response.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        match (response.status, location) {
             (300..=399, Some(location)) if leads_there(location) => Outcome::Works,
             // RFC 6749 §4.1.2.1 requires an error page for the user; 400 means the same for a program.
             (400, _) => Outcome::Fails {
                 cause: "the provider rejects it (status 400)".to_owned(),
-                advice: "register exactly this redirect URI at the provider, or correct `redirectPorts`"
+                hint: "register exactly this redirect URI at the provider, or correct `redirectPorts`"
                     .to_owned(),
-                is_away: false,
+                is_transient: false,
             },
             (status, _) => Outcome::Unknown {
                 cause: format!("the provider reveals this only during a real sign-in (status {status})"),
@@ -206,8 +206,8 @@ fn clocks(ahead: i64) -> Outcome {
     let side = if ahead < 0 { "behind" } else { "ahead of" };
     Outcome::Fails {
         cause: format!("this host's clock is {} s {side} the provider's", ahead.abs()),
-        advice: "synchronize this host's clock with NTP: `timedatectl set-ntp true`".to_owned(),
-        is_away: false,
+        hint: "synchronize this host's clock with NTP: `timedatectl set-ntp true`".to_owned(),
+        is_transient: false,
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
         ] {
             match (clocks(ahead), told) {
                 (Outcome::Works, None) => {}
-                (Outcome::Fails { cause, is_away: false, .. }, Some(told)) => {
+                (Outcome::Fails { cause, is_transient: false, .. }, Some(told)) => {
                     assert!(cause.contains(told), "{cause}");
                 }
                 (outcome, _) => panic!("{ahead}: {outcome:?}"),

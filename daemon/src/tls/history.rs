@@ -8,7 +8,7 @@ use super::Source;
 use crate::audit::{Audit, Event};
 
 /// Records failures and pending work, and writes them to the audit log. A repeated failure is logged once.
-pub(super) struct Journal {
+pub(super) struct SourceHistory {
     source: Source,
     audit: Audit,
     entries: Mutex<Entries>,
@@ -22,7 +22,7 @@ pub(super) struct Entries {
     pub(super) waiting_for: Option<String>,
 }
 
-impl Journal {
+impl SourceHistory {
     pub(super) fn new(source: Source, audit: Audit) -> Self {
         Self { source, audit, entries: Mutex::default() }
     }
@@ -35,16 +35,16 @@ impl Journal {
     pub(super) fn succeeded(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
-        self.tell("issued", None);
+        self.record("issued", None);
     }
 
     /// Writes an event to the audit log.
-    pub(super) fn tell(&self, outcome: &str, detail: Option<&str>) {
+    pub(super) fn record(&self, outcome: &str, detail: Option<&str>) {
         self.audit.record(&Event::Certificate { source: self.source.name(), outcome, detail });
     }
 
     /// Clears the last error and pending work, because nothing is due.
-    pub(super) fn is_quiet(&self) {
+    pub(super) fn clear(&self) {
         let mut entries = self.entries();
         (entries.last_error, entries.waiting_for) = (None, None);
     }
@@ -56,7 +56,7 @@ impl Journal {
         let is_new = entries.last_error.as_ref().is_none_or(|(_, before)| before != cause);
         entries.last_error = Some((now, cause.to_owned()));
         if is_new {
-            self.tell("failed", Some(cause));
+            self.record("failed", Some(cause));
         }
         is_new
     }

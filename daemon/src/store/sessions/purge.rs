@@ -4,14 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Transaction, params};
 
 use super::{Store, StoreError, time};
-use crate::store::guard::{Change, GUARDED, SessionState};
+use crate::store::guard::{GUARDED, GuardedChange, SessionState};
 use crate::store::{audience_tokens, refresh_tokens};
 
 /// How long a session's row outlives it, so that the client can learn how the session ended.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// Sessions deleted per transaction.
-const DROPPED_AT_ONCE: u32 = 1000;
+const DELETE_BATCH: u32 = 1000;
 
 impl Store {
     /// Deletes expired tickets, and sessions that expired more than 24 h ago. Returns the number of sessions.
@@ -19,8 +19,8 @@ impl Store {
     /// Uses the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let now = self.not_before_latest(now);
-        let before = time::to_database(now.checked_sub(KEPT).unwrap_or(Timestamp::MIN));
-        let drop_expired = move |transaction: &Transaction<'_>, change: &mut Change<'_>| {
+        let before = time::to_database(now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN));
+        let delete_expired = move |transaction: &Transaction<'_>, change: &mut GuardedChange<'_>| {
             change.see_time(now);
             transaction
                 .prepare_cached("DELETE FROM consumed_tickets WHERE expires_at <= ?1 RETURNING id")?
@@ -30,32 +30,35 @@ impl Store {
             audience_tokens::purge(transaction, now)?;
             Ok(())
         };
-        self.change(drop_expired, |()| ()).await?;
+        self.write_guarded(delete_expired, |()| ()).await?;
         let mut count = 0;
         // Separate transactions let other writes run in between.
         loop {
-            let dropped = self
-                .change(move |transaction, change| drop_sessions(transaction, change, before), |_| ())
+            let deleted = self
+                .write_guarded(
+                    move |transaction, change| delete_sessions(transaction, change, before),
+                    |_| (),
+                )
                 .await?;
-            count += dropped;
-            if dropped < DROPPED_AT_ONCE as usize {
+            count += deleted;
+            if deleted < DELETE_BATCH as usize {
                 return Ok(count);
             }
         }
     }
 }
 
-fn drop_sessions(
+fn delete_sessions(
     transaction: &Transaction<'_>,
-    change: &mut Change<'_>,
+    change: &mut GuardedChange<'_>,
     before: i64,
 ) -> Result<usize, StoreError> {
-    let dropped: Vec<SessionState> = transaction
+    let deleted: Vec<SessionState> = transaction
         .prepare_cached(&format!(
             "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= ?1 LIMIT ?2) RETURNING {GUARDED}"
         ))?
-        .query_and_then(params![before, DROPPED_AT_ONCE], |row| change.state(row))?
+        .query_and_then(params![before, DELETE_BATCH], |row| change.state(row))?
         .collect::<Result<_, _>>()?;
-    dropped.iter().try_for_each(|state| change.drop_session(state))?;
-    Ok(dropped.len())
+    deleted.iter().try_for_each(|state| change.drop_session(state))?;
+    Ok(deleted.len())
 }

@@ -3,16 +3,16 @@
 use infra_shared::token_text::AudienceToken;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Sessions, add, whole_second};
+use super::{Caller, Sessions, add, truncate_to_second};
 use crate::audit::Event;
-use crate::store::{IssueOutcome, NewAudienceToken, StoreError, TokenHash};
+use crate::store::{AudienceTokenRow, IssueOutcome, StoreError, TokenHash};
 
 const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of live tokens per session: enough for a build with many jobs, too few to fill the disk.
 const MAX_PER_SESSION: u32 = 256;
 
 #[derive(Debug)]
-pub struct NewToken {
+pub struct MintedAudienceToken {
     pub token: AudienceToken,
     pub expires_at: Timestamp,
 }
@@ -34,10 +34,10 @@ impl Sessions {
         &self,
         caller: &Caller,
         audience: &str,
-    ) -> Result<NewToken, AudienceTokenError> {
-        let (token, now) = (AudienceToken::mint(), self.time()?);
-        let expires_at = whole_second(add(now, LIFETIME)).min(caller.session().expires_at);
-        let new = NewAudienceToken {
+    ) -> Result<MintedAudienceToken, AudienceTokenError> {
+        let (token, now) = (AudienceToken::mint(), self.checked_now()?);
+        let expires_at = truncate_to_second(add(now, LIFETIME)).min(caller.session().expires_at);
+        let new = AudienceTokenRow {
             id: token.id().clone(),
             token_hash: TokenHash::of_audience_token(&token),
             session: caller.session().id.clone(),
@@ -49,7 +49,7 @@ impl Sessions {
             IssueOutcome::Issued => {
                 let session = caller.session().id.as_str();
                 self.audit.record(&Event::AudienceTokenIssued { session, audience });
-                Ok(NewToken { token, expires_at })
+                Ok(MintedAudienceToken { token, expires_at })
             }
             IssueOutcome::SessionEnded => Err(AudienceTokenError::SessionEnded),
             IssueOutcome::LimitReached(wait) => Err(AudienceTokenError::LimitReached(wait)),

@@ -15,7 +15,7 @@ const ACME: &str = "ACME";
 
 /// The store and the sealer of the keys in it.
 #[derive(Clone)]
-pub(super) struct Keep {
+pub(super) struct CertificateStore {
     pub(super) store: Store,
     pub(super) sealer: FieldSealer,
 }
@@ -30,7 +30,7 @@ type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
 /// PEM and PKCS #8.
 type ChainAndKey = (String, Zeroizing<Vec<u8>>);
 
-impl Keep {
+impl CertificateStore {
     pub(super) fn authority(&self) -> Result<Option<Authority>, TlsError> {
         self.find_authority(AUTHORITY)
     }
@@ -91,7 +91,7 @@ impl Keep {
     fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
         let Some(row) = self.store.find_certificate(name)? else { return Ok(None) };
         let key =
-            self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDoesNotOpen(what))?;
+            self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDecryption(what))?;
         Ok(Some((row.certificate, key)))
     }
 

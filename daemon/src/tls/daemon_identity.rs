@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::chain::covers;
 
 /// Shared by the certificate source and the login checks.
-pub struct Proofs {
-    proofs: RwLock<Inner>,
+pub struct DaemonIdentity {
+    identity: RwLock<Inner>,
     /// The announcement's sequence number; 0 if there is none. Atomic, because every validation of a session reads it.
     sequence: AtomicU64,
 }
@@ -24,36 +24,40 @@ struct Inner {
     statement: Option<String>,
 }
 
-impl Proofs {
+impl DaemonIdentity {
     /// Returns the state of a daemon whose own CA, with this pin, covers all its names.
     pub fn new(pin: Pin) -> Self {
-        let proofs = Inner { pin, retired: None, public: Vec::new(), statement: None };
-        Self { proofs: RwLock::new(proofs), sequence: AtomicU64::new(0) }
+        let identity = Inner { pin, retired: None, public: Vec::new(), statement: None };
+        Self { identity: RwLock::new(identity), sequence: AtomicU64::new(0) }
     }
 
     /// The pins that identify the daemon under `host`; none if another authority's certificate covers it.
     pub fn pins_of(&self, host: Option<&str>) -> Vec<Pin> {
-        self.read(|proofs| {
-            if host.is_some_and(|host| covers(&proofs.public, host)) { Vec::new() } else { vec![proofs.pin] }
+        self.read(|identity| {
+            if host.is_some_and(|host| covers(&identity.public, host)) {
+                Vec::new()
+            } else {
+                vec![identity.pin]
+            }
         })
     }
 
     /// The pins that a login finishing now may be bound to. Only this daemon has the keys for them.
     pub fn pins_at(&self, now: Timestamp) -> Vec<Pin> {
-        self.read(|proofs| {
-            let retired = proofs.retired.filter(|(_, until)| now < *until).map(|(pin, _)| pin);
-            [Some(proofs.pin), retired].into_iter().flatten().collect()
+        self.read(|identity| {
+            let retired = identity.retired.filter(|(_, until)| now < *until).map(|(pin, _)| pin);
+            [Some(identity.pin), retired].into_iter().flatten().collect()
         })
     }
 
     /// Whether another authority's certificate covers `host`.
     pub fn is_public(&self, host: &str) -> bool {
-        self.read(|proofs| covers(&proofs.public, host))
+        self.read(|identity| covers(&identity.public, host))
     }
 
     /// The current announcement as a signed statement.
     pub fn statement(&self) -> Option<String> {
-        self.read(|proofs| proofs.statement.clone())
+        self.read(|identity| identity.statement.clone())
     }
 
     /// The announcement's sequence number, if there is one.
@@ -63,29 +67,29 @@ impl Proofs {
 
     /// Switches to the CA with `pin`. The previous one stays valid until `until` for logins in progress.
     pub(super) fn replace_pin(&self, pin: Pin, until: Timestamp) {
-        self.write(|proofs| {
-            if proofs.pin != pin {
-                proofs.retired = Some((proofs.pin, until));
-                proofs.pin = pin;
+        self.write(|identity| {
+            if identity.pin != pin {
+                identity.retired = Some((identity.pin, until));
+                identity.pin = pin;
             }
         });
     }
 
     pub(crate) fn set_public(&self, names: Vec<String>) {
-        self.write(|proofs| proofs.public = names);
+        self.write(|identity| identity.public = names);
     }
 
     pub(super) fn announce(&self, sequence: u64, statement: Option<String>) {
-        self.write(|proofs| proofs.statement = statement);
+        self.write(|identity| identity.statement = statement);
         self.sequence.store(sequence, Ordering::Relaxed);
     }
 
     fn read<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
-        look(&self.proofs.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&self, change: impl FnOnce(&mut Inner)) {
-        change(&mut self.proofs.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.identity.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -100,24 +104,24 @@ mod tests {
     #[test]
     fn publicly_trusted_names_have_no_pin() {
         let pin = Pin::of_public_key(b"a");
-        let proofs = Proofs::new(pin);
-        proofs.set_public(vec!["infra.test".to_owned(), "*.wild.test".to_owned()]);
-        assert_eq!(proofs.pins_of(Some("infra.test")), []);
-        assert_eq!(proofs.pins_of(Some("INFRA.test")), []);
-        assert_eq!(proofs.pins_of(Some("a.wild.test")), []);
-        assert_eq!(proofs.pins_of(Some("a.b.wild.test")), [pin]);
-        assert_eq!(proofs.pins_of(Some("other.test")), [pin]);
-        assert_eq!(proofs.pins_of(None), [pin]);
+        let identity = DaemonIdentity::new(pin);
+        identity.set_public(vec!["infra.test".to_owned(), "*.wild.test".to_owned()]);
+        assert_eq!(identity.pins_of(Some("infra.test")), []);
+        assert_eq!(identity.pins_of(Some("INFRA.test")), []);
+        assert_eq!(identity.pins_of(Some("a.wild.test")), []);
+        assert_eq!(identity.pins_of(Some("a.b.wild.test")), [pin]);
+        assert_eq!(identity.pins_of(Some("other.test")), [pin]);
+        assert_eq!(identity.pins_of(None), [pin]);
     }
 
     #[test]
     fn previous_pin_is_accepted_until_login_lifetime_ends() {
         let (before, after) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
-        let proofs = Proofs::new(before);
-        proofs.replace_pin(after, at(300));
-        assert_eq!(proofs.pins_at(at(299)), [after, before]);
-        assert_eq!(proofs.pins_at(at(300)), [after]);
-        proofs.replace_pin(after, at(900));
-        assert_eq!(proofs.pins_at(at(300)), [after], "nothing was replaced");
+        let identity = DaemonIdentity::new(before);
+        identity.replace_pin(after, at(300));
+        assert_eq!(identity.pins_at(at(299)), [after, before]);
+        assert_eq!(identity.pins_at(at(300)), [after]);
+        identity.replace_pin(after, at(900));
+        assert_eq!(identity.pins_at(at(300)), [after], "nothing was replaced");
     }
 }

@@ -27,12 +27,12 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_NETWORKS: usize = 4096;
 
 #[derive(Clone, Default)]
-pub(super) struct RefusedCodes(Arc<Mutex<Window>>);
+pub(super) struct RejectedCodeLimiter(Arc<Mutex<Window>>);
 
 #[derive(Default)]
 struct Window {
     begun: Option<Instant>,
-    refused: u32,
+    rejected: u32,
     /// Networks with codes in flight or rejected in this window.
     networks: HashMap<IpNet, Codes>,
 }
@@ -40,20 +40,20 @@ struct Window {
 #[derive(Clone, Copy, Default)]
 struct Codes {
     in_flight: u32,
-    refused: u32,
+    rejected: u32,
 }
 
 /// An attempt to exchange a code. If dropped without a result, it counts as not rejected.
-pub(super) struct Attempt {
-    codes: RefusedCodes,
+pub(super) struct CodeAttempt {
+    codes: RejectedCodeLimiter,
     client: IpAddr,
-    is_refused: bool,
+    is_rejected: bool,
 }
 
-impl RefusedCodes {
+impl RejectedCodeLimiter {
     /// Admits an attempt of `client`, or returns how long it must wait.
-    pub(super) fn admit(&self, client: IpAddr) -> Result<Attempt, Duration> {
-        self.admit_at(client, Instant::now())
+    pub(super) fn begin_attempt(&self, client: IpAddr) -> Result<CodeAttempt, Duration> {
+        self.begin_attempt_at(client, Instant::now())
     }
 
     /// Like [`Self::admit`], without starting an attempt.
@@ -61,13 +61,13 @@ impl RefusedCodes {
         self.lock().check(client, Instant::now())
     }
 
-    fn admit_at(&self, client: IpAddr, now: Instant) -> Result<Attempt, Duration> {
+    fn begin_attempt_at(&self, client: IpAddr, now: Instant) -> Result<CodeAttempt, Duration> {
         let mut window = self.lock();
         window.check(client, now)?;
         for (network, _) in networks(client) {
             window.networks.entry(network).or_default().in_flight += 1;
         }
-        Ok(Attempt { codes: self.clone(), client, is_refused: false })
+        Ok(CodeAttempt { codes: self.clone(), client, is_rejected: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Window> {
@@ -78,7 +78,7 @@ impl RefusedCodes {
 impl Window {
     fn check(&mut self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let left = self.renew(now);
-        if self.refused >= BUDGET {
+        if self.rejected >= BUDGET {
             for (network, share) in networks(client) {
                 self.check_share(network, share, left)?;
             }
@@ -93,16 +93,16 @@ impl Window {
             return left;
         }
         self.begun = Some(now);
-        self.refused = 0;
+        self.rejected = 0;
         self.networks.retain(|_, codes| codes.in_flight > 0);
-        self.networks.values_mut().for_each(|codes| codes.refused = 0);
+        self.networks.values_mut().for_each(|codes| codes.rejected = 0);
         WINDOW
     }
 
     fn check_share(&self, network: IpNet, share: u32, left: Duration) -> Result<(), Duration> {
         match self.networks.get(&network) {
-            Some(codes) if codes.refused >= share => Err(left),
-            Some(codes) if codes.refused + codes.in_flight >= share => Err(RETRY_INTERVAL),
+            Some(codes) if codes.rejected >= share => Err(left),
+            Some(codes) if codes.rejected + codes.in_flight >= share => Err(RETRY_INTERVAL),
             None if self.networks.len() >= MAX_NETWORKS => Err(left),
             Some(_) | None => Ok(()),
         }
@@ -118,23 +118,23 @@ fn networks(client: IpAddr) -> impl Iterator<Item = (IpNet, u32)> {
     std::iter::once((IpNet::from(client), SHARE)).chain(site.map(|site| (site, SITE_SHARE)))
 }
 
-impl Attempt {
+impl CodeAttempt {
     /// Records that the provider rejected the code.
-    pub(super) fn refused(&mut self) {
-        self.is_refused = true;
+    pub(super) fn rejected(&mut self) {
+        self.is_rejected = true;
     }
 }
 
-impl Drop for Attempt {
+impl Drop for CodeAttempt {
     fn drop(&mut self) {
         let mut window = self.codes.lock();
-        let refused = u32::from(self.is_refused);
-        window.refused = window.refused.saturating_add(refused);
+        let rejected = u32::from(self.is_rejected);
+        window.rejected = window.rejected.saturating_add(rejected);
         for (network, _) in networks(self.client) {
             if let Some(codes) = window.networks.get_mut(&network) {
                 codes.in_flight = codes.in_flight.saturating_sub(1);
-                codes.refused = codes.refused.saturating_add(refused);
-                if codes.in_flight == 0 && codes.refused == 0 {
+                codes.rejected = codes.rejected.saturating_add(rejected);
+                if codes.in_flight == 0 && codes.rejected == 0 {
                     window.networks.remove(&network);
                 }
             }
@@ -152,18 +152,18 @@ mod tests {
         Ipv4Addr::from_bits(0xc000_0200 + u32::from(number)).into()
     }
 
-    fn refused(codes: &RefusedCodes, client: IpAddr, now: Instant) -> bool {
-        codes.admit_at(client, now).map(|mut attempt| attempt.refused()).is_ok()
+    fn rejected(codes: &RejectedCodeLimiter, client: IpAddr, now: Instant) -> bool {
+        codes.begin_attempt_at(client, now).map(|mut attempt| attempt.rejected()).is_ok()
     }
 
-    fn wait(codes: &RefusedCodes, client: IpAddr, now: Instant) -> Option<Duration> {
-        codes.admit_at(client, now).err()
+    fn wait(codes: &RejectedCodeLimiter, client: IpAddr, now: Instant) -> Option<Duration> {
+        codes.begin_attempt_at(client, now).err()
     }
 
     /// Two addresses used up the shared budget.
-    fn used_up(now: Instant) -> RefusedCodes {
-        let codes = RefusedCodes::default();
-        let admitted = (0..40).filter(|number| refused(&codes, client(number % 2), now)).count();
+    fn used_up(now: Instant) -> RejectedCodeLimiter {
+        let codes = RejectedCodeLimiter::default();
+        let admitted = (0..40).filter(|number| rejected(&codes, client(number % 2), now)).count();
         assert_eq!(admitted, 30);
         codes
     }
@@ -172,7 +172,8 @@ mod tests {
     fn flood_from_few_addresses_spares_concurrent_logins() {
         let now = Instant::now();
         let codes = used_up(now);
-        let honest: Vec<Attempt> = (0..3).map_while(|_| codes.admit_at(client(9), now).ok()).collect();
+        let honest: Vec<CodeAttempt> =
+            (0..3).map_while(|_| codes.begin_attempt_at(client(9), now).ok()).collect();
         assert_eq!(honest.len(), 3, "three at a time");
         assert_eq!(
             wait(&codes, client(9), now),
@@ -180,10 +181,10 @@ mod tests {
             "a fourth waits for one of them, not for a minute"
         );
         drop(honest);
-        let one_by_one = (0..100).filter(|_| codes.admit_at(client(9), now).is_ok());
+        let one_by_one = (0..100).filter(|_| codes.begin_attempt_at(client(9), now).is_ok());
         assert_eq!(one_by_one.count(), 100, "logins that succeed use up nothing");
         assert_eq!(codes.lock().networks.len(), 2, "and nothing is kept of them");
-        assert!(refused(&codes, client(9), now), "a code that went stale");
+        assert!(rejected(&codes, client(9), now), "a code that went stale");
         assert_eq!(wait(&codes, client(9), now), None, "it keeps nobody at this address waiting");
     }
 
@@ -191,9 +192,9 @@ mod tests {
     fn rejected_codes_from_many_addresses_are_bounded() {
         let now = Instant::now();
         let codes = used_up(now);
-        let admitted = (0..15).flat_map(|_| 0..20).filter(|number| refused(&codes, client(*number), now));
+        let admitted = (0..15).flat_map(|_| 0..20).filter(|number| rejected(&codes, client(*number), now));
         assert_eq!(admitted.count(), 18 * 3, "of 18 more addresses");
-        let admitted = (0..10_000).filter(|number| refused(&codes, client(100 + number), now));
+        let admitted = (0..10_000).filter(|number| rejected(&codes, client(100 + number), now));
         assert_eq!(admitted.count(), MAX_NETWORKS - 20, "one of each, as long as they can be remembered");
         assert_eq!(wait(&codes, client(20_000), now), Some(WINDOW), "a new one waits");
         assert_eq!(wait(&codes, client(101), now), None, "those remembered have the rest of their share");
@@ -205,20 +206,20 @@ mod tests {
         let codes = used_up(now);
         let later = now + Duration::from_millis(20_500);
         assert_eq!(wait(&codes, client(1), later), Some(Duration::from_millis(39_500)));
-        assert!(refused(&codes, client(1), now + WINDOW), "the next minute");
+        assert!(rejected(&codes, client(1), now + WINDOW), "the next minute");
         assert_eq!(codes.lock().networks.len(), 1, "nothing else is kept of the one before");
     }
 
     #[test]
     fn exchange_beyond_its_minute_still_counts() {
         let now = Instant::now();
-        let codes = RefusedCodes::default();
-        let mut long = codes.admit_at(client(1), now).expect("a try");
-        drop(codes.admit_at(client(2), now + WINDOW).expect("a try of the next minute"));
-        long.refused();
+        let codes = RejectedCodeLimiter::default();
+        let mut long = codes.begin_attempt_at(client(1), now).expect("a try");
+        drop(codes.begin_attempt_at(client(2), now + WINDOW).expect("a try of the next minute"));
+        long.rejected();
         drop(long);
-        assert_eq!(codes.lock().refused, 1);
-        assert_eq!(codes.lock().networks.get(&IpNet::from(client(1))).map(|codes| codes.refused), Some(1));
+        assert_eq!(codes.lock().rejected, 1);
+        assert_eq!(codes.lock().networks.get(&IpNet::from(client(1))).map(|codes| codes.rejected), Some(1));
     }
 
     #[test]
@@ -227,7 +228,7 @@ mod tests {
         let codes = used_up(now);
         let network =
             |site: u16, number: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, number, 0, 0, 0, 0));
-        let admitted = (0..60_000).filter(|number| refused(&codes, network(1, *number), now));
+        let admitted = (0..60_000).filter(|number| rejected(&codes, network(1, *number), now));
         assert_eq!(admitted.count(), 24);
         assert_eq!(wait(&codes, network(2, 0), now), None);
         assert_eq!(wait(&codes, client(9), now), None);

@@ -9,10 +9,10 @@ use crate::platform::start_once;
 
 impl AssemblyError {
     /// What to try, if the text itself does not say it.
-    pub fn advice(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Platform(platform) => platform.advice().map(ToOwned::to_owned),
-            Self::Audit(audit) => Some(audit.advice()),
+            Self::Platform(platform) => platform.hint().map(ToOwned::to_owned),
+            Self::Audit(audit) => Some(audit.hint()),
             Self::NoStore { .. } => Some(
                 "create one with `infrad serve`, or restore a backup with `infrad restore FILE`".to_owned(),
             ),
@@ -23,7 +23,7 @@ impl AssemblyError {
                 "only if you want a new store, with another fingerprint: {}",
                 start_once("--new-store")
             )),
-            Self::Listen { address, source } => advice_on_listening(*address, source),
+            Self::Listen { address, source } => hint_for_listening(*address, source),
             Self::Database { data_dir, .. } => Some(format!(
                 "free space if `df {data_dir}` shows a full file system; otherwise look for disk errors: `journalctl \
                  -k`"
@@ -43,7 +43,7 @@ impl AssemblyError {
     }
 }
 
-fn advice_on_listening(address: SocketAddr, error: &io::Error) -> Option<String> {
+fn hint_for_listening(address: SocketAddr, error: &io::Error) -> Option<String> {
     let port = address.port();
     if address.is_ipv6() && lacks_ipv6(error) {
         return Some(format!(
@@ -88,8 +88,8 @@ mod tests {
             let address: SocketAddr = address.parse().expect("an address");
             let error = AssemblyError::Listen { address, source: errno.into() };
             assert!(error.to_string().contains(&address.to_string()), "{error}");
-            let advice = error.advice().unwrap_or_default();
-            assert!(advice.contains(expected), "{address} {errno}: {advice}");
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains(expected), "{address} {errno}: {hint}");
         }
     }
 }

@@ -20,39 +20,39 @@ pub fn ensure_private_directory(path: &Path) -> Result<(), PlatformError> {
 }
 
 /// Checks that [`ensure_private_directory`] would succeed and the directory is writable. Creates nothing.
-pub fn judge_private_directory(path: &Path) -> Result<(), PlatformError> {
+pub fn check_private_directory(path: &Path) -> Result<(), PlatformError> {
     match path.symlink_metadata() {
         Ok(metadata) => {
             expect_private(path, &metadata)?;
-            judge_writable(path)
+            check_writable(path)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => judge_missing_directory(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => check_missing_directory(path),
         Err(error) => Err(PlatformError::io(path)(error)),
     }
 }
 
 /// Checks that a file could be created at `path`, in an existing directory.
-pub fn judge_file_place(path: &Path) -> Result<(), PlatformError> {
-    judge_writable(directory_of(path))
+pub fn check_file_place(path: &Path) -> Result<(), PlatformError> {
+    check_writable(directory_of(path))
 }
 
-/// Like [`judge_file_place`], if the directory would be created too.
-pub fn judge_file_place_or_made(path: &Path) -> Result<(), PlatformError> {
+/// Like [`check_file_place`], if the directory would be created too.
+pub fn check_file_place_or_created(path: &Path) -> Result<(), PlatformError> {
     let directory = directory_of(path);
     match directory.try_exists() {
-        Ok(false) => judge_missing_directory(directory),
-        _ => judge_writable(directory),
+        Ok(false) => check_missing_directory(directory),
+        _ => check_writable(directory),
     }
 }
 
 /// The first directory above that is there decides.
-fn judge_missing_directory(path: &Path) -> Result<(), PlatformError> {
+fn check_missing_directory(path: &Path) -> Result<(), PlatformError> {
     let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
     let found = above.into_iter().find(|above| !matches!(above.try_exists(), Ok(false)));
-    judge_writable(found.unwrap_or(Path::new(".")))
+    check_writable(found.unwrap_or(Path::new(".")))
 }
 
-fn judge_writable(directory: &Path) -> Result<(), PlatformError> {
+fn check_writable(directory: &Path) -> Result<(), PlatformError> {
     let metadata = std::fs::metadata(directory).map_err(PlatformError::io(directory))?;
     if !metadata.is_dir() {
         return Err(PlatformError::OtherKind {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Does not contain sessions that never changed, which are most of them.
 #[derive(Default)]
-pub(in crate::store) struct Known {
+pub(in crate::store) struct KnownState {
     /// Ended sessions by number, about ten bytes each.
     ended: HashSet<u64>,
     /// Revisions of live sessions that changed.
@@ -23,21 +23,21 @@ pub(super) enum Effect {
 
 /// The minimum state that a session's row must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Expected {
+pub(in crate::store) struct MinimumState {
     revision: u32,
     is_ended: bool,
 }
 
-impl Expected {
+impl MinimumState {
     pub(in crate::store) fn allows(self, revision: u32, is_ended: bool) -> bool {
         revision >= self.revision && (is_ended || !self.is_ended)
     }
 }
 
-impl Known {
-    pub(super) fn expected(&self, id: &str) -> Expected {
-        let id = number(id);
-        Expected {
+impl KnownState {
+    pub(super) fn minimum_state(&self, id: &str) -> MinimumState {
+        let id = pack_id(id);
+        MinimumState {
             is_ended: self.ended.contains(&id),
             revision: self.changed.get(&id).copied().unwrap_or_default(),
         }
@@ -77,7 +77,7 @@ impl Known {
 }
 
 /// Encodes a session id (ten characters of `0-9A-Za-z`) as a unique number below 62¹⁰.
-pub(super) fn number(id: &str) -> u64 {
+pub(super) fn pack_id(id: &str) -> u64 {
     id.bytes().fold(0, |number, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
@@ -94,24 +94,24 @@ mod tests {
 
     #[test]
     fn number_is_unique_to_the_id() {
-        assert_eq!(number("0000000000"), 0);
-        assert_eq!(number("000000000z"), 61);
-        assert_eq!(number("0000000010"), 62);
-        assert_eq!(number("zzzzzzzzzz"), 62_u64.pow(10) - 1);
+        assert_eq!(pack_id("0000000000"), 0);
+        assert_eq!(pack_id("000000000z"), 61);
+        assert_eq!(pack_id("0000000010"), 62);
+        assert_eq!(pack_id("zzzzzzzzzz"), 62_u64.pow(10) - 1);
     }
 
     #[test]
     fn earlier_state_is_not_allowed() {
-        let mut known = Known::default();
-        let id = number("aaaaaaaaaa");
-        assert!(known.expected("aaaaaaaaaa").allows(0, false));
+        let mut known = KnownState::default();
+        let id = pack_id("aaaaaaaaaa");
+        assert!(known.minimum_state("aaaaaaaaaa").allows(0, false));
         known.apply_one(Effect::Session { id, revision: 1, is_ended: false });
-        let expected = known.expected("aaaaaaaaaa");
+        let expected = known.minimum_state("aaaaaaaaaa");
         assert!(!expected.allows(0, false) && expected.allows(1, false) && expected.allows(2, true));
         known.apply_one(Effect::Session { id, revision: 2, is_ended: true });
-        let expected = known.expected("aaaaaaaaaa");
+        let expected = known.minimum_state("aaaaaaaaaa");
         assert!(!expected.allows(2, false) && expected.allows(2, true));
         known.apply_one(Effect::SessionDropped(id));
-        assert!(known.expected("aaaaaaaaaa").allows(0, false));
+        assert!(known.minimum_state("aaaaaaaaaa").allows(0, false));
     }
 }

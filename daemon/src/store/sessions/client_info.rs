@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::StoreError;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Opening {
+pub struct ClientInfo {
     /// The client's name for its machine, for people to read.
     pub device: Option<String>,
     pub login_method: LoginMethod,
@@ -16,10 +16,10 @@ pub struct Opening {
     pub address: Option<IpAddr>,
 }
 
-pub(super) fn of(row: &Row<'_>) -> Result<Opening, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<ClientInfo, StoreError> {
     let login_method: String = row.get("login_method")?;
     let address: Option<String> = row.get("address")?;
-    Ok(Opening {
+    Ok(ClientInfo {
         device: row.get("device")?,
         login_method: [LoginMethod::Browser, LoginMethod::Paste]
             .into_iter()

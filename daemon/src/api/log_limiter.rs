@@ -11,7 +11,7 @@ const MAX_LINES: u32 = 600;
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// The rate limit of one kind of line, for the whole process.
-pub(super) struct LineLimiter(Mutex<Window>);
+pub(super) struct LogLimiter(Mutex<Window>);
 
 struct Window {
     begun: Option<Instant>,
@@ -20,22 +20,22 @@ struct Window {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LinePermit {
+pub(super) struct LogPermit {
     /// Number of lines suppressed before it, if any.
     pub(super) suppressed: Option<NonZeroU64>,
 }
 
-impl LineLimiter {
+impl LogLimiter {
     pub(super) const fn new() -> Self {
         Self(Mutex::new(Window { begun: None, written: 0, suppressed: 0 }))
     }
 
     /// Permits a line, or counts it as suppressed.
-    pub(super) fn take(&self) -> Option<LinePermit> {
+    pub(super) fn take(&self) -> Option<LogPermit> {
         self.take_at(Instant::now())
     }
 
-    fn take_at(&self, now: Instant) -> Option<LinePermit> {
+    fn take_at(&self, now: Instant) -> Option<LogPermit> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.begun.is_none_or(|begun| now.duration_since(begun) >= WINDOW) {
             (window.begun, window.written) = (Some(now), 0);
@@ -45,7 +45,7 @@ impl LineLimiter {
             return None;
         }
         window.written += 1;
-        Some(LinePermit { suppressed: NonZeroU64::new(std::mem::take(&mut window.suppressed)) })
+        Some(LogPermit { suppressed: NonZeroU64::new(std::mem::take(&mut window.suppressed)) })
     }
 }
 
@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn suppressed_lines_are_reported_by_next_line() {
-        let lines = LineLimiter::new();
-        let line = |suppressed| Some(LinePermit { suppressed: NonZeroU64::new(suppressed) });
+        let lines = LogLimiter::new();
+        let line = |suppressed| Some(LogPermit { suppressed: NonZeroU64::new(suppressed) });
         let begin = Instant::now();
         for _ in 0..MAX_LINES {
             assert_eq!(lines.take_at(begin), line(0));

@@ -12,12 +12,12 @@ pub fn is_unused(data_dir: &Path) -> Result<bool, KeyError> {
 }
 
 /// Whether [`Keys::open_or_create`] would succeed, as far as that can be decided without a network.
-pub async fn judge(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+pub async fn check(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
     let is_native = |root_key: &&RootKeySettings| matches!(root_key, RootKeySettings::Native { .. });
     let native: Vec<RootKeySettings> = root_keys.iter().take_while(is_native).cloned().collect();
     if Header::read(data_dir)?.is_none() {
         expect_no_database(data_dir)?;
-        return native.first().map_or(Ok(()), |first| first.judge_making(data_dir));
+        return native.first().map_or(Ok(()), |first| first.check_creation(data_dir));
     }
     match Keys::open(data_dir, &native).await {
         // The next one, which is kept elsewhere, may be the right one.
@@ -61,7 +61,7 @@ impl Wrapping {
             return Ok(());
         }
         Err(KeyError::OtherRootKey {
-            origin: header::path(data_dir).display().to_string(),
+            header_path: header::path(data_dir).display().to_string(),
             has_recovery: self.0.recovery.is_some(),
             expected: self.0.root_key,
             configured: configured.join(", "),

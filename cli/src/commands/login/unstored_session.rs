@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use infra_shared::api::{FinishedLogin, Provider};
+use infra_shared::api::{FinishLoginResponse, Provider};
 use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 use secrecy::ExposeSecret;
 
 use super::super::status::account;
-use super::super::{Context, changed_entry_warning, revoke_session, times};
+use super::super::{Context, changed_entry_warning, revoke_own_session, times};
 use super::outcome;
 use crate::daemon_client::DaemonClient;
 use crate::failure::{Exit, Failure};
@@ -17,29 +17,29 @@ use crate::keyring::{KeyringError, StoredEntry};
 use crate::trust::VerifiedServer;
 
 /// A session that the daemon has opened. Drop revokes it unless it was stored, because it would be unusable.
-pub(super) struct OpenedSession<'a> {
+pub(super) struct UnstoredSession<'a> {
     client: &'a DaemonClient,
     token: SessionToken,
-    finished: FinishedLogin,
+    finished: FinishLoginResponse,
     is_stored: bool,
 }
 
-impl<'a> OpenedSession<'a> {
+impl<'a> UnstoredSession<'a> {
     /// Checks that the session is one of the chosen provider.
-    pub(super) fn check(
+    pub(super) fn from_response(
         client: &'a DaemonClient,
-        finished: FinishedLogin,
+        finished: FinishLoginResponse,
         origin: &Origin,
         provider: &Provider,
     ) -> Result<Self, Failure> {
         let token = SessionToken::parse(finished.token.expose_secret())
             .ok_or_else(|| Failure::new(Exit::Failed, format!("{origin} sent no session token")))?;
-        let opened = Self { client, token, finished, is_stored: false };
-        let user = &opened.finished.user;
+        let unstored = Self { client, token, finished, is_stored: false };
+        let user = &unstored.finished.user;
         if (&user.provider, &user.issuer) != (&provider.name, &provider.issuer) {
             return Err(outcome::other_provider_failure(origin, provider, user));
         }
-        Ok(opened)
+        Ok(unstored)
     }
 }
 
@@ -52,12 +52,12 @@ pub(super) fn save(
     origin: &Origin,
     with_keyring: bool,
     verified: &VerifiedServer,
-    mut opened: OpenedSession<'_>,
+    mut unstored: UnstoredSession<'_>,
 ) -> Result<String, Failure> {
-    let FinishedLogin { session, user, now, .. } = &opened.finished;
+    let FinishLoginResponse { session, user, now, .. } = &unstored.finished;
     let offset = ClockOffset::measure(*now, context.now());
     let session = Session {
-        token: opened.token.clone(),
+        token: unstored.token.clone(),
         session: session.clone(),
         user: user.clone(),
         trust: verified.connection.record().clone(),
@@ -68,30 +68,30 @@ pub(super) fn save(
         audience_tokens: BTreeMap::new(),
     };
     let (trust, provider) = (verified.connection.record().clone(), Some(user.provider.clone()));
-    let (state, before) = context.home.update(|state| {
+    let (state, replaced) = context.home.update(|state| {
         // Adopt first, because the server may have proved itself by an announced record.
-        state.adopt(origin, &trust);
+        state.complete_ca_rollover(origin, &trust);
         let known = state.config.servers.remove(origin).filter(|known| known.trust == trust);
         let (ca_rollover, previous_trust) =
             known.map(|known| (known.ca_rollover, known.previous_trust)).unwrap_or_default();
         let server = Server { trust, provider, keyring: with_keyring, ca_rollover, previous_trust };
         state.config.servers.insert(origin.clone(), server);
         state.config.current = Some(origin.clone());
-        let before = state.sessions.sessions.insert(origin.clone(), session);
+        let replaced = state.sessions.sessions.insert(origin.clone(), session);
         // Keep the logout proof until the daemon has revoked the session, because its token is deleted now.
         state
             .sessions
             .pending_logouts
-            .extend(before.as_ref().map(|before| PendingLogout::new(origin, before)));
-        before
+            .extend(replaced.as_ref().map(|replaced| PendingLogout::new(origin, replaced)));
+        replaced
     })?;
     let account = account(user);
-    opened.is_stored = true;
+    unstored.is_stored = true;
     times::warn_of_skew(offset.seconds(), context.terminal);
-    context.record_announcement(origin, &verified.connection);
-    let is_copied = with_keyring && copy_to_keyring(context, origin, &opened.token)?;
-    if let Some(before) = before {
-        revoke_previous(context, origin, verified, &state, &before, is_copied)?;
+    context.store_ca_rollover(origin, &verified.connection);
+    let is_copied = with_keyring && copy_to_keyring(context, origin, &unstored.token)?;
+    if let Some(replaced) = replaced {
+        revoke_previous(context, origin, verified, &state, &replaced, is_copied)?;
     }
     Ok(account)
 }
@@ -102,17 +102,17 @@ fn revoke_previous(
     origin: &Origin,
     verified: &VerifiedServer,
     state: &State,
-    before: &Session,
+    replaced: &Session,
     is_copied: bool,
 ) -> Result<(), Failure> {
     if let (_, Some(error)) = context.retry_logouts(origin, &verified.connection.client, state)? {
-        let ends = times::at(before.session.expires_at, context.now());
+        let ends = times::at(replaced.session.expires_at, context.now());
         context.terminal.warn(&format!(
             "cannot revoke your previous session: {error}; the next command tries again, and the session expires {ends}"
         ));
     }
-    if before.storage == Storage::FileAndKeyring && !is_copied {
-        match context.keyring.forget(origin, &before.token) {
+    if replaced.storage == Storage::FileAndKeyring && !is_copied {
+        match context.keyring.forget(origin, &replaced.token) {
             Ok(StoredEntry::Token | StoredEntry::Missing) => {}
             Ok(StoredEntry::Other) => context.terminal.warn(&changed_entry_warning(origin)),
             Err(error) => {
@@ -123,17 +123,21 @@ fn revoke_previous(
         }
     }
     let user = state.sessions.sessions.get(origin).map(|session| &session.user);
-    if user.is_some_and(|user| (&before.user.issuer, &before.user.subject) != (&user.issuer, &user.subject)) {
-        context.terminal.info(&format!("this replaces the session of {} at {origin}", account(&before.user)));
+    if user
+        .is_some_and(|user| (&replaced.user.issuer, &replaced.user.subject) != (&user.issuer, &user.subject))
+    {
+        context
+            .terminal
+            .info(&format!("this replaces the session of {} at {origin}", account(&replaced.user)));
     }
     Ok(())
 }
 
-impl Drop for OpenedSession<'_> {
+impl Drop for UnstoredSession<'_> {
     fn drop(&mut self) {
         if !self.is_stored {
             // If the daemon is unreachable, the session expires unused.
-            let _ = revoke_session(self.client, &self.token);
+            let _ = revoke_own_session(self.client, &self.token);
         }
     }
 }

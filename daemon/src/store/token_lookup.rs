@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use infra_shared::token_text::{AudienceToken, SessionToken};
 
-use super::sessions::NOBODY;
-use super::{AudienceGrant, Store, StoreError, StoredSession, TokenHash, audience_tokens, sessions};
+use super::sessions::DUMMY_ID;
+use super::{AudienceRestriction, Store, StoreError, StoredSession, TokenHash, audience_tokens, sessions};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct FoundToken {
     pub token_hash: TokenHash,
     pub session: Arc<StoredSession>,
     /// `None` for the session token.
-    pub grant: Option<Arc<AudienceGrant>>,
+    pub restriction: Option<Arc<AudienceRestriction>>,
 }
 
 /// A well-formed token of either kind.
@@ -31,10 +31,10 @@ impl Store {
             return Ok(Some(found));
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
-        let reading = self.cache.begin_read();
+        let read_start = self.cache.begin_read();
         let found = self.read_token(&token, hash)?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.cache.insert(found, reading);
+            self.cache.insert(found, read_start);
         }
         Ok(found)
     }
@@ -58,20 +58,22 @@ impl Store {
             format!("SELECT coalesce((SELECT token_hash FROM {table} WHERE id = ?1), zeroblob(32))");
         self.connections.read(|reader| {
             let stored = reader.prepare_cached(&stored_hash)?.query_row([id], |row| row.get(0))?;
-            let is_it = TokenHash(stored).equals(&hash);
-            let row = if is_it { id } else { NOBODY };
-            let (session, grant) = match token {
+            let is_match = TokenHash(stored).equals(&hash);
+            let row = if is_match { id } else { DUMMY_ID };
+            let (session, restriction) = match token {
                 Token::Session(_) => (sessions::session_id(row)?, None),
                 Token::Audience(_) => {
                     // Purged since its hash was read, because it expired.
-                    let Some((session, grant)) = audience_tokens::find(reader, row)? else { return Ok(None) };
-                    (session, Some(Arc::new(grant)))
+                    let Some((session, restriction)) = audience_tokens::find(reader, row)? else {
+                        return Ok(None);
+                    };
+                    (session, Some(Arc::new(restriction)))
                 }
             };
-            let expected = self.guard.expected(session.as_str());
+            let minimum = self.guard.minimum_state(session.as_str());
             let Some(session) = sessions::find(reader, session.as_str())? else { return Ok(None) };
-            self.guard.check_session(&session, expected)?;
-            Ok(is_it.then(|| FoundToken { token_hash: hash, session: Arc::new(session), grant }))
+            self.guard.check_session(&session, minimum)?;
+            Ok(is_match.then(|| FoundToken { token_hash: hash, session: Arc::new(session), restriction }))
         })
     }
 }
