@@ -184,7 +184,7 @@ impl Upkeep {
                 // The guard has logged it.
                 Ok(()) | Err(StoreError::RolledBack(_)) => {}
                 Err(error) => {
-                    tracing::error!(%error, "cannot verify the sessions against the rollback guard")
+                    tracing::error!(%error, "cannot verify the sessions against the rollback guard");
                 }
             }
         }

@@ -290,7 +290,9 @@ fn every_configuration_on_https_page_is_accepted() {
                 (configuration.verbatim, configuration.more) = (None, block.clone());
             }
         });
-        daemon.infrad(["check"]).wait().expect(0);
+        // Whether this machine has its files does not matter here.
+        let checked = daemon.infrad(["check"]).wait();
+        assert!(checked.stdout.contains("configuration is valid"), "{checked}");
         accepted += 1;
     }
     assert_eq!(accepted, 2);

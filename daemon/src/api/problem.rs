@@ -228,55 +228,10 @@ impl From<LoginError> for ProblemResponse {
                     "this account may not sign in here: ask your operator to admit you or one of your groups",
                 ),
             ),
-            Login::Identity(IdentityError::ResponseIssuer(_) | IdentityError::Rejected(_)) => (
-                ProblemCode::LoginRejected,
-                Some("the identity provider's response does not prove who signed in"),
-            ),
-            Login::Identity(IdentityError::ClockSkew(_)) => (
-                ProblemCode::LoginRejected,
-                Some(
-                    "the clocks of the daemon and of the identity provider differ too much: ask your operator, who \
-                     finds both times in the daemon's log under the request ID",
-                ),
-            ),
-            Login::Identity(IdentityError::LimitExceeded(_)) => (
-                ProblemCode::LoginRejected,
-                Some(
-                    "the identity provider sends more data about you than the daemon accepts, such as too many \
-                     groups: ask your operator to filter the groups claim",
-                ),
-            ),
-            Login::Identity(IdentityError::Unusable(_)) => (
-                ProblemCode::ProviderUnavailable,
-                Some(
-                    "the daemon cannot use the identity provider's responses, and a retry will fail the same way: \
-                     ask your operator, who finds the reason in the daemon's log under the request ID",
-                ),
-            ),
-            Login::Identity(
-                IdentityError::Unavailable(_)
-                | IdentityError::QueueFull
-                | IdentityError::RejectedCodeLimit(_),
-            ) => (
-                ProblemCode::ProviderUnavailable,
-                Some(
-                    "the daemon received no usable response from the identity provider: try again in a few minutes",
-                ),
-            ),
-            Login::Identity(IdentityError::InvalidClient { .. }) => (
-                ProblemCode::Unavailable,
-                Some(
-                    "the identity provider rejects the daemon's client secret: ask your operator to correct it",
-                ),
-            ),
-            Login::Identity(IdentityError::ClientSecret(ReadError::Unreachable(_))) => (
-                ProblemCode::Unavailable,
-                Some("the daemon cannot reach the backend of its client secret: try again in a few minutes"),
-            ),
-            Login::Identity(IdentityError::ClientSecret(_)) => (
-                ProblemCode::Unavailable,
-                Some("the daemon cannot read its client secret: ask your operator to correct it"),
-            ),
+            Login::Identity(error) => {
+                let (code, detail) = of_identity(error);
+                (code, Some(detail))
+            }
             Login::Store(_) => (ProblemCode::Unavailable, None),
         };
         let mut response = Self::new(code, &error);
@@ -287,6 +242,46 @@ impl From<LoginError> for ProblemResponse {
             Some(detail) => response.with_detail(detail),
             None => response,
         }
+    }
+}
+
+/// The code and the detail of a login that the provider's side failed.
+fn of_identity(error: &IdentityError) -> (ProblemCode, &'static str) {
+    match error {
+        IdentityError::ResponseIssuer(_) | IdentityError::Rejected(_) => {
+            (ProblemCode::LoginRejected, "the identity provider's response does not prove who signed in")
+        }
+        IdentityError::ClockSkew(_) => (
+            ProblemCode::LoginRejected,
+            "the clocks of the daemon and of the identity provider differ too much: ask your operator, who \
+             finds both times in the daemon's log under the request ID",
+        ),
+        IdentityError::LimitExceeded(_) => (
+            ProblemCode::LoginRejected,
+            "the identity provider sends more data about you than the daemon accepts, such as too many \
+             groups: ask your operator to filter the groups claim",
+        ),
+        IdentityError::Unusable(_) => (
+            ProblemCode::ProviderUnavailable,
+            "the daemon cannot use the identity provider's responses, and a retry will fail the same way: \
+             ask your operator, who finds the reason in the daemon's log under the request ID",
+        ),
+        IdentityError::Unavailable(_) | IdentityError::QueueFull | IdentityError::RejectedCodeLimit(_) => (
+            ProblemCode::ProviderUnavailable,
+            "the daemon received no usable response from the identity provider: try again in a few minutes",
+        ),
+        IdentityError::InvalidClient { .. } => (
+            ProblemCode::Unavailable,
+            "the identity provider rejects the daemon's client secret: ask your operator to correct it",
+        ),
+        IdentityError::ClientSecret(ReadError::Unreachable(_)) => (
+            ProblemCode::Unavailable,
+            "the daemon cannot reach the backend of its client secret: try again in a few minutes",
+        ),
+        IdentityError::ClientSecret(_) => (
+            ProblemCode::Unavailable,
+            "the daemon cannot read its client secret: ask your operator to correct it",
+        ),
     }
 }
 

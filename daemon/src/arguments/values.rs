@@ -7,7 +7,7 @@ use crate::config::parse_duration;
 /// Seconds of a time such as `30d`, a year at most.
 pub(super) fn overlap(text: &str) -> Result<u32, String> {
     const MOST: i64 = 366 * 24 * 3_600;
-    let expected = "a time up to a year, such as `30d`, `12h` or `0s`".to_owned();
+    let expected = "a duration up to a year, such as `30d`, `12h` or `0s`".to_owned();
     let duration = parse_duration(text).ok_or_else(|| expected.clone())?;
     Some(duration.as_secs())
         .filter(|seconds| (0..=MOST).contains(seconds))
@@ -30,5 +30,5 @@ pub fn session_id(text: &str) -> Result<SessionID, String> {
     let of_audience_token = || SessionID::parse(text.strip_prefix("infra_aud_")?.split('.').next()?);
     SessionID::of_typed(text)
         .or_else(of_audience_token)
-        .ok_or_else(|| "an id has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+        .ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }

@@ -203,10 +203,10 @@ impl DataDirectory {
         match (self.is_new, self.is_new_store_accepted) {
             (false, _) => {}
             (true, true) => {
-                tracing::info!(%data_dir, %fingerprint, "created a new store with a new CA")
+                tracing::info!(%data_dir, %fingerprint, "created a new store with a new CA");
             }
             (true, false) => {
-                tracing::warn!(%data_dir, %fingerprint, "created a new store with a new CA")
+                tracing::warn!(%data_dir, %fingerprint, "created a new store with a new CA");
             }
         }
     }

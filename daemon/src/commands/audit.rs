@@ -105,7 +105,7 @@ fn describe(path: &Path, verified: &Verified) -> String {
     if *missing_events > 0 {
         let _ = writeln!(
             text,
-            "missing: {missing_events} events, which could not be written: search the log for `events_missing`"
+            "missing events: {missing_events}, because they could not be written: search the log for `events_missing`"
         );
     }
     if *cut_off > 0 {

@@ -337,7 +337,7 @@ mod tests {
         }
         let plan: Vec<String> = database
             .prepare(&format!("EXPLAIN QUERY PLAN {END_LEASES}"))
-            .and_then(|mut explain| explain.query_map([1], |row| row.get("detail"))?.collect())
+            .and_then(|mut explain| explain.query_map(params!["okta", 1], |row| row.get("detail"))?.collect())
             .expect("a plan");
         let by_index = |step: &String| step.contains("refresh_tokens_by_due (provider=? AND due_at<?)");
         assert!(plan.iter().any(by_index), "{plan:?}");
