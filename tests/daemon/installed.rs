@@ -197,7 +197,7 @@ fn moving_to_another_root_key_works_as_written() {
     }
     assert!(host.is_running());
     assert_eq!(host.fingerprint(), fingerprint);
-    host.run("test ! -e /etc/infra/root.key; infrad as-service key status | grep -q 'root2.key (wraps)'")
+    host.run("test ! -e /etc/infra/root.key; infrad as-service key status | grep -q 'root2.key (wraps the data key)'")
         .expect(0);
 }
 

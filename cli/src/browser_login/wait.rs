@@ -125,7 +125,7 @@ impl<'a> PendingLogin<'a> {
                 Ok(Event::Pasted(line)) => match pasted::response(&line, self.port, &self.expected) {
                     Some(response) => break (response, LoginMethod::Paste),
                     None => {
-                        terminal.print("that is not the address that this sign-in is waiting for: try again")
+                        terminal.print("that is not the address that this sign-in is waiting for: try again");
                     }
                 },
                 Ok(Event::EmptyLine) => self.print_instructions(),

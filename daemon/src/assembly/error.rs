@@ -56,6 +56,7 @@ pub enum AssemblyError {
 
 impl AssemblyError {
     /// Names the place of a database that failed.
+    #[must_use]
     pub fn located(self, data_dir: &Path) -> Self {
         match self {
             Self::Store(source @ StoreError::Database(_))
