@@ -138,8 +138,10 @@ fn llms_txt_lists_every_page_of_the_navigation() {
     let navigation = Page::read("docs/site/mkdocs.yml").text;
     let (_, navigation) = navigation.split_once("\nnav:\n").expect("a navigation");
     let paths = navigation.lines().filter_map(|line| line.rsplit(' ').next());
-    let expected: BTreeSet<PathBuf> =
-        paths.filter(|path| path.ends_with(".md")).map(|path| repository().join(path)).collect();
+    let expected: BTreeSet<PathBuf> = paths
+        .filter(|path| Path::new(path).extension().is_some_and(|it| it == "md"))
+        .map(|path| repository().join(path))
+        .collect();
     let list = Page::read("docs/llms.txt");
     let links = list.links().into_iter();
     let listed: BTreeSet<PathBuf> =

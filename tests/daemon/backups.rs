@@ -218,13 +218,13 @@ fn restore_refuses_modified_backup_and_replaces_nothing() {
     daemon.infrad(["backup", "good"]).wait().expect(0);
     let process = daemon.process().to_string();
     let refused = daemon.infrad(["restore", "good"]).wait().expect(1);
-    let stop = format!("`kill {process}`");
+    let remedy = format!("`kill {process}`");
     refused.stderr_contains(&[
         "while infrad is running",
         "in use by another infrad",
         &process,
         "try: ",
-        &stop,
+        &remedy,
     ]);
     daemon.stop();
     let good = std::fs::read(daemon.directory().join("good")).expect("a backup");

@@ -254,7 +254,7 @@ fn check_reports_secrets_that_the_service_would_lack() {
             ..ProviderEntry::of(&provider)
         };
         Daemon::prepare(vec![entry], |configuration: &mut Configuration| {
-            more.clone_into(&mut configuration.more)
+            more.clone_into(&mut configuration.more);
         })
     };
     let daemon = with("env:INFRA_TEST_UNSET", "");

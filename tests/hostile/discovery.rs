@@ -145,7 +145,7 @@ fn unreadable_metadata_starts_no_login() {
         answer("DS-10 no type of content", NotStarted("not JSON"), |answer| answer.headers.clear()),
         answer("DS-11 1 MB", NotStarted("is larger than"), |answer| answer.body = vec![b' '; 1_000_000]),
         answer("DS-11 without end", NotStarted("is larger than"), |answer| {
-            answer.delivery = Delivery::Endless
+            answer.delivery = Delivery::Endless;
         }),
         answer("DS-12 deep", malformed, |answer| {
             answer.body = format!("{{\"a\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000)).into_bytes();

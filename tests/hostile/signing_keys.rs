@@ -57,7 +57,7 @@ fn unreadable_key_sets_verify_nothing() {
         }),
         answer("JW-14 10 MB", Unavailable("is larger than"), |answer| answer.body = vec![b' '; 10_000_000]),
         answer("JW-14 without end", Unavailable("is larger than"), |answer| {
-            answer.delivery = Delivery::Endless
+            answer.delivery = Delivery::Endless;
         }),
         answer("JW-15 a member twice", malformed, |answer| {
             answer.body.splice(1..1, b"\"keys\":[],".iter().copied());

@@ -1,6 +1,8 @@
 //! A host with the unit, in a mount namespace: the unit's files, its user, and substitutes for what systemd does with
 //! them. `tests/packages/booted.rs` has the real one.
 
+#![expect(clippy::panic, reason = "a test panics whenever it has to fail")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use infra_harness::skip;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Overlays, so that nothing of this machine changes. `$1` is an empty directory, `$2` the program, `$3` the files.
@@ -164,7 +166,7 @@ impl Host {
     pub(super) fn fingerprint(&self) -> String {
         let printed = self.run("infrad as-service fingerprint").expect(0).stdout;
         let words = printed.split_whitespace().find(|word| word.starts_with("sha256:"));
-        words.unwrap_or_else(|| panic!("no fingerprint: {printed}")).to_owned()
+        words.expect("a fingerprint").to_owned()
     }
 
     /// Types the commands below a heading of a page, each with `input`. Those of `systemctl` are played.
@@ -173,7 +175,9 @@ impl Host {
         let blocks: Vec<String> =
             blocks.filter(|block| block.language != "yaml").map(|block| block.typed()).collect();
         assert!(!blocks.is_empty(), "{page}: {heading}");
-        blocks.iter().for_each(|block| self.type_in(block, input));
+        for block in &blocks {
+            self.type_in(block, input);
+        }
     }
 
     /// Types the commands of one block.
