@@ -66,7 +66,7 @@ func validate(token string) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
-	if response.StatusCode == 400 || response.StatusCode == 413 { // no token is like this
+	if response.StatusCode == http.StatusRequestEntityTooLarge { // larger than any token
 		return nil, nil
 	}
 	if response.StatusCode != http.StatusOK { // 401: the daemon rejects the credential, not the token

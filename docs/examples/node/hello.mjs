@@ -38,7 +38,7 @@ async function validate(token) {
   if (known && asked < known.until) return known.user;
   const credential = (await readFile(CREDENTIAL_FILE, 'utf8')).trim(); // each time, so that you can replace it
   const { status, body } = await introspect(token, credential);
-  if (status === 400 || status === 413) return null; // no token is like this
+  if (status === 413) return null; // larger than any token
   // 401: the daemon rejects the credential, not the token.
   if (status !== 200) throw new Error(`HTTP status ${status}: ${body.slice(0, 300)}`);
   const user = JSON.parse(body);

@@ -32,7 +32,7 @@ def validate(token):
         with urllib.request.urlopen(request, timeout=5, context=TLS) as response:
             answer = json.load(response)
     except urllib.error.HTTPError as error:
-        if error.code in (400, 413):  # no token is like this
+        if error.code == 413:  # larger than any token
             return None
         # 401: the daemon rejects the credential, not the token.
         raise Unavailable(f"{error}: {error.read(300)}") from error

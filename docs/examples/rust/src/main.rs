@@ -48,8 +48,8 @@ impl Validator {
             .form(&[("token", token)])
             .send()?;
         let status = response.status();
-        if status == 400 || status == 413 {
-            return Ok(None); // no token is like this
+        if status == 413 {
+            return Ok(None); // larger than any token
         }
         if status != 200 {
             // 401: the daemon rejects the credential, not the token.
