@@ -146,11 +146,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.expect("runuser -u infrad -- infrad check", 1, &expected);
     host.expect("infrad as-service check --live", 1, &["failed   provider okta: client secret"]);
     host.exec("chown infrad: /etc/infra/okta-client-secret", 0);
-    host.expect(
-        "infrad check",
-        0,
-        &["configuration is valid; to contact", "root key: systemd credential root.key"],
-    );
+    host.expect("infrad check", 0, &["configuration is valid; run", "root key: systemd credential root.key"]);
 
     host.note("a TLS key that others can read, then one that the service cannot read");
     let leaf = infra_harness::authority::Authority::new().issue_like_public_ca(&[SERVER]);
@@ -164,7 +160,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
     host.expect(
         "infrad check",
         1,
-        &["others may read /etc/infra/tls.key", "`chown infrad: ", "`chmod 0640 "],
+        &["other users can read /etc/infra/tls.key", "`chown infrad: ", "`chmod 0640 "],
     );
     host.exec("chmod 0600 /etc/infra/tls.key", 0);
     host.expect("infrad check", 1, &["the user infrad cannot read /etc/infra/tls.key"]);
@@ -183,7 +179,7 @@ fn mistakes(host: &mut Booted, root: &FreshRoot) {
 
     host.note("another issuer than the provider's");
     host.exec("sed -i 's|issuer: \\(.*\\)|issuer: \\1/other|' /etc/infra/infrad.yaml", 0);
-    host.expect("infrad check", 0, &["configuration is valid; to contact"]);
+    host.expect("infrad check", 0, &["configuration is valid; run"]);
     let ran = host.exec("infrad as-service check --live; test $? != 0", 0);
     assert!(ran.stdout.contains("failed   provider okta: discovery"), "{ran}");
     host.exec(RESTORE, 0);
@@ -222,7 +218,7 @@ fn start(host: &mut Booted) {
     host.expect("infrad certificate renew", 0, &["issuing a new certificate from the daemon's own CA"]);
     host.exec("infrad ca print >/root/ca.pem && infrad as-service ca print >/root/again.pem", 0);
     host.exec("test -s /root/ca.pem && cmp /root/ca.pem /root/again.pem", 0);
-    host.expect("infrad as-service serve", 2, &["this command cannot run as the service does"]);
+    host.expect("infrad as-service serve", 2, &["this command cannot run as the service"]);
     host.exec("systemctl stop infrad.socket infrad.service", 0);
     host.run("infrad as-service serve --accept-rollback").expect(0).stderr_contains(&["nothing to accept"]);
     host.exec("systemctl start infrad", 0);
@@ -256,8 +252,16 @@ fn keys_and_backups(host: &mut Booted) -> String {
         0,
         &["is a backup of the store"],
     );
-    host.expect("infrad as-service backup verify /var/backups/infrad/a.backup", 0, &["the backup is whole"]);
-    host.expect("infrad as-service backup /root/b.backup", 1, &["cannot be written", "install -d -o infrad"]);
+    host.expect(
+        "infrad as-service backup verify /var/backups/infrad/a.backup",
+        0,
+        &["the backup is complete"],
+    );
+    host.expect(
+        "infrad as-service backup /root/b.backup",
+        1,
+        &["cannot write /root/b.backup", "install -d -o infrad"],
+    );
     host.note("a full disk");
     host.exec("install -d /mnt/small && mount -t tmpfs -o size=16k,mode=0700,uid=infrad small /mnt/small", 0);
     host.expect(
