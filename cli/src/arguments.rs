@@ -332,7 +332,7 @@ pub struct TrustArguments {
     pub ca_file: Option<PathBuf>,
 }
 
-/// An id has a form, so that a typing error is not taken for a session that ended. A pasted token stands for its id.
+/// Parses a session ID, or the ID in a pasted token. Rejects typing errors, which would look like ended sessions.
 fn session_id(text: &str) -> Result<SessionID, String> {
     SessionID::of_typed(text)
         .ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())

@@ -69,8 +69,8 @@ impl Context {
         Ok(config)
     }
 
-    /// Where the running daemon's data is. A fault in the file is a warning: the daemon runs with what it read before, and
-    /// an operator who has to revoke sessions cannot wait for a sound file.
+    /// Finds the running daemon's data directory. Only warns of a fault in the configuration file, because the daemon still
+    /// runs with the earlier version, and sessions must be revocable meanwhile.
     fn find_running(&self) -> Result<PathBuf, Failure> {
         let Err(error) = Config::read(&self.config_path) else { return Ok(self.read_config()?.data_dir) };
         let found = Config::find_data_dirs(&self.config_path).into_iter().find(|path| control::may_run(path));

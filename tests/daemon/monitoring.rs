@@ -393,7 +393,7 @@ fn dashboard_and_rules_use_existing_metrics() {
     serde_json::from_str::<serde_json::Value>(&dashboard).expect("JSON");
 }
 
-/// A provider that is down sends nobody back. Its metadata is cached, so that each start still succeeds.
+/// During an outage of the provider, each start still succeeds because its metadata is cached, but no login finishes.
 #[test]
 fn outage_of_provider_shows_as_logins_without_outcome() {
     let provider = Provider::start();

@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 
 use crate::config::parse_duration;
 
-/// Seconds of a time such as `30d`, a year at most.
+/// Parses a duration such as `30d`, a year at most, into seconds.
 pub(super) fn overlap(text: &str) -> Result<u32, String> {
     const MOST: i64 = 366 * 24 * 3_600;
     let expected = "a duration up to a year, such as `30d`, `12h` or `0s`".to_owned();
@@ -25,7 +25,7 @@ pub(super) fn audit_head(text: &str) -> Result<String, String> {
     Err(format!("a head has {DIGITS} hexadecimal digits, and this has {} characters", text.chars().count()))
 }
 
-/// An id has a form, so that a typing error is not taken for a session that ended. Takes the id out of a pasted token.
+/// Parses a session ID, or the ID in a pasted token. Rejects typing errors, which would look like ended sessions.
 pub fn session_id(text: &str) -> Result<SessionID, String> {
     let of_audience_token = || SessionID::parse(text.strip_prefix("infra_aud_")?.split('.').next()?);
     SessionID::of_typed(text)

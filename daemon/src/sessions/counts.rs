@@ -14,7 +14,7 @@ pub(super) struct Counts(Arc<Mutex<SessionCounts>>);
 pub struct SessionCounts {
     /// By provider name, or empty if unknown, and by `finished` or the reason for refusal.
     pub logins: BTreeMap<(String, &'static str), u64>,
-    /// Logins sent to the provider, by its name. Many of them and none finished mean that nobody comes back.
+    /// Logins sent to the provider, by its name. Many of them and none finished indicate an outage of the provider.
     pub started: BTreeMap<String, u64>,
     /// By reason.
     pub ended: BTreeMap<&'static str, u64>,
