@@ -3,6 +3,7 @@
 mod activity;
 mod admission;
 mod connection;
+mod connection_task;
 mod drained_body;
 mod host;
 mod limits;
@@ -203,16 +204,9 @@ pub async fn serve(
         };
         // A connection that is not admitted is closed here, before any work is done for it.
         let Some(slot) = acceptor.admission.admit(peer.ip()) else { continue };
-        let (acceptor, stopped, activity) = (acceptor.clone(), stopped.clone(), slot.activity.clone());
-        tokio::spawn(async move {
-            select! {
-                () = acceptor.handle(stream, peer, slot, stopped) => {}
-                () = activity.evicted() => tracing::debug!(
-                    %peer,
-                    "evicted an idle connection: another client needs its slot"
-                ),
-            }
-        });
+        let (acceptor, stopped, task) = (acceptor.clone(), stopped.clone(), slot.activity.task.clone());
+        let connection = async move { acceptor.handle(stream, peer, slot, stopped).await };
+        tokio::spawn(task.run(Box::pin(connection)));
     }
     drop((listener, stopped));
     stopping.send_replace(true);

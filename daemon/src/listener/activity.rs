@@ -7,12 +7,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ListenerLimits;
+use super::connection_task::ConnectionTask;
 
 /// Activity of one connection, shared by all tasks that may end it.
 pub(super) struct Activity {
     state: Mutex<State>,
-    /// Signals eviction.
-    evicted: Notify,
+    pub(super) task: Arc<ConnectionTask>,
     /// Signals that the connection reached its request limit.
     request_limit: Notify,
     /// HTTP/1: a head that has begun must end soon. HTTP/2 streams are not visible at this layer.
@@ -36,7 +36,7 @@ impl Activity {
                 in_flight: 0,
                 responses: 0,
             }),
-            evicted: Notify::new(),
+            task: Arc::default(),
             request_limit: Notify::new(),
             is_serial: AtomicBool::new(false),
         })
@@ -78,15 +78,6 @@ impl Activity {
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.in_flight == 0).then_some(state.since)
-    }
-
-    /// Evicts the connection in any state.
-    pub(super) fn evict(&self) {
-        self.evicted.notify_one();
-    }
-
-    pub(super) async fn evicted(&self) {
-        self.evicted.notified().await;
     }
 
     pub(super) async fn reached_request_limit(&self) {

@@ -79,24 +79,19 @@ impl Admission {
 
     fn admit_as(&self, peer: IpAddr, is_limited: bool, activity: Arc<Activity>) -> Option<ConnectionSlot> {
         let client = client_key(peer);
-        let mut slots = lock(&self.slots);
-        let held = slots.clients.get(&client).map_or(0, |client| client.connections.len());
-        let exceeded = if is_limited && held >= self.connections_per_address {
-            Some(Limit::Address)
-        } else if slots.total >= self.connections && !slots.free_slot(held, self.evictable_after) {
-            Some(Limit::Connections)
-        } else if !slots.free_memory(client, HANDSHAKE) {
-            Some(Limit::Memory)
-        } else {
-            None
-        };
-        if let Some(limit) = exceeded {
-            drop(slots);
-            self.refused.record(limit, client);
-            return None;
-        }
-        let number = slots.add(client, &activity);
-        drop(slots);
+        let admitted = change(&self.slots, |slots| {
+            let held = slots.clients.get(&client).map_or(0, |client| client.connections.len());
+            if is_limited && held >= self.connections_per_address {
+                Err(Limit::Address)
+            } else if slots.total >= self.connections && !slots.free_slot(held, self.evictable_after) {
+                Err(Limit::Connections)
+            } else if !slots.free_memory(client, HANDSHAKE) {
+                Err(Limit::Memory)
+            } else {
+                Ok(slots.add(client, &activity))
+            }
+        });
+        let number = admitted.inspect_err(|limit| self.refused.record(*limit, client)).ok()?;
         Some(ConnectionSlot {
             slots: self.slots.clone(),
             client,
@@ -111,19 +106,20 @@ impl ConnectionSlot {
     /// Counts `bytes` more for the connection. Without memory it is evicted, unless it belongs to a proxy or service,
     /// which carries requests of others.
     pub(super) fn reserve(&self, bytes: usize) -> Result<(), NoMemory> {
-        let mut slots = lock(&self.slots);
-        // The connection may have been evicted before.
-        if slots.find(self.client, self.number).is_none() {
-            return Err(NoMemory);
-        }
-        if slots.free_memory(self.client, bytes) {
-            slots.count(self.client, self.number, bytes);
-            return Ok(());
-        }
-        if slots.is_limited(self.client) {
-            slots.evict(self.client, self.number);
-        }
-        Err(NoMemory)
+        change(&self.slots, |slots| {
+            // The connection may have been evicted before.
+            if slots.find(self.client, self.number).is_none() {
+                return Err(NoMemory);
+            }
+            if slots.free_memory(self.client, bytes) {
+                slots.count(self.client, self.number, bytes);
+                return Ok(());
+            }
+            if slots.is_limited(self.client) {
+                slots.evict(self.client, self.number);
+            }
+            Err(NoMemory)
+        })
     }
 
     /// Like [`Self::reserve`], for buffers that only a malicious unauthenticated peer would fill.
@@ -172,6 +168,16 @@ impl Drop for ConnectionSlot {
     }
 }
 
+/// Changes the slots, then drops the connections that this evicted.
+fn change<T>(slots: &Mutex<Slots>, change: impl FnOnce(&mut Slots) -> T) -> T {
+    let mut slots = lock(slots);
+    let changed = change(&mut slots);
+    let evicted = std::mem::take(&mut slots.evicted);
+    drop(slots);
+    drop(evicted);
+    changed
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -190,10 +196,8 @@ mod tests {
         admission.admit(address.parse().expect("an address"))
     }
 
-    async fn evicted(slot: &ConnectionSlot) {
-        tokio::time::timeout(Duration::from_secs(10), slot.activity.evicted())
-            .await
-            .expect("evicted at once");
+    fn is_evicted(slot: &ConnectionSlot) -> bool {
+        slot.activity.task.is_evicted()
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
         let _other = admit(&admission, "192.0.2.2").expect("a slot");
 
         let third = admit(&admission, "192.0.2.3").expect("the slot of one of three");
-        evicted(&greedy[1]).await;
+        assert!(is_evicted(&greedy[1]));
         assert!(
             admit(&admission, "192.0.2.2").is_none(),
             "two and one more would be as many as the greedy has"
@@ -261,13 +265,13 @@ mod tests {
         assert!(admit(&admission, "192.0.2.9").is_none(), "none has waited long enough");
         admission.evictable_after = Duration::ZERO;
         let ninth = admit(&admission, "192.0.2.9").expect("the slot of the second");
-        evicted(&held[1]).await;
+        assert!(is_evicted(&held[1]));
         drop(answering);
         let _eighth =
             admit(&admission, "192.0.2.8").expect("the slot of the third: the first was busy since");
-        evicted(&held[2]).await;
+        assert!(is_evicted(&held[2]));
         let _seventh = admit(&admission, "192.0.2.7").expect("the slot of the ninth");
-        evicted(&ninth).await;
+        assert!(is_evicted(&ninth));
         drop(held);
         assert_eq!(lock(&admission.slots).total, 2, "the first goes; the seventh and the eighth stay");
     }
@@ -308,7 +312,7 @@ mod tests {
         }
         let other = admit(&admission, "192.0.2.2").expect("a slot");
         other.reserve(40).expect("the heaviest connection of the other goes");
-        evicted(&held[1]).await;
+        assert!(is_evicted(&held[1]));
         assert_eq!(held[1].reserve(1), Err(NoMemory), "it was evicted");
         assert_eq!(lock(&admission.slots).bytes, 3 * HANDSHAKE + 90);
     }
@@ -320,7 +324,7 @@ mod tests {
         let light = admit(&admission, "192.0.2.2").expect("a slot");
         heavy.reserve(90).expect("there is memory");
         assert_eq!(heavy.reserve(11), Err(NoMemory));
-        evicted(&heavy).await;
+        assert!(is_evicted(&heavy));
         light.reserve(100).expect("all of it is free again");
         drop((heavy, light));
         assert_eq!(lock(&admission.slots).bytes, 0);

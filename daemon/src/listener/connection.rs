@@ -134,10 +134,12 @@ impl Protocol {
         let activity = slot.activity.clone();
         activity.begin_http(!is_http2);
         let (handler, held) = (self.handler.clone(), slot.clone());
-        let service = service_fn(move |request| handler.clone().handle(request, peer, &held));
+        let (executor, streams) = stream_executor();
+        let drains = is_http2.then(|| executor.clone());
+        let service =
+            service_fn(move |request| handler.clone().handle(request, peer, &held, drains.as_ref()));
         let stream = TokioIo::new(ActivityStream::new(stream, slot, is_http2));
         if is_http2 {
-            let (executor, streams) = stream_executor();
             let connection = self.http2(executor).serve_connection(stream, service);
             self.drive(connection, streams.run(), peer, &activity, stopped).await;
         } else {
@@ -211,12 +213,13 @@ impl RequestHandler {
         request: Request<Incoming>,
         peer: PeerAddress,
         slot: &Arc<ConnectionSlot>,
+        drains: Option<&StreamExecutor>,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
         let begun = Instant::now();
         let response_guard = slot.activity.begin_response(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
-        let request = request.map(|body| DrainedBody::new(body, slot, !is_serial));
+        let request = request.map(|body| DrainedBody::new(body, slot, drains));
         let (step, slot) = (self.step(request, route, slot), slot.clone());
         async move {
             let mut response = match step {

@@ -13,10 +13,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::runtime::Handle;
+use hyper::rt::Executor;
 
 use super::admission::ConnectionSlot;
 use super::memory::Charge;
+use super::stream_executor::StreamExecutor;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 64 * 1024;
@@ -25,13 +26,14 @@ const MAX_BYTES: usize = 64 * 1024;
 pub(super) struct DrainedBody {
     /// `None` once dropped.
     body: Option<Incoming>,
-    /// HTTP/2: the connection whose memory is charged for draining.
-    slot: Option<Arc<ConnectionSlot>>,
+    /// HTTP/2: the connection whose memory is charged for draining, and whose task drains.
+    connection: Option<(Arc<ConnectionSlot>, StreamExecutor)>,
 }
 
 impl DrainedBody {
-    pub(super) fn new(body: Incoming, slot: &Arc<ConnectionSlot>, is_http2: bool) -> Self {
-        Self { body: Some(body), slot: is_http2.then(|| slot.clone()) }
+    /// `streams` is `None` for HTTP/1, which needs no drain.
+    pub(super) fn new(body: Incoming, slot: &Arc<ConnectionSlot>, streams: Option<&StreamExecutor>) -> Self {
+        Self { body: Some(body), connection: streams.map(|streams| (slot.clone(), streams.clone())) }
     }
 }
 
@@ -60,14 +62,18 @@ impl HttpBody for DrainedBody {
 
 impl Drop for DrainedBody {
     fn drop(&mut self) {
-        let (Some(mut body), Some(slot)) = (self.body.take(), self.slot.take()) else { return };
+        let (Some(mut body), Some((slot, streams))) = (self.body.take(), self.connection.take()) else {
+            return;
+        };
         // Most bodies have already arrived. A closed connection needs no drain.
         let mut read = 0;
         let is_open = poll_rest(&mut body, &mut read, &mut Context::from_waker(Waker::noop()));
-        let (Poll::Pending, Ok(runtime)) = (is_open, Handle::try_current()) else { return };
+        if is_open.is_ready() {
+            return;
+        }
         // Without memory for draining, the stream is reset as soon as the answer is sent.
         let Ok(charge) = Charge::for_head(&slot, &HeaderMap::new()) else { return };
-        runtime.spawn(async move {
+        streams.execute(async move {
             let rest = poll_fn(|context| poll_rest(&mut body, &mut read, context));
             let _ = tokio::time::timeout(TIMEOUT, rest).await;
             drop(charge);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::Activity;
+use super::connection_task::Connection as EvictedConnection;
 use super::memory::HANDSHAKE;
 use crate::addresses::Networks;
 
@@ -20,6 +21,8 @@ pub(super) struct Slots {
     pub(super) clients: HashMap<IpAddr, Client>,
     /// Proxies and services: counted in total, but without a limit per address.
     exempt: Networks,
+    /// To be dropped once the slots are unlocked.
+    pub(super) evicted: Vec<EvictedConnection>,
 }
 
 #[derive(Default)]
@@ -39,7 +42,7 @@ pub(super) struct Connection {
 
 impl Slots {
     pub(super) fn new(memory: usize, exempt: Networks) -> Self {
-        Self { total: 0, bytes: 0, memory, next: 0, clients: HashMap::new(), exempt }
+        Self { total: 0, bytes: 0, memory, next: 0, clients: HashMap::new(), exempt, evicted: Vec::new() }
     }
 
     pub(super) fn is_limited(&self, address: IpAddr) -> bool {
@@ -127,7 +130,9 @@ impl Slots {
 
     pub(super) fn evict(&mut self, client: IpAddr, number: u64) {
         if let Some(connection) = self.find(client, number) {
-            connection.activity.evict();
+            tracing::debug!(%client, "evicted a connection: another needs its slot or memory");
+            let connection = connection.activity.task.evict();
+            self.evicted.extend(connection);
         }
         self.remove(client, number);
     }
