@@ -14,6 +14,7 @@ mod providers;
 mod refresh_tokens;
 mod schema;
 mod sessions;
+mod sqlite;
 mod tickets;
 mod time;
 mod token_cache;
@@ -30,6 +31,7 @@ use crate::keys::DatabaseKey;
 use crate::platform::{PlatformError, start_once};
 use connections::Connections;
 use guard::RollbackGuard;
+use sqlite::FileError;
 use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
@@ -51,29 +53,21 @@ pub use writes::WriteCounts;
 /// Why the store cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// `database` names it to the operator.
     #[error(
-        "this infrad was built with an SQLite that cannot encrypt: build it with SQLCipher (`bundled-sqlcipher`)"
+        "{database} has schema {found}, but this infrad supports up to schema {known}: run the infrad that wrote it"
     )]
-    CannotEncrypt,
-    #[error("{path} is not encrypted, so it is not a database of infrad: restore the right file")]
-    NotEncrypted { path: String },
-    #[error(
-        "{path} does not open with the key of this data directory: keys.json and the database are from different \
-         stores or days, or the database is damaged; restore both from the same backup"
-    )]
-    WrongKey { path: String },
-    #[error(
-        "{path} has schema {found}, but this infrad supports up to schema {known}: run the infrad that wrote it"
-    )]
-    NewerSchema { path: String, found: u32, known: u32 },
-    #[error("{path} is damaged: a part of it fails authentication or contradicts the rest")]
-    Damaged { path: String },
+    NewerSchema { database: String, found: u32, known: u32 },
+    #[error("{database} is damaged: a part of it fails authentication or contradicts the rest")]
+    Damaged { database: String },
     #[error("a row contains a value that infrad never writes: {0}")]
     UnexpectedRow(&'static str),
     #[error(transparent)]
     Platform(#[from] PlatformError),
     #[error("the database failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] DatabaseError),
     #[error("cannot write to the database: {0}")]
     NotWritten(String),
     /// Part of the database is an earlier version of itself.
@@ -93,12 +87,24 @@ pub enum StoreError {
     Busy,
 }
 
+/// A failure that the database engine reported.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct DatabaseError {
+    source: Box<dyn std::error::Error + Send + Sync>,
+    is_disk_full: bool,
+}
+
+impl DatabaseError {
+    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, is_disk_full: bool) -> Self {
+        Self { source: source.into(), is_disk_full }
+    }
+}
+
 /// Whether a database failed because its disk is full.
 pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .filter_map(|cause| cause.downcast_ref::<rusqlite::Error>())
-        .any(|cause| cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    causes.filter_map(|cause| cause.downcast_ref::<DatabaseError>()).any(|cause| cause.is_disk_full)
 }
 
 /// The SQLCipher store with one writer and a few bounded readers. Clones share it.

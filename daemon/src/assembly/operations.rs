@@ -361,15 +361,16 @@ fn failure_of(error: &(dyn std::error::Error + 'static), key: Option<&KeyError>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::DatabaseError;
 
     #[test]
     fn full_disk_has_advice_for_the_operator() {
-        let failed = |code| {
-            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            failure_of(&StoreError::Database(error), None).hint
+        let failed = |is_disk_full| {
+            let error = DatabaseError::new("what the engine says", is_disk_full);
+            failure_of(&StoreError::from(error), None).hint
         };
-        let hint = failed(rusqlite::ffi::SQLITE_FULL).expect("advice");
+        let hint = failed(true).expect("advice");
         assert!(hint.contains("docs/runbooks.md#the-disk-is-full"), "{hint}");
-        assert_eq!(failed(rusqlite::ffi::SQLITE_CORRUPT), None);
+        assert_eq!(failed(false), None);
     }
 }

@@ -193,7 +193,7 @@ fn reseal(database: &mut Connection, old: &FieldSealer, new: &FieldSealer) -> Re
 
 /// Checks every page, every index and the schema version.
 fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
-    let damaged = || StoreError::Damaged { path: path.display().to_string() };
+    let damaged = || StoreError::Damaged { database: path.display().to_string() };
     let found: Vec<String> = database
         .prepare("PRAGMA cipher_integrity_check")?
         .query_map([], |row| row.get(0))?

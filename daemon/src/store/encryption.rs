@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use super::sqlite::FileError;
 use crate::keys::DatabaseKey;
 use crate::platform::{self, PlatformError};
 
@@ -25,7 +26,7 @@ pub(super) fn check_library() -> Result<(), StoreError> {
         Connection::open_in_memory()?.query_row("PRAGMA cipher_version", [], |row| row.get(0));
     match version {
         Ok(version) if !version.is_empty() => Ok(()),
-        _ => Err(StoreError::CannotEncrypt),
+        _ => Err(FileError::CannotEncrypt.into()),
     }
 }
 
@@ -42,7 +43,7 @@ pub(super) fn prepare_file(path: &Path) -> Result<(), StoreError> {
     let mut header = [0; PLAIN_HEADER.len()];
     let has_header = file.read_exact(&mut header).is_ok();
     if has_header && header == *PLAIN_HEADER {
-        return Err(StoreError::NotEncrypted { path: name() });
+        return Err(FileError::NotEncrypted { path: name() }.into());
     }
     Ok(())
 }
@@ -62,7 +63,7 @@ pub(super) fn open(path: &Path, key: &DatabaseKey) -> Result<Connection, StoreEr
     match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
         Ok(()) => {}
         Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::NotADatabase => {
-            return Err(StoreError::WrongKey { path: path.display().to_string() });
+            return Err(FileError::WrongKey { path: path.display().to_string() }.into());
         }
         Err(error) => return Err(error.into()),
     }

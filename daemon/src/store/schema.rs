@@ -31,7 +31,7 @@ pub(super) fn migrate(
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > known {
-            return Err(StoreError::NewerSchema { path: path.display().to_string(), found, known });
+            return Err(StoreError::NewerSchema { database: path.display().to_string(), found, known });
         }
         if found < number {
             transaction.execute_batch(migration)?;
@@ -54,7 +54,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
     let known = u32::try_from(MIGRATIONS.len()).expect("few migrations");
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > known {
-        return Err(StoreError::NewerSchema { path: path.display().to_string(), found, known });
+        return Err(StoreError::NewerSchema { database: path.display().to_string(), found, known });
     }
     Ok(())
 }

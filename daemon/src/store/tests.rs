@@ -315,7 +315,7 @@ async fn unencrypted_database_is_rejected() {
     let plain = rusqlite::Connection::open(fixture.path()).expect("a database");
     plain.execute_batch("CREATE TABLE sessions (id TEXT)").expect("a table");
     drop(plain);
-    assert!(matches!(fixture.refusal(), StoreError::NotEncrypted { .. }));
+    assert!(matches!(fixture.refusal(), StoreError::File(FileError::NotEncrypted { .. })));
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn wrong_database_key_is_reported_as_such() {
     let (fixture, other) = (Fixture::new().await, Fixture::new().await);
     drop(fixture.open().expect("a store"));
     let error = Store::open(&fixture.path(), &other.keys.database_key()).err().expect("refused");
-    assert!(matches!(error, StoreError::WrongKey { .. }), "{error}");
+    assert!(matches!(error, StoreError::File(FileError::WrongKey { .. })), "{error}");
     assert!(!error.to_string().contains("file is not a database"));
 }
 
@@ -334,7 +334,7 @@ async fn damaged_database_is_rejected() {
     let mut bytes = fs::read(fixture.path()).expect("a file");
     bytes[100] ^= 1;
     fs::write(fixture.path(), bytes).expect("a file");
-    assert!(matches!(fixture.refusal(), StoreError::WrongKey { .. }));
+    assert!(matches!(fixture.refusal(), StoreError::File(FileError::WrongKey { .. })));
 }
 
 #[tokio::test]

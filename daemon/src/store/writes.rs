@@ -71,13 +71,13 @@ impl Writes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::DatabaseError;
 
     #[test]
     fn write_failure_lasts_until_probe_succeeds() {
         let writes = Writes::default();
         writes.observe(|| Ok(())).expect("written");
-        let failure =
-            rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None);
+        let failure = DatabaseError::new("database or disk is full", true);
         writes.observe(|| Err::<(), _>(failure.into())).expect_err("not written");
         assert!(matches!(writes.check(), Err(StoreError::NotWritten(cause)) if cause.contains("full")));
         writes.observe(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");

@@ -1,0 +1,5 @@
+//! The SQLCipher engine. Only this module knows the database library.
+
+mod error;
+
+pub(super) use error::FileError;
