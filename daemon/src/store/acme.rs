@@ -1,5 +1,6 @@
 //! ACME accounts and order limits. They are stored, so that a restart does not reset the limits.
 
+use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
@@ -9,6 +10,7 @@ use crate::keys::Sealed;
 
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
+/// Chosen at random by the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderID(i64);
 
@@ -87,8 +89,12 @@ impl Store {
                     return Ok(BegunOrder::Spent { until: from_database(*oldest)? + window });
                 }
                 transaction.execute("DELETE FROM acme_orders WHERE begun_at <= ?1", [since])?;
-                transaction.execute("INSERT INTO acme_orders (begun_at) VALUES (?1)", [to_database(now)])?;
-                Ok(BegunOrder::Begun(OrderID(transaction.last_insert_rowid())))
+                let id = i64::from_be_bytes(random::bytes());
+                transaction.execute(
+                    "INSERT INTO acme_orders (id, begun_at) VALUES (?1, ?2)",
+                    params![id, to_database(now)],
+                )?;
+                Ok(BegunOrder::Begun(OrderID(id)))
             })
             .await
     }
