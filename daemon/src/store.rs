@@ -42,8 +42,8 @@ pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
 pub use sessions::{
-    CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionSelector, StoredSession,
-    UserFilter,
+    CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionPage, SessionSelector,
+    StoredSession, UserFilter,
 };
 pub use tickets::TicketState;
 pub use token_hash::TokenHash;

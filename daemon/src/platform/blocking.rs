@@ -1,12 +1,25 @@
-//! Runs blocking operations on separate threads.
+//! Runs blocking operations on separate threads, and operations that must not be cancelled as tasks.
 
 use std::future::pending;
+
+use tokio::task::JoinHandle;
 
 /// Runs an operation that may block and passes on its panics.
 ///
 /// Never returns if the runtime shuts down before the operation starts, because the caller is cancelled with it.
 pub async fn blocking<T: Send + 'static>(operation: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(operation).await {
+    join(tokio::task::spawn_blocking(operation)).await
+}
+
+/// Runs an operation to its end even if the caller is cancelled, and passes on its panics.
+///
+/// Never returns if the runtime shuts down first, because the caller is cancelled with it.
+pub async fn uncancelled<T: Send + 'static>(operation: impl Future<Output = T> + Send + 'static) -> T {
+    join(tokio::spawn(operation)).await
+}
+
+async fn join<T>(task: JoinHandle<T>) -> T {
+    match task.await {
         Ok(outcome) => outcome,
         Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
         Err(_) => pending().await,

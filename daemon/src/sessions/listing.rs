@@ -10,6 +10,9 @@ use crate::store::{StoreError, StoredSession, UserFilter};
 /// Sessions whose addresses are erased in one transaction.
 const FORGOTTEN_AT_ONCE: u32 = 1000;
 
+/// Sessions read at once when all are read.
+pub(super) const PAGE: u32 = 1000;
+
 /// Maximum number of a user's sessions to list, newest first. Well above any sensible `maxPerUser`.
 const MOST_OF_USER: u32 = 1000;
 
@@ -80,7 +83,17 @@ impl Sessions {
     async fn find(&self, filter: UserFilter) -> Result<Vec<StoredSession>, StoreError> {
         let (store, now) = (self.store.clone(), self.now());
         match filter {
-            UserFilter::All => store.live_sessions(now, |_| true).await,
+            UserFilter::All => {
+                let (mut live, mut next) = (Vec::new(), None);
+                loop {
+                    let page = store.live_sessions(now, next, PAGE).await?;
+                    live.extend(page.sessions);
+                    next = page.next;
+                    if next.is_none() {
+                        return Ok(live);
+                    }
+                }
+            }
             // Up to a thousand rows, so read them off the threads that serve requests.
             UserFilter::Named(name) => blocking(move || store.sessions_named(&name, MOST_OF_USER, now)).await,
         }

@@ -7,9 +7,11 @@ use infra_shared::token_text::{LogoutProof, SessionID};
 use subtle::ConstantTimeEq;
 
 use super::counts::Counts;
+use super::listing::PAGE;
 use super::{Caller, Sessions};
 use crate::audit::{Audit, Event};
 use crate::identity::ProviderSettings;
+use crate::platform::{blocking, uncancelled};
 use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, StoredSession, UserFilter};
 
 impl Sessions {
@@ -85,14 +87,20 @@ impl Sessions {
     /// Revokes sessions whose provider is no longer configured or whose user is no longer admitted. Returns their
     /// number.
     pub async fn revoke_outside_configuration(&self) -> Result<usize, StoreError> {
-        let providers = self.providers.clone();
-        let is_outside = move |stored: &StoredSession| {
-            let provider = providers.iter().find(|it| it.settings().name == stored.user.provider);
+        let is_outside = |stored: &StoredSession| {
+            let provider = self.find_provider(&stored.user.provider);
             !provider.is_some_and(|provider| is_configured(stored, provider.settings()))
         };
-        let outside = self.store.live_sessions(self.now(), is_outside).await?;
-        let outside = SessionSelector::Ids(outside.into_iter().map(|stored| stored.id).collect());
-        self.revoke(outside, EndReason::ConfigurationChanged, None).await
+        let (now, mut outside, mut next) = (self.now(), Vec::new(), None);
+        loop {
+            let page = self.store.live_sessions(now, next, PAGE).await?;
+            outside.extend(page.sessions.into_iter().filter(is_outside).map(|stored| stored.id));
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        self.revoke(SessionSelector::Ids(outside), EndReason::ConfigurationChanged, None).await
     }
 
     /// Revokes a session by a decision of the daemon or of its user. Returns `false` if it does not exist or has
@@ -111,10 +119,18 @@ impl Sessions {
         reason: EndReason,
         actor: Option<&SessionID>,
     ) -> Result<usize, StoreError> {
+        let (store, now) = (self.store.clone(), self.now());
         let (audit, counts, actor) = (self.audit.clone(), self.counts.clone(), actor.cloned());
-        let record =
-            move |revoked: &[RevokedSession]| record(&audit, &counts, revoked, reason, actor.as_ref());
-        Ok(self.store.revoke(selector, self.now(), reason, record).await?.len())
+        uncancelled(async move {
+            let revoked = store.revoke(selector, now, reason).await?;
+            // Writing to the audit log may block.
+            let recording = move || {
+                record(&audit, &counts, &revoked, reason, actor.as_ref());
+                revoked.len()
+            };
+            Ok(blocking(recording).await)
+        })
+        .await
     }
 
     /// Records the user's oldest sessions, which the new session `newest` revoked because of the limit.

@@ -19,6 +19,7 @@ use super::{NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time}
 
 pub use client_info::ClientInfo;
 pub use end_reason::{EndReason, Ended};
+pub use listing::SessionPage;
 pub(super) use revocation::update as revoke_selected;
 pub use revocation::{RevokedSession, SessionSelector, UserFilter};
 

@@ -78,7 +78,7 @@ fn session(subject: &str, second: i64) -> NewSession {
 /// Revokes one session. Returns `false` if it does not exist or has already ended.
 async fn revoke(store: &Store, id: &SessionID, second: i64, reason: EndReason) -> bool {
     let one = SessionSelector::Ids(vec![id.clone()]);
-    !store.revoke(one, at(second), reason, |_| ()).await.expect("stored").is_empty()
+    !store.revoke(one, at(second), reason).await.expect("stored").is_empty()
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
 
     let found = store.find_session(&first.id).expect("an answer").expect("a row");
     assert_eq!(found.ended, Some(Ended { at: at(2), reason: EndReason::SessionLimit }));
-    let live = store.live_sessions(at(3), |_| true).await.expect("rows");
+    let live = store.live_sessions(at(3), None, 10).await.expect("rows").sessions;
     let live: Vec<_> = live.into_iter().map(|stored| stored.id).collect();
     assert_eq!(live.len(), 3);
     let of_user = store.sessions_of("https://okta.test", &third.user.subject, at(3)).expect("rows");
@@ -163,6 +163,37 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
     assert_eq!(after(1, 100), std::slice::from_ref(&third.id));
     assert_eq!(after(2, 100), []);
     assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
+}
+
+#[tokio::test]
+async fn pages_contain_each_live_session_once() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().expect("a store");
+    let mut expected = Vec::new();
+    for second in 0..7 {
+        let new = session("00u1", second);
+        store.open_session(new.clone(), 48).await.expect("stored");
+        if second == 3 {
+            revoke(&store, &new.id, 10, EndReason::Logout).await;
+        } else {
+            expected.push(new.id);
+        }
+    }
+    expected.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    for at_most in [1, 2, 3, 6, 100] {
+        let (mut found, mut next) = (Vec::new(), None);
+        loop {
+            let page = store.live_sessions(at(20), next, at_most).await.expect("an answer");
+            assert!(page.sessions.len() <= at_most as usize);
+            found.extend(page.sessions.into_iter().map(|stored| stored.id));
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{at_most} at once");
+    }
+    assert_eq!(store.live_sessions(at(3_603), None, 100).await.expect("an answer").sessions.len(), 3);
 }
 
 #[tokio::test]
@@ -410,15 +441,15 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
     let (open_gate, gate) = std::sync::mpsc::channel::<()>();
     let (starting, mut started) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new(std::sync::Mutex::new(gate));
-    // More scans than there are readers. Each waits at the gate in the middle of its scan.
+    // More scans than there are readers. Each waits at the gate.
     let scans: Vec<_> = (0..2 * connections::READERS)
         .map(|_| {
             let (store, gate, starting) = (store.clone(), gate.clone(), starting.clone());
-            let is_wanted = move |_: &StoredSession| {
+            let scan = move |_: &rusqlite::Connection| {
                 starting.send(()).expect("the test waits");
-                gate.lock().expect("no panic").recv().is_err()
+                Ok(gate.lock().expect("no panic").recv().is_err())
             };
-            tokio::spawn(async move { store.live_sessions(at(1), is_wanted).await })
+            tokio::spawn(async move { store.connections.scan(scan).await })
         })
         .collect();
     started.recv().await.expect("a scan");
@@ -429,7 +460,7 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
     assert!(store.find_session(&new.id).expect("a look-up").is_some());
     drop(open_gate);
     for scan in scans {
-        assert_eq!(scan.await.expect("no panic").expect("sessions").len(), 1);
+        assert!(scan.await.expect("no panic").expect("an answer"), "the gate was open");
     }
 }
 

@@ -1,30 +1,37 @@
 //! Lists and counts live sessions.
 
+use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{COLUMNS, Store, StoreError, StoredSession, stored, time};
 
+/// Live sessions in the order of their IDs.
+pub struct SessionPage {
+    pub sessions: Vec<StoredSession>,
+    /// After which session the next page starts; `None` for the last page.
+    pub next: Option<SessionID>,
+}
+
 impl Store {
-    /// Returns the live sessions at `now` that `is_wanted` accepts. Reads all of them.
+    /// Returns up to `at_most` live sessions at `now` whose IDs follow `after`.
     pub async fn live_sessions(
         &self,
         now: Timestamp,
-        mut is_wanted: impl FnMut(&StoredSession) -> bool + Send + 'static,
-    ) -> Result<Vec<StoredSession>, StoreError> {
+        after: Option<SessionID>,
+        at_most: u32,
+    ) -> Result<SessionPage, StoreError> {
         let store = self.clone();
         let scan = move |reader: &Connection| {
-            let mut select = reader.prepare(&format!(
-                "SELECT {COLUMNS} FROM sessions WHERE ended_at IS NULL AND expires_at > ?1"
-            ))?;
-            let mut wanted = Vec::new();
-            for row in select.query_map([time::to_database(now)], |row| Ok(stored(row)))? {
-                let session = row??;
-                if is_wanted(&session) {
-                    wanted.push(session);
-                }
-            }
-            store.verify_current(wanted)
+            let after = after.as_ref().map_or("", SessionID::as_str);
+            let found: Vec<StoredSession> = reader
+                .prepare_cached(&page())?
+                .query_map(params![after, time::to_database(now), at_most], |row| Ok(stored(row)))?
+                .map(|row| row?)
+                .collect::<Result<_, _>>()?;
+            let is_last = found.len() < at_most as usize;
+            let next = found.last().filter(|_| !is_last).map(|session| session.id.clone());
+            Ok(SessionPage { sessions: store.verify_current(found)?, next })
         };
         self.connections.scan(scan).await
     }
@@ -127,6 +134,13 @@ impl Store {
     }
 }
 
+/// ?1: the ID before, ?2: now, ?3: the limit. The `+` stops SQLite from using the index of `expires_at` and sorting.
+fn page() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM sessions WHERE id > ?1 AND ended_at IS NULL AND +expires_at > ?2 ORDER BY id LIMIT ?3"
+    )
+}
+
 /// ?1: the name, ?2: now, ?3: the limit.
 fn named() -> String {
     format!(
@@ -148,16 +162,26 @@ pub(super) fn user_condition(parameter: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn sessions_named_uses_indexes_only() {
+    /// How SQLite runs a query of three parameters.
+    fn plan(query: &str) -> Vec<String> {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
         database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
-        let plan: Vec<String> = database
-            .prepare(&format!("EXPLAIN QUERY PLAN {}", named()))
+        database
+            .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
             .and_then(|mut explain| {
                 explain.query_map(params!["alice", 1, 2], |row| row.get("detail"))?.collect()
             })
-            .expect("a plan");
+            .expect("a plan")
+    }
+
+    #[test]
+    fn page_of_sessions_is_read_in_order_of_ids() {
+        assert_eq!(plan(&page()), ["SEARCH sessions USING PRIMARY KEY (id>?)"]);
+    }
+
+    #[test]
+    fn sessions_named_uses_indexes_only() {
+        let plan = plan(&named());
         for index in ["sessions_by_subject", "sessions_by_email"] {
             assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
         }

@@ -79,14 +79,11 @@ impl SessionSelector {
 
 impl Store {
     /// Revokes the selected sessions in one transaction. Durable when it returns.
-    ///
-    /// Calls `then` with the revoked sessions after the commit, even if the caller has been cancelled.
     pub async fn revoke(
         &self,
         selector: SessionSelector,
         at: Timestamp,
         reason: EndReason,
-        then: impl FnOnce(&[RevokedSession]) + Send + 'static,
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let (cache, is_all) = (self.cache.clone(), selector == SessionSelector::ALL);
         self.write_guarded(
@@ -97,7 +94,6 @@ impl Store {
                 } else {
                     drop_cached(&cache, revoked);
                 }
-                then(revoked);
             },
         )
         .await

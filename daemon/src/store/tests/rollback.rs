@@ -239,7 +239,7 @@ async fn digests_match_after_sessions_end_and_are_purged() {
     for second in 0..5 {
         store.open_session(session("00u1", second), 3).await.expect("stored");
     }
-    store.revoke(SessionSelector::ALL, at(50), EndReason::Operator, |_| ()).await.expect("stored");
+    store.revoke(SessionSelector::ALL, at(50), EndReason::Operator).await.expect("stored");
     store.open_session(session("00u1", 4000), 3).await.expect("stored");
     store.verify_sessions().await.expect("as it was left");
     let dropped = store.purge(at(4) + SignedDuration::from_hours(25)).await.expect("dropped");
