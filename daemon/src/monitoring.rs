@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use prometheus_client::encoding::text;
 use tokio::net::TcpListener;
 
@@ -21,7 +22,7 @@ use crate::store::WriteCounts;
 use crate::tls::CertificateState;
 
 /// Returns why the daemon is not ready; `None` if it is.
-pub type Readiness = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>;
 
 /// Returns the current measurements; `None` while the daemon waits for its root key.
 pub type Observe = Arc<dyn Fn() -> Option<Observed> + Send + Sync>;
@@ -71,7 +72,8 @@ pub async fn serve_monitoring(
 
 async fn show_metrics(State(watched): State<Arc<Watched>>) -> Response {
     let mut written = String::new();
-    let encoded = [metrics::of_daemon(&watched), metrics::of_process()]
+    let is_ready = (watched.readiness)().await.is_none();
+    let encoded = [metrics::of_daemon(&watched, is_ready), metrics::of_process()]
         .iter()
         .try_for_each(|registry| text::encode_registry(&mut written, registry))
         .and_then(|()| text::encode_eof(&mut written));
@@ -82,7 +84,7 @@ async fn show_metrics(State(watched): State<Arc<Watched>>) -> Response {
 }
 
 async fn show_readiness(State(watched): State<Arc<Watched>>) -> Response {
-    match (watched.readiness)() {
+    match (watched.readiness)().await {
         None => StatusCode::NO_CONTENT.into_response(),
         Some(cause) => (StatusCode::SERVICE_UNAVAILABLE, cause + "\n").into_response(),
     }

@@ -121,8 +121,8 @@ impl Sessions {
     }
 
     /// Checks that the daemon can validate tokens and store sessions.
-    pub fn check_store(&self) -> Result<(), StoreError> {
-        self.store.check()?;
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        self.store.check().await?;
         self.store.check_clock(self.clock.now())
     }
 

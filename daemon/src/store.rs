@@ -22,13 +22,13 @@ mod token_hash;
 mod token_lookup;
 mod writes;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::keys::DatabaseKey;
-use crate::platform::{PlatformError, start_once};
+use crate::platform::{PlatformError, blocking, start_once};
 use connections::Connections;
 use guard::RollbackGuard;
 use sqlite::FileError;
@@ -117,18 +117,21 @@ pub struct Store {
 
 impl Store {
     /// Opens the database and migrates its schema. Creates the database if it is missing.
-    pub fn open(path: &Path, key: &DatabaseKey) -> Result<Self, StoreError> {
-        encryption::check_library()?;
-        encryption::prepare_file(path)?;
-        let mut writer = encryption::open(path, key)?;
-        schema::migrate(&schema::MIGRATIONS, &mut writer, path, key)?;
-        let guard = Arc::new(RollbackGuard::open(&writer, key.digest_key())?);
-        let readers = copy::open_readers(path, key)?;
-        Ok(Self {
-            connections: Arc::new(Connections::new(writer, readers)),
-            cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
-            guard,
-        })
+    pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
+        let opening = move || {
+            encryption::check_library()?;
+            encryption::prepare_file(&path)?;
+            let mut writer = encryption::open(&path, &key)?;
+            schema::migrate(&schema::MIGRATIONS, &mut writer, &path, &key)?;
+            let guard = Arc::new(RollbackGuard::open(&writer, key.digest_key())?);
+            let readers = copy::open_readers(&path, &key)?;
+            Ok(Self {
+                connections: Arc::new(Connections::new(writer, readers)),
+                cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
+                guard,
+            })
+        };
+        blocking(opening).await
     }
 
     /// Replaces the cache by one whose entries stay valid for `life`, so that tests do not depend on the time they take.
@@ -140,11 +143,12 @@ impl Store {
 
     /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback
     /// guard found older data.
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub async fn check(&self) -> Result<(), StoreError> {
         self.guard.check()?;
         self.connections.writes.check()?;
         self.connections
-            .read(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
+            .look_up(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
+            .await
     }
 
     /// Fails if the last write failed and no probe has succeeded since.

@@ -12,6 +12,6 @@ pub(super) async fn alive() -> Response {
 
 /// The store answers too, so logins and validations work.
 pub(super) async fn ready(State(api): State<Api>) -> Result<Response, ProblemResponse> {
-    api.sessions.check_store()?;
+    api.sessions.check_store().await?;
     Ok(no_content())
 }

@@ -39,7 +39,8 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
         other => other.into(),
     })?;
     // Users want to know if another sign-in happened. Services only validate the caller.
-    let newer = if session_use == SessionUse::NotRecorded { api.sessions.find_newer(&caller)? } else { None };
+    let newer =
+        if session_use == SessionUse::NotRecorded { api.sessions.find_newer(&caller).await? } else { None };
     Ok(describe(api, &caller, newer))
 }
 

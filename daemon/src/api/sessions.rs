@@ -32,7 +32,7 @@ pub(super) async fn list(
     };
     let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
     let sessions = match wanted.user {
-        None => api.sessions.list_own(&caller)?,
+        None => api.sessions.list_own(&caller).await?,
         Some(user) => api
             .sessions
             .list_as_administrator(&caller, UserFilter::Named(user))

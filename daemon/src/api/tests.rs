@@ -23,7 +23,7 @@ async fn api() -> (Router, TempDir) {
     crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
     let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
     let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-    let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+    let store = Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
     let origin = "infra.test".parse().expect("an origin");
     let sessions = Arc::new(Sessions::new(SessionSetup {
         store,

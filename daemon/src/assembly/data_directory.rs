@@ -159,7 +159,7 @@ impl DataDirectory {
         // Only after the key file was authenticated, because it names the current database.
         let current = keys.database_file();
         store::remove_strays(&config.data_dir, &current)?;
-        let store = Store::open(&config.data_dir.join(current), &keys.database_key())?;
+        let store = Store::open(config.data_dir.join(current), keys.database_key()).await?;
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
         let check = check_rollback(&store, &rollback_guard_file, &name)?;

@@ -77,7 +77,10 @@ pub(super) fn serve_operators(
         let watched = Watched {
             secrets: config.backends.clone(),
             observe: Arc::new(move || observed.observe()),
-            readiness: Arc::new(move || asked.not_ready_because()),
+            readiness: Arc::new(move || {
+                let asked = asked.clone();
+                Box::pin(async move { asked.not_ready_because().await })
+            }),
             dropped_lines: logging::dropped_lines,
         };
         let limits = config.limits.listener.for_auxiliary_listener();

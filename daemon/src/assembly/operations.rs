@@ -26,7 +26,7 @@ use crate::listener::Requests;
 use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
 use crate::sessions::Sessions;
-use crate::store::{SessionSelector, Store, StoreError, UserFilter, is_disk_full};
+use crate::store::{RememberedEndpoints, SessionSelector, Store, StoreError, UserFilter, is_disk_full};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{BackupError, LiveSessions, Supervision, create_backup, rotate};
 
@@ -179,10 +179,10 @@ impl Lifecycle {
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Running(running);
     }
 
-    pub(super) fn not_ready_because(&self) -> Option<String> {
+    pub(super) async fn not_ready_because(&self) -> Option<String> {
         match self.progress() {
             Err(cause) => Some(cause),
-            Ok(running) => running.sessions.check_store().err().map(|error| error.to_string()),
+            Ok(running) => running.sessions.check_store().await.err().map(|error| error.to_string()),
         }
     }
 
@@ -210,13 +210,11 @@ impl Lifecycle {
                 to_operation_result(listed.map(|sessions| ListedSessions { sessions, now: self.clock.now() }))
             }
             (Operation::ProviderEndpoints, Ok(running)) => {
-                let names = running.sessions.providers().iter().map(|it| it.settings().name.clone());
-                let read =
-                    |name: String| Ok((name.clone(), running.operations.store.provider_endpoints(&name)?));
-                to_operation_result(names.map(read).collect::<Result<BTreeMap<_, _>, _>>())
+                to_operation_result(running.provider_endpoints().await)
             }
             (Operation::SessionOfAudienceToken { id }, Ok(running)) => {
-                to_operation_result(running.operations.store.session_of_audience_token(&id, self.clock.now()))
+                let store = &running.operations.store;
+                to_operation_result(store.session_of_audience_token(&id, self.clock.now()).await)
             }
             (Operation::RevokeSession { id }, Ok(running)) => {
                 let one = SessionSelector::Ids(vec![id]);
@@ -268,7 +266,7 @@ impl Lifecycle {
         let (running, waiting_for) = match progress {
             // The same check as `/readyz`.
             Ok(running) => {
-                let cause = running.sessions.check_store().err().map(|error| error.to_string());
+                let cause = running.sessions.check_store().await.err().map(|error| error.to_string());
                 (Some(running), cause)
             }
             Err(cause) => (None, Some(cause)),
@@ -303,6 +301,15 @@ impl Lifecycle {
 impl Running {
     fn identity(&self) -> Identity {
         Identity { public_urls: self.public_urls.clone(), pin: self.certificates.local().pin() }
+    }
+
+    async fn provider_endpoints(&self) -> Result<BTreeMap<String, Option<RememberedEndpoints>>, StoreError> {
+        let mut endpoints = BTreeMap::new();
+        for provider in self.sessions.providers() {
+            let name = &provider.settings().name;
+            endpoints.insert(name.clone(), self.operations.store.provider_endpoints(name).await?);
+        }
+        Ok(endpoints)
     }
 
     fn authority(&self) -> OperationResult {

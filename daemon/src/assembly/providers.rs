@@ -47,7 +47,7 @@ pub(super) async fn apply_providers(
 ) -> Result<(), AssemblyError> {
     let (store, sealer) = (&data_directory.store, data_directory.keys.field_sealer());
     let rows: Vec<_> = sessions.providers().iter().map(|it| provider_row(it.settings(), &sealer)).collect();
-    if !store.covers_stored_providers(&rows)? {
+    if !store.covers_stored_providers(&rows).await? {
         let revoked = sessions.revoke_outside_configuration().await?;
         tracing::info!(
             revoked,

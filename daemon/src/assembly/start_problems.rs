@@ -1,7 +1,7 @@
 //! Finds what prevents a start, without creating anything. `serve` stops at the first problem; `infrad check` shows all.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use infra_shared::clock::{Clock, SystemClock};
 
@@ -161,7 +161,7 @@ pub async fn find_store_problem(config: &Config) -> std::io::Result<Option<Start
         let name = format!("{database}{companion}");
         copy_if_there(&config.data_dir.join(&name), &directory.path().join(&name))?;
     }
-    let checked = check_store(config, &keys, &directory.path().join(&database));
+    let checked = check_store(config, &keys, directory.path().join(&database)).await;
     // A daemon that started meanwhile may have written to the files during the copy.
     if !matches!(platform::lock_holder(&config.data_dir), Ok(None)) {
         return Ok(None);
@@ -177,8 +177,8 @@ fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-fn check_store(config: &Config, keys: &Keys, copy: &Path) -> Result<(), AssemblyError> {
-    let store = Store::open(copy, &keys.database_key())?;
+async fn check_store(config: &Config, keys: &Keys, copy: PathBuf) -> Result<(), AssemblyError> {
+    let store = Store::open(copy, keys.database_key()).await?;
     let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
     check_rollback(&store, &rollback_guard_file, &keys.status().store)?.expect_current(config)
 }

@@ -153,7 +153,7 @@ impl EndpointHistory {
         let (name, issuer) = (&settings.name, &settings.issuer);
         let mut remembered = self.remembered.lock().await;
         if remembered.is_none() {
-            *remembered = self.store.provider_endpoints(name)?;
+            *remembered = self.store.provider_endpoints(name).await?;
         }
         // If the issuer differs, the operator changed the configuration.
         let before = remembered.take().filter(|remembered| remembered.issuer == *issuer);

@@ -49,7 +49,8 @@ impl Served {
         std::fs::create_dir(&data_dir).expect("a directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let store =
+            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
         let names = vec!["127.0.0.1".to_owned()];
         let authority =
             LocalAuthority::load_or_create(store.clone(), keys.field_sealer(), Arc::new(SystemClock), names)

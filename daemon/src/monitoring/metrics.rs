@@ -16,15 +16,14 @@ use crate::sessions::SessionCounts;
 use crate::tls::CertificateState;
 
 /// The daemon's own metrics. Most are missing while it waits for its root key.
-pub(super) fn of_daemon(watched: &Watched) -> Registry {
+pub(super) fn of_daemon(watched: &Watched, is_ready: bool) -> Registry {
     let mut registry = Registry::with_prefix("infrad");
     let version = ([("version", env!("CARGO_PKG_VERSION"))], 1);
     registry.register("build_info", "Version of infrad", gauges([version]));
     let reads = ReadReason::ALL.map(|reason| ([("purpose", reason.name())], watched.secrets.reads(reason)));
     registry.register("secret_reads", "Reads of client secrets", counters(reads));
-    let is_ready = i64::from((watched.readiness)().is_none());
     let help = "Whether users are served";
-    registry.register("ready", help, ConstGauge::new(is_ready));
+    registry.register("ready", help, ConstGauge::new(i64::from(is_ready)));
     let help = "Log lines dropped because their reader was too slow";
     registry.register("log_lines_dropped", help, ConstCounter::new((watched.dropped_lines)()));
     let Some(observed) = (watched.observe)() else { return registry };

@@ -160,11 +160,12 @@ impl Sessions {
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        let mut found = self.store.find_token(text)?.ok_or(NotAuthenticated::Unknown)?;
+        let mut found = self.store.find_token(text).await?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.checked_now()?;
         // The cached row may be outdated: a use with another token of the session updates only that token's entry.
         if self.has_expired(&found.session, now) {
-            let stored = self.store.find_session(&found.session.id)?.ok_or(NotAuthenticated::Unknown)?;
+            let stored =
+                self.store.find_session(&found.session.id).await?.ok_or(NotAuthenticated::Unknown)?;
             if stored.ended.is_none() && self.has_expired(&stored, now) {
                 self.end_session(&stored.id, EndReason::Expired).await?;
             }

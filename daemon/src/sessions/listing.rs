@@ -4,7 +4,6 @@ use infra_shared::api::{ListedSession, NewerSessions};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Sessions, add, truncate_to_second};
-use crate::platform::blocking;
 use crate::store::{StoreError, StoredSession, UserFilter};
 
 /// Sessions whose addresses are erased in one transaction.
@@ -21,18 +20,18 @@ const MOST_NEWER: u32 = 100;
 
 impl Sessions {
     /// The caller's own live sessions, newest first.
-    pub fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
+    pub async fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
         let (user, now) = (caller.user(), self.now());
-        let stored = self.store.sessions_of(&user.issuer, &user.subject, now)?;
+        let stored = self.store.sessions_of(&user.issuer, &user.subject, now).await?;
         Ok(self.listed(stored, now, Some(caller)))
     }
 
     /// The caller's other live sessions that were opened after the caller's own. The count is capped so that the
     /// request stays fast.
-    pub fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
+    pub async fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
         let (user, now) = (caller.user(), self.now());
         let after = caller.stored().created_at;
-        let stored = self.store.sessions_after(&user.issuer, &user.subject, after, MOST_NEWER, now)?;
+        let stored = self.store.sessions_after(&user.issuer, &user.subject, after, MOST_NEWER, now).await?;
         let newer = self.listed(stored, now, Some(caller));
         let count = newer.len();
         Ok(newer.into_iter().next().map(|newest| NewerSessions { count, newest }))
@@ -81,12 +80,12 @@ impl Sessions {
     }
 
     async fn find(&self, filter: UserFilter) -> Result<Vec<StoredSession>, StoreError> {
-        let (store, now) = (self.store.clone(), self.now());
+        let now = self.now();
         match filter {
             UserFilter::All => {
                 let (mut live, mut next) = (Vec::new(), None);
                 loop {
-                    let page = store.live_sessions(now, next, PAGE).await?;
+                    let page = self.store.live_sessions(now, next, PAGE).await?;
                     live.extend(page.sessions);
                     next = page.next;
                     if next.is_none() {
@@ -94,8 +93,7 @@ impl Sessions {
                     }
                 }
             }
-            // Up to a thousand rows, so read them off the threads that serve requests.
-            UserFilter::Named(name) => blocking(move || store.sessions_named(&name, MOST_OF_USER, now)).await,
+            UserFilter::Named(name) => self.store.sessions_named(&name, MOST_OF_USER, now).await,
         }
     }
 

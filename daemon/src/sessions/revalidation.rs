@@ -124,7 +124,7 @@ impl Sessions {
         every: SignedDuration,
     ) -> Result<JobOutcome, StoreError> {
         let id = &row.session_id;
-        let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
+        let Some(stored) = self.store.find_session(id).await?.filter(|stored| stored.ended.is_none()) else {
             return Ok(JobOutcome::NotSent);
         };
         // An idle session expires without a request to the provider.

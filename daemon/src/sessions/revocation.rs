@@ -23,10 +23,10 @@ impl Sessions {
     /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the
     /// session existed.
     pub async fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {
-        let is_proven = self
-            .store
-            .find_session(id)?
-            .is_some_and(|stored| stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into());
+        let is_proven =
+            self.store.find_session(id).await?.is_some_and(|stored| {
+                stored.token_hash.logout_proof().as_bytes().ct_eq(proof.as_bytes()).into()
+            });
         if is_proven {
             self.end_session(id, EndReason::Logout).await?;
         }
@@ -39,7 +39,7 @@ impl Sessions {
     /// tell which. Also ends an idle session for good. Otherwise a longer timeout or a clock that steps back could
     /// revive it.
     pub async fn revoke_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
-        let Some(stored) = self.store.find_session(id)?.filter(|stored| stored.ended.is_none()) else {
+        let Some(stored) = self.store.find_session(id).await?.filter(|stored| stored.ended.is_none()) else {
             return Ok(false);
         };
         let (user, owner) = (caller.user(), &stored.user);

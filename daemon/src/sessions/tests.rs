@@ -47,7 +47,8 @@ impl Fixture {
         crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key())
+        let store = Store::open(data_dir.join(keys.database_file()), keys.database_key())
+            .await
             .expect("a store")
             .with_cache_life(std::time::Duration::MAX);
         let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
@@ -293,14 +294,14 @@ async fn clock_step_back_revives_no_ended_session_or_ticket() {
     let verifier = BoundVerifier::mint(&binding(&origin(), &pin()));
     let refusal = fixture.finish(fixture.ticket(&verifier), &verifier).await;
     assert!(matches!(refusal, LoginError::Store(StoreError::ClockBehind { .. })), "{refusal:?}");
-    fixture.sessions.check_store().expect_err("the daemon is not ready");
+    fixture.sessions.check_store().await.expect_err("the daemon is not ready");
 
     fixture.clock.advance(SignedDuration::from_hours(2));
 
     let refusal =
         fixture.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
-    fixture.sessions.check_store().expect("the daemon is ready");
+    fixture.sessions.check_store().await.expect("the daemon is ready");
 }
 
 #[tokio::test]
@@ -425,7 +426,7 @@ async fn session_is_ended_when_policy_no_longer_admits_user() {
     let refusal =
         left_out.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect_err("ended");
     assert!(matches!(refusal, NotAuthenticated::Revoked), "{refusal:?}");
-    let stored = left_out.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
+    let stored = left_out.sessions.store.find_session(token.id()).await.expect("an answer").expect("a row");
     assert_eq!(stored.ended.expect("an end").reason, EndReason::ConfigurationChanged);
 }
 
@@ -549,43 +550,43 @@ async fn session_is_revoked_only_by_its_user_or_administrator() {
     let end = async |caller: &Caller, target: &Caller| {
         setup.sessions.revoke_for(caller, &target.session().id).await.expect("an answer")
     };
-    let reason = |target: &Caller| {
-        let stored = setup.sessions.store.find_session(&target.session().id).expect("an answer");
+    let reason = async |target: &Caller| {
+        let stored = setup.sessions.store.find_session(&target.session().id).await.expect("an answer");
         stored.expect("a row").ended.map(|ended| ended.reason)
     };
 
     assert!(!end(&other, &mine).await);
-    assert_eq!(reason(&mine), None);
-    assert_eq!(setup.sessions.list_own(&mine).expect("sessions").len(), 2);
+    assert_eq!(reason(&mine).await, None);
+    assert_eq!(setup.sessions.list_own(&mine).await.expect("sessions").len(), 2);
     assert!(end(&mine_too, &mine).await);
-    assert_eq!(reason(&mine), Some(EndReason::Revoked));
+    assert_eq!(reason(&mine).await, Some(EndReason::Revoked));
     assert!(!end(&mine_too, &mine).await, "it had ended");
     assert!(end(&admin, &other).await);
-    assert_eq!(reason(&other), Some(EndReason::Administrator));
+    assert_eq!(reason(&other).await, Some(EndReason::Administrator));
     assert!(end(&mine_too, &mine_too).await);
-    assert_eq!(reason(&mine_too), Some(EndReason::Logout));
-    assert_eq!(setup.sessions.list_own(&mine).expect("sessions"), []);
+    assert_eq!(reason(&mine_too).await, Some(EndReason::Logout));
+    assert_eq!(setup.sessions.list_own(&mine).await.expect("sessions"), []);
 }
 
 #[tokio::test]
 async fn idle_session_is_unlisted_and_newer_one_is_reported() {
     let setup = Fixture::new().await;
     let old = setup.caller(alice(), true).await;
-    assert_eq!(setup.sessions.find_newer(&old).expect("an answer"), None);
+    assert_eq!(setup.sessions.find_newer(&old).await.expect("an answer"), None);
     setup.clock.advance(SignedDuration::from_mins(10));
     let new = setup.caller(alice(), true).await;
-    let newer = setup.sessions.find_newer(&old).expect("an answer").expect("a newer one");
+    let newer = setup.sessions.find_newer(&old).await.expect("an answer").expect("a newer one");
     assert_eq!((newer.count, &newer.newest.session.id), (1, &new.session().id));
-    assert_eq!(setup.sessions.find_newer(&new).expect("an answer"), None);
+    assert_eq!(setup.sessions.find_newer(&new).await.expect("an answer"), None);
 
     setup.clock.advance(SignedDuration::from_mins(1));
     let newest = setup.caller(alice(), true).await;
-    let newer = setup.sessions.find_newer(&old).expect("an answer").expect("newer ones");
+    let newer = setup.sessions.find_newer(&old).await.expect("an answer").expect("newer ones");
     assert_eq!((newer.count, &newer.newest.session.id), (2, &newest.session().id));
     assert!(setup.sessions.revoke_for(&old, &newest.session().id).await.expect("an answer"));
 
     setup.clock.advance(SignedDuration::from_mins(234));
-    let listed = setup.sessions.list_own(&new).expect("sessions");
+    let listed = setup.sessions.list_own(&new).await.expect("sessions");
     assert_eq!(listed.iter().map(|listed| &listed.session.id).collect::<Vec<_>>(), [&new.session().id]);
 }
 
@@ -619,7 +620,7 @@ async fn use_is_stored_once_a_minute() {
     let used_at = async |after: i64| {
         setup.clock.advance(SignedDuration::from_secs(after));
         setup.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller");
-        setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row").last_used_at
+        setup.sessions.store.find_session(token.id()).await.expect("an answer").expect("a row").last_used_at
     };
     let first = used_at(0).await;
     assert_eq!(used_at(59).await, first, "a moment ago is as good as now");
@@ -637,7 +638,7 @@ async fn use_is_stored_often_for_short_inactivity_timeout() {
         setup.clock.advance(SignedDuration::from_secs(15));
         setup.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("in use");
     }
-    let stored = setup.sessions.store.find_session(token.id()).expect("an answer").expect("a row");
+    let stored = setup.sessions.store.find_session(token.id()).await.expect("an answer").expect("a row");
     assert_eq!(stored.last_used_at, setup.clock.now());
     setup.clock.advance(SignedDuration::from_secs(299));
     setup.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await.expect("a second is left");
@@ -671,7 +672,7 @@ async fn idle_sessions_are_ended_for_good_by_bulk_revocation() {
     // After the clock steps back, a revived session would be visible.
     setup.clock.advance(-SignedDuration::from_mins(240));
     for caller in [&idle, &idle_too, &mine] {
-        let stored = setup.sessions.store.find_session(&caller.session().id).expect("an answer");
+        let stored = setup.sessions.store.find_session(&caller.session().id).await.expect("an answer");
         assert!(stored.expect("a row").ended.is_some());
     }
     setup.clock.advance(SignedDuration::from_mins(240));
@@ -691,8 +692,8 @@ async fn revoking_others_includes_idle_but_not_own_session() {
     setup.clock.advance(SignedDuration::from_mins(250));
     let (mine, other) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     let (bob, admin) = (setup.caller(bob, true).await, setup.caller(admin, true).await);
-    let reason = |target: &Caller| {
-        let stored = setup.sessions.store.find_session(&target.session().id).expect("an answer");
+    let reason = async |target: &Caller| {
+        let stored = setup.sessions.store.find_session(&target.session().id).await.expect("an answer");
         stored.expect("a row").ended.map(|ended| ended.reason)
     };
     let end = async |caller: &Caller, user: Option<&str>| {
@@ -704,16 +705,18 @@ async fn revoking_others_includes_idle_but_not_own_session() {
     let ended = |revoked, includes_current| Some(RevocationResponse { revoked, includes_current });
     assert_eq!(end(&mine, None).await, ended(2, true));
     assert_eq!(end(&mine, None).await, ended(0, true));
-    assert_eq!(
-        [&idle, &other, &mine, &bob].map(reason),
-        [Some(EndReason::Revoked), Some(EndReason::Revoked), None, None]
-    );
+    for (session, expected) in
+        [(&idle, Some(EndReason::Revoked)), (&other, Some(EndReason::Revoked)), (&mine, None), (&bob, None)]
+    {
+        assert_eq!(reason(session).await, expected);
+    }
 
     assert_eq!(end(&admin, Some("00u2")).await, ended(1, false));
-    assert_eq!(reason(&bob), Some(EndReason::Administrator));
+    assert_eq!(reason(&bob).await, Some(EndReason::Administrator));
     // The administrator has the first user's e-mail address but another subject. The caller's own session is kept.
     assert_eq!(end(&admin, Some("ALICE@example.com")).await, ended(1, true));
-    assert_eq!([&mine, &admin].map(reason), [Some(EndReason::Administrator), None]);
+    assert_eq!(reason(&mine).await, Some(EndReason::Administrator));
+    assert_eq!(reason(&admin).await, None);
 }
 
 #[tokio::test]
@@ -721,15 +724,15 @@ async fn addresses_are_hidden_and_erased_when_recording_is_off() {
     let mut setup = Fixture::new().await;
     setup.sessions.limits.record_addresses = true;
     let caller = setup.caller_from("192.0.2.7".parse().ok(), alice(), true).await;
-    let told = |setup: &Fixture| {
-        let listed = setup.sessions.list_own(&caller).expect("sessions");
+    let told = async |setup: &Fixture| {
+        let listed = setup.sessions.list_own(&caller).await.expect("sessions");
         listed.into_iter().next().expect("a session").address
     };
-    assert_eq!(told(&setup).as_deref(), Some("192.0.2.7"));
+    assert_eq!(told(&setup).await.as_deref(), Some("192.0.2.7"));
     assert_eq!(setup.sessions.forget_addresses().await.expect("an answer"), 0);
     setup.sessions.limits.record_addresses = false;
-    assert_eq!(told(&setup), None);
+    assert_eq!(told(&setup).await, None);
     assert_eq!(setup.sessions.forget_addresses().await.expect("an answer"), 1);
     setup.sessions.limits.record_addresses = true;
-    assert_eq!(told(&setup), None);
+    assert_eq!(told(&setup).await, None);
 }

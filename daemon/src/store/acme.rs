@@ -27,11 +27,14 @@ pub enum BegunOrder {
 
 impl Store {
     /// Looks up the sealed credentials of the account at the directory URL `directory`.
-    pub fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
-        self.connections.read(|reader| {
-            let mut select = reader.prepare("SELECT credentials FROM acme_accounts WHERE directory = ?1")?;
-            Ok(select.query_row([directory], |row| Ok(Sealed::from_store(row.get(0)?))).optional()?)
-        })
+    pub async fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let mut select =
+                    reader.prepare("SELECT credentials FROM acme_accounts WHERE directory = ?1")?;
+                Ok(select.query_row([directory], |row| Ok(Sealed::from_store(row.get(0)?))).optional()?)
+            })
+            .await
     }
 
     pub async fn save_acme_account(&self, directory: String, credentials: Sealed) -> Result<(), StoreError> {
@@ -126,12 +129,15 @@ impl Store {
     }
 
     /// Returns when `directory` last issued a certificate.
-    pub fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.connections.read(|reader| {
-            let mut select = reader.prepare("SELECT obtained_at FROM acme_successes WHERE directory = ?1")?;
-            let obtained_at: Option<i64> = select.query_row([directory], |row| row.get(0)).optional()?;
-            obtained_at.map(from_database).transpose()
-        })
+    pub async fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let mut select =
+                    reader.prepare("SELECT obtained_at FROM acme_successes WHERE directory = ?1")?;
+                let obtained_at: Option<i64> = select.query_row([directory], |row| row.get(0)).optional()?;
+                obtained_at.map(from_database).transpose()
+            })
+            .await
     }
 
     /// Blocks orders until `until`, at the authority's request. [`Store::begin_order`] caps the pause at one day.

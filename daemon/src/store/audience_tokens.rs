@@ -42,12 +42,12 @@ impl Store {
     }
 
     /// Returns the session of the audience token with this ID; `None` if there is none or it has expired.
-    pub fn session_of_audience_token(
+    pub async fn session_of_audience_token(
         &self,
         id: &str,
         now: Timestamp,
     ) -> Result<Option<SessionID>, StoreError> {
-        let found = self.connections.read(|reader| find(reader, id))?;
+        let found = self.connections.look_up(|reader| find(reader, id)).await?;
         Ok(found.filter(|(_, restriction)| restriction.expires_at > now).map(|(session, _)| session))
     }
 }

@@ -16,23 +16,25 @@ pub struct CertificateRow {
 }
 
 impl Store {
-    pub fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
-        self.connections.read(|reader| {
-            let row = reader
-                .query_row(
-                    "SELECT certificate, private_key FROM certificates WHERE name = ?1",
-                    [name],
-                    |row| {
-                        Ok(CertificateRow {
-                            name: name.to_owned(),
-                            certificate: row.get(0)?,
-                            private_key: Sealed::from_store(row.get(1)?),
-                        })
-                    },
-                )
-                .optional()?;
-            Ok(row)
-        })
+    pub async fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let row = reader
+                    .query_row(
+                        "SELECT certificate, private_key FROM certificates WHERE name = ?1",
+                        [name],
+                        |row| {
+                            Ok(CertificateRow {
+                                name: name.to_owned(),
+                                certificate: row.get(0)?,
+                                private_key: Sealed::from_store(row.get(1)?),
+                            })
+                        },
+                    )
+                    .optional()?;
+                Ok(row)
+            })
+            .await
     }
 
     /// Stores a certificate, replacing one with the same name.
@@ -41,12 +43,14 @@ impl Store {
     }
 
     /// Returns when the next CA takes over; `None` if no rollover is announced.
-    pub fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.connections.read(|reader| {
-            let takeover_at: Option<i64> =
-                reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
-            takeover_at.map(from_database).transpose()
-        })
+    pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let takeover_at: Option<i64> =
+                    reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
+                takeover_at.map(from_database).transpose()
+            })
+            .await
     }
 
     /// Returns the sequence number of an announcement; 0 until the first one.

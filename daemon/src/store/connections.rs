@@ -57,6 +57,23 @@ impl Connections {
     }
 
     /// Reads in-line, because a look-up is faster than a thread switch.
+    #[expect(clippy::unused_async, reason = "the callers wait, as they would for a database on another host")]
+    pub(super) async fn look_up<T>(
+        &self,
+        look_up: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.read(look_up)
+    }
+
+    /// Reads off the threads that serve requests: many rows, or for a background task.
+    pub(super) async fn read_aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connections = self.clone();
+        blocking(move || connections.read(read)).await
+    }
+
     pub(super) fn read<T>(
         &self,
         look_up: impl FnOnce(&Connection) -> Result<T, StoreError>,

@@ -20,22 +20,28 @@ pub struct RememberedEndpoints {
 }
 
 impl Store {
-    pub fn provider_endpoints(&self, provider: &str) -> Result<Option<RememberedEndpoints>, StoreError> {
-        let row = self.connections.read(|reader| {
-            let mut select = reader.prepare_cached(
+    pub async fn provider_endpoints(
+        &self,
+        provider: &str,
+    ) -> Result<Option<RememberedEndpoints>, StoreError> {
+        let row = self
+            .connections
+            .look_up(|reader| {
+                let mut select = reader.prepare_cached(
                 "SELECT issuer, hosts, changed_at, hosts_before FROM provider_endpoints WHERE provider = ?1",
             )?;
-            Ok(select
-                .query_row([provider], |row| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, String>(1)?,
-                        row.get::<_, Option<i64>>(2)?,
-                        row.get::<_, Option<String>>(3)?,
-                    ))
-                })
-                .optional()?)
-        })?;
+                Ok(select
+                    .query_row([provider], |row| {
+                        Ok((
+                            row.get::<_, String>(0)?,
+                            row.get::<_, String>(1)?,
+                            row.get::<_, Option<i64>>(2)?,
+                            row.get::<_, Option<String>>(3)?,
+                        ))
+                    })
+                    .optional()?)
+            })
+            .await?;
         let Some((issuer, hosts, changed_at, before)) = row else { return Ok(None) };
         let changed = match (changed_at, before) {
             (Some(at), Some(before)) => Some((time::from_database(at)?, read(&before)?)),

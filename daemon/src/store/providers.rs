@@ -17,23 +17,25 @@ pub struct ProviderRow {
 impl Store {
     /// Whether `rows` contain every provider of the last start with the same issuer and policy. If so, its sessions
     /// stay valid.
-    pub fn covers_stored_providers(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
-        self.connections.read(|reader| {
-            let mut select = reader.prepare("SELECT name, issuer, admission FROM providers")?;
-            let stored = select.query_map([], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-            })?;
-            for row in stored {
-                let (name, issuer, allow_policy) = row?;
-                let is_same = |row: &ProviderRow| {
-                    row.name == name && row.issuer == issuer && row.allow_policy == allow_policy
-                };
-                if !rows.iter().any(is_same) {
-                    return Ok(false);
+    pub async fn covers_stored_providers(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let mut select = reader.prepare("SELECT name, issuer, admission FROM providers")?;
+                let stored = select.query_map([], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+                })?;
+                for row in stored {
+                    let (name, issuer, allow_policy) = row?;
+                    let is_same = |row: &ProviderRow| {
+                        row.name == name && row.issuer == issuer && row.allow_policy == allow_policy
+                    };
+                    if !rows.iter().any(is_same) {
+                        return Ok(false);
+                    }
                 }
-            }
-            Ok(true)
-        })
+                Ok(true)
+            })
+            .await
     }
 
     pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {

@@ -4,12 +4,11 @@
 
 use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::{Store, StoreError, time};
 use crate::keys::{DecryptError, FieldSealer, Place, Sealed};
-use crate::platform::blocking;
 
 /// How long after a session ends the daemon keeps trying to revoke its refresh token at the provider.
 const REVOCATION_PERIOD: SignedDuration = SignedDuration::from_hours(24);
@@ -121,18 +120,14 @@ impl Store {
         let until = add(request.lease_duration);
         let bounds = [request.now, add(request.max_delay), until].map(time::to_database);
         // Usually nothing is due. Check on a reader, so that an idle poll does not take the writer.
-        let (connections, provider) = (self.connections.clone(), request.provider.clone());
-        let is_any_due = move || {
-            connections.read(|reader| {
-                let [now, max_delay, leased_until] = bounds;
-                let mut select = reader.prepare_cached(&format!(
-                    "SELECT 1 FROM refresh_tokens WHERE {} LIMIT 1",
-                    purpose.due_sql
-                ))?;
-                Ok(select.exists(params![provider, now, max_delay, leased_until])?)
-            })
+        let provider = request.provider.clone();
+        let is_any_due = move |reader: &Connection| {
+            let [now, max_delay, leased_until] = bounds;
+            let mut select = reader
+                .prepare_cached(&format!("SELECT 1 FROM refresh_tokens WHERE {} LIMIT 1", purpose.due_sql))?;
+            Ok(select.exists(params![provider, now, max_delay, leased_until])?)
         };
-        if !blocking(is_any_due).await? {
+        if !self.connections.read_aside(is_any_due).await? {
             return Ok(Vec::new());
         }
         self.connections

@@ -105,11 +105,11 @@ impl Store {
         .await
     }
 
-    /// Looks up a session by id without the cache. Runs in-line, because the validation path calls it.
-    pub fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
+    /// Looks up a session by id without the cache.
+    pub async fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
         self.guard.check()?;
         let minimum = self.guard.minimum_state(id.as_str());
-        let found = self.connections.read(|reader| find(reader, id.as_str()))?;
+        let found = self.connections.look_up(|reader| find(reader, id.as_str())).await?;
         if let Some(session) = &found {
             self.guard.check_session(session, minimum)?;
         }

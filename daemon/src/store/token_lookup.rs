@@ -24,7 +24,7 @@ enum Token {
 
 impl Store {
     /// Looks up a token. The result may be one second old, but a revocation is seen at once.
-    pub fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
+    pub async fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
         self.guard.check()?;
         let hash = TokenHash::of_text(text);
         if let Some(found) = self.cache.find(&hash) {
@@ -32,7 +32,7 @@ impl Store {
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
-        let found = self.read_token(&token, hash)?;
+        let found = self.read_token(&token, hash).await?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.cache.insert(found, read_start);
         }
@@ -49,32 +49,34 @@ impl Store {
     ///
     /// An unknown id and a wrong secret cost the same work and give the same result, so timing does not reveal which
     /// ids exist. In both cases a dummy row is read.
-    fn read_token(&self, token: &Token, hash: TokenHash) -> Result<Option<FoundToken>, StoreError> {
+    async fn read_token(&self, token: &Token, hash: TokenHash) -> Result<Option<FoundToken>, StoreError> {
         let (table, id) = match token {
             Token::Session(token) => ("sessions", token.id().as_str()),
             Token::Audience(token) => ("audience_tokens", token.id().as_str()),
         };
         let stored_hash =
             format!("SELECT coalesce((SELECT token_hash FROM {table} WHERE id = ?1), zeroblob(32))");
-        self.connections.read(|reader| {
-            let stored = reader.prepare_cached(&stored_hash)?.query_row([id], |row| row.get(0))?;
-            let is_match = TokenHash(stored).equals(&hash);
-            let row = if is_match { id } else { DUMMY_ID };
-            let (session, restriction) = match token {
-                Token::Session(_) => (sessions::session_id(row)?, None),
-                Token::Audience(_) => {
-                    // Purged since its hash was read, because it expired.
-                    let Some((session, restriction)) = audience_tokens::find(reader, row)? else {
-                        return Ok(None);
-                    };
-                    (session, Some(Arc::new(restriction)))
-                }
-            };
-            let minimum = self.guard.minimum_state(session.as_str());
-            let Some(session) = sessions::find(reader, session.as_str())? else { return Ok(None) };
-            self.guard.check_session(&session, minimum)?;
-            Ok(is_match.then(|| FoundToken { token_hash: hash, session: Arc::new(session), restriction }))
-        })
+        self.connections
+            .look_up(|reader| {
+                let stored = reader.prepare_cached(&stored_hash)?.query_row([id], |row| row.get(0))?;
+                let is_match = TokenHash(stored).equals(&hash);
+                let row = if is_match { id } else { DUMMY_ID };
+                let (session, restriction) = match token {
+                    Token::Session(_) => (sessions::session_id(row)?, None),
+                    Token::Audience(_) => {
+                        // Purged since its hash was read, because it expired.
+                        let Some((session, restriction)) = audience_tokens::find(reader, row)? else {
+                            return Ok(None);
+                        };
+                        (session, Some(Arc::new(restriction)))
+                    }
+                };
+                let minimum = self.guard.minimum_state(session.as_str());
+                let Some(session) = sessions::find(reader, session.as_str())? else { return Ok(None) };
+                self.guard.check_session(&session, minimum)?;
+                Ok(is_match.then(|| FoundToken { token_hash: hash, session: Arc::new(session), restriction }))
+            })
+            .await
     }
 }
 

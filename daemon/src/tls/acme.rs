@@ -141,7 +141,7 @@ enum DueCheck {
 
 impl Acme {
     /// Serves the certificate obtained earlier if it is still valid.
-    pub(super) fn open(
+    pub(super) async fn open(
         settings: AcmeSettings,
         resolver: Arc<Resolver>,
         store: Store,
@@ -152,8 +152,8 @@ impl Acme {
         let directory = Directory::new(&settings).map_err(AcmeError::from)?;
         let certificate_store = CertificateStore { store, sealer };
         let mut issued = None;
-        if let Some((chain_pem, private_key)) = certificate_store.acme(settings.directory.as_str())? {
-            let obtained_at = certificate_store.store.find_obtained_at(settings.directory.as_str())?;
+        if let Some((chain_pem, private_key)) = certificate_store.acme(settings.directory.as_str()).await? {
+            let obtained_at = certificate_store.store.find_obtained_at(settings.directory.as_str()).await?;
             let kept = Issued { names: Vec::new(), chain_pem, private_key, obtained_at };
             match kept.check(clock.now()) {
                 Ok(chain) if settings.domains.iter().any(|domain| covers(&chain.names, domain)) => {
@@ -265,7 +265,7 @@ impl Acme {
         let missing: Vec<String> =
             self.settings.domains.iter().filter(|domain| !covers(&names, domain)).cloned().collect();
         let is_due = match &served {
-            Some(chain) => self.may_be_replaced(chain, now)? && now >= self.due_at(chain, now).await,
+            Some(chain) => self.may_be_replaced(chain, now).await? && now >= self.due_at(chain, now).await,
             None => true,
         };
         if !is_due && missing.is_empty() {
@@ -299,8 +299,9 @@ impl Acme {
 
     /// Allows a replacement only after a third of the lifetime since it was obtained, because authorities limit
     /// duplicate certificates. The clock and the authority's suggestion cannot override this.
-    fn may_be_replaced(&self, chain: &CheckedChain, now: Timestamp) -> Result<bool, TlsError> {
-        let obtained_at = self.certificate_store.store.find_obtained_at(self.settings.directory.as_str())?;
+    async fn may_be_replaced(&self, chain: &CheckedChain, now: Timestamp) -> Result<bool, TlsError> {
+        let obtained_at =
+            self.certificate_store.store.find_obtained_at(self.settings.directory.as_str()).await?;
         let third = chain.not_after.duration_since(chain.not_before) / 3;
         // A time in the future was recorded when the clock was ahead.
         Ok(obtained_at

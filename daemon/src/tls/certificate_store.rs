@@ -31,13 +31,13 @@ type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
 type ChainAndKey = (String, Zeroizing<Vec<u8>>);
 
 impl CertificateStore {
-    pub(super) fn authority(&self) -> Result<Option<Authority>, TlsError> {
-        self.find_authority(AUTHORITY)
+    pub(super) async fn authority(&self) -> Result<Option<Authority>, TlsError> {
+        self.find_authority(AUTHORITY).await
     }
 
-    pub(super) fn next(&self) -> Result<Option<Next>, TlsError> {
-        let Some(takeover_at) = self.store.find_takeover()? else { return Ok(None) };
-        Ok(self.find_authority(NEXT_AUTHORITY)?.map(|authority| Next { authority, takeover_at }))
+    pub(super) async fn next(&self) -> Result<Option<Next>, TlsError> {
+        let Some(takeover_at) = self.store.find_takeover().await? else { return Ok(None) };
+        Ok(self.find_authority(NEXT_AUTHORITY).await?.map(|authority| Next { authority, takeover_at }))
     }
 
     pub(super) async fn save_authority(&self, authority: &Authority) -> Result<(), TlsError> {
@@ -59,8 +59,8 @@ impl CertificateStore {
         Ok(self.store.replace_authority(authority, self.leaf_row(leaf), NEXT_AUTHORITY).await?)
     }
 
-    pub(super) fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
-        let Some((certificate, key)) = self.find(LEAF, LEAF)? else { return Ok(None) };
+    pub(super) async fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
+        let Some((certificate, key)) = self.find(LEAF, LEAF).await? else { return Ok(None) };
         Leaf::load(certificate, key).map(Some)
     }
 
@@ -69,8 +69,8 @@ impl CertificateStore {
     }
 
     /// Loads the ACME certificate issued by `directory`: the chain in PEM and the key in PKCS #8.
-    pub(super) fn acme(&self, directory: &str) -> Result<Option<ChainAndKey>, TlsError> {
-        let Some((pem, key)) = self.find(&acme_row(directory), ACME)? else { return Ok(None) };
+    pub(super) async fn acme(&self, directory: &str) -> Result<Option<ChainAndKey>, TlsError> {
+        let Some((pem, key)) = self.find(&acme_row(directory), ACME).await? else { return Ok(None) };
         let pem = String::from_utf8(pem).map_err(|_| TlsError::Unreadable(ACME))?;
         Ok(Some((pem, key)))
     }
@@ -82,14 +82,14 @@ impl CertificateStore {
         Ok(self.store.save_certificate(row).await?)
     }
 
-    fn find_authority(&self, name: &'static str) -> Result<Option<Authority>, TlsError> {
-        let Some((certificate, key)) = self.find(name, name)? else { return Ok(None) };
+    async fn find_authority(&self, name: &'static str) -> Result<Option<Authority>, TlsError> {
+        let Some((certificate, key)) = self.find(name, name).await? else { return Ok(None) };
         Authority::load(certificate, &key).map(Some).map_err(|_| TlsError::Unreadable(name))
     }
 
     /// Loads the row `name`. Errors call it `what`.
-    fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
-        let Some(row) = self.store.find_certificate(name)? else { return Ok(None) };
+    async fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
+        let Some(row) = self.store.find_certificate(name).await? else { return Ok(None) };
         let key =
             self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDecryption(what))?;
         Ok(Some((row.certificate, key)))

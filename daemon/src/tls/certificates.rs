@@ -122,14 +122,10 @@ impl Certificates {
                 )
                 .await?,
             )),
-            OtherSource::Acme(settings) => Other::Acme(Arc::new(Acme::open(
-                settings,
-                resolver.clone(),
-                store.clone(),
-                sealer,
-                clock.clone(),
-                audit.clone(),
-            )?)),
+            OtherSource::Acme(settings) => Other::Acme(Arc::new(
+                Acme::open(settings, resolver.clone(), store.clone(), sealer, clock.clone(), audit.clone())
+                    .await?,
+            )),
         };
         let daemon_identity = Arc::new(DaemonIdentity::new(local.pin()));
         let certificates = Self {

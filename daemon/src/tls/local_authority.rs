@@ -52,7 +52,7 @@ impl LocalAuthority {
         names: Vec<String>,
     ) -> Result<Arc<Self>, TlsError> {
         let certificate_store = CertificateStore { store, sealer };
-        let authority = if let Some(authority) = certificate_store.authority()? {
+        let authority = if let Some(authority) = certificate_store.authority().await? {
             authority
         } else {
             let authority = Authority::create(clock.now())?;
@@ -60,12 +60,12 @@ impl LocalAuthority {
             authority
         };
         let good = |leaf: &Leaf| !leaf.is_due(clock.now()) && leaf.is_for(&names);
-        let leaf = match certificate_store.leaf()?.filter(good) {
+        let leaf = match certificate_store.leaf().await?.filter(good) {
             Some(leaf) => leaf,
             None => issue_and_store(&authority, &names, clock.now(), &certificate_store).await?,
         };
         let key = certified(&authority, &leaf)?;
-        let next = certificate_store.next()?;
+        let next = certificate_store.next().await?;
         let current = RwLock::new(CurrentState { authority: Arc::new(authority), leaf, key, next });
         let local = Self { names, certificate_store, clock, current, changing: Mutex::default() };
         // A takeover may have become due while the daemon was stopped.
@@ -158,7 +158,7 @@ impl LocalAuthority {
         let _guard = self.changing.lock().await;
         // Another CA with another takeover time may have been announced while this waited for the lock.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
-        let Some(next) = self.certificate_store.next()?.filter(due) else { return Ok(false) };
+        let Some(next) = self.certificate_store.next().await?.filter(due) else { return Ok(false) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
         self.certificate_store.replace_authority(&next.authority, &leaf).await?;

@@ -32,7 +32,8 @@ impl Fixture {
         std::fs::create_dir(&data_dir).expect("a directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let store =
+            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
         Self { directory, keys, store, clock: ManualClock::at(SystemClock.now()) }
     }
 

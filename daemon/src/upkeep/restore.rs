@@ -40,7 +40,7 @@ pub async fn restore(
     let to = DatabaseFile { path: database.clone(), key: next.database_key(), sealer: next.field_sealer() };
     store::copy_file(from, to).await?;
 
-    let restored = Store::open(&database, &next.database_key())?;
+    let restored = Store::open(database, next.database_key()).await?;
     let revoked = restored.revoke(SessionSelector::ALL, now, EndReason::Restored).await?.len();
     // Raise the counter above every value seen, so that putting the old files back is detected.
     let counter = restored.raise_guard_counter(rollback_guard_file.read(&name)?.unwrap_or(0)).await?;

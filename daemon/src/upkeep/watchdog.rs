@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::platform::ServiceManager;
@@ -15,8 +16,9 @@ pub(super) async fn keep_alive(store: Store) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let store = store.clone();
-        let asking = tokio::task::spawn_blocking(move || store.check());
+        let (store, runtime) = (store.clone(), Handle::current());
+        // Not on the threads of the runtime, which a store that hangs would occupy.
+        let asking = tokio::task::spawn_blocking(move || runtime.block_on(store.check()));
         match timeout(period, asking).await {
             Ok(Ok(_)) => ServiceManager::alive(),
             _ => {

@@ -19,7 +19,7 @@ pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<Se
         let root_keys = [RootKeySettings::Native { path: daemon.root_key() }];
         let keys = Keys::open_or_create(&data_dir, &root_keys).await.expect("the daemon's keys");
         let store =
-            Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("its store");
+            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("its store");
         let now = Timestamp::now();
         let mut tokens = Vec::with_capacity(count);
         for number in 0..count {

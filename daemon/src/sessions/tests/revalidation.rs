@@ -28,7 +28,8 @@ impl Setup {
         crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(&data_dir.join(keys.database_file()), &keys.database_key()).expect("a store");
+        let store =
+            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
         let clock = ManualClock::at(infra_shared::clock::SystemClock.now());
         let backends = Backends::built_in();
         let mut settings = ProviderSettings {
@@ -132,12 +133,12 @@ impl Setup {
         counts.get(&("okta".to_owned(), outcome)).copied().unwrap_or_default()
     }
 
-    fn stored(&self, id: &SessionID) -> crate::store::StoredSession {
-        self.sessions.store.find_session(id).expect("an answer").expect("a row")
+    async fn stored(&self, id: &SessionID) -> crate::store::StoredSession {
+        self.sessions.store.find_session(id).await.expect("an answer").expect("a row")
     }
 
-    fn ended(&self, id: &SessionID) -> Option<EndReason> {
-        self.stored(id).ended.map(|ended| ended.reason)
+    async fn ended(&self, id: &SessionID) -> Option<EndReason> {
+        self.stored(id).await.ended.map(|ended| ended.reason)
     }
 }
 
@@ -153,7 +154,7 @@ async fn confirmed_session_continues_with_rotated_refresh_token() {
         let [live] = &setup.issuer.live_refresh_tokens()[..] else { panic!("one token counts") };
         assert!(!seen.contains(live), "the token was not replaced");
         seen.push(live.clone());
-        assert_eq!(setup.ended(&id), None);
+        assert_eq!(setup.ended(&id).await, None);
     }
     assert_eq!(setup.issuer.calls(Endpoint::Token), 6);
 }
@@ -167,7 +168,7 @@ async fn deactivated_user_is_signed_out_within_interval() {
         setup.advance(MINUTE);
         setup.revalidate().await;
     }
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected));
+    assert_eq!(setup.ended(&id).await, Some(EndReason::ProviderRejected));
     assert_eq!(setup.sessions.counts().revalidations.get(&("okta".to_owned(), "rejected")), Some(&1));
 }
 
@@ -188,7 +189,9 @@ async fn unavailable_provider_ends_no_session() {
         let calls = setup.issuer.calls(Endpoint::Token);
         assert!((5..=60).contains(&calls), "{status}: asked {calls} times");
     }
-    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "a user was signed out");
+    for id in &ids {
+        assert_eq!(setup.ended(id).await, None, "a user was signed out");
+    }
     setup.issuer.behave();
     setup.advance(MINUTE * 16);
     assert_eq!(setup.revalidate().await, 5);
@@ -214,7 +217,7 @@ async fn response_unrelated_to_user_ends_no_session() {
         }));
         setup.advance(MINUTE * 55);
         assert_eq!(setup.revalidate().await, 1, "{status} {body}");
-        assert_eq!(setup.ended(&id), None, "{status} {body}");
+        assert_eq!(setup.ended(&id).await, None, "{status} {body}");
     }
 }
 
@@ -228,13 +231,13 @@ async fn groups_are_updated_and_unadmitted_user_is_signed_out() {
     setup.issuer.misbehave(groups(json!(["engineering", "on-call"])));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.stored(&id).user.groups, ["engineering", "on-call"]);
-    assert_eq!(setup.ended(&id), None);
+    assert_eq!(setup.stored(&id).await.user.groups, ["engineering", "on-call"]);
+    assert_eq!(setup.ended(&id).await, None);
 
     setup.issuer.misbehave(groups(json!(["Everyone"])));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy));
+    assert_eq!(setup.ended(&id).await, Some(EndReason::DeniedByPolicy));
 }
 
 /// Hostile cases RF-01 to RF-03: OpenID Connect Core §12.2.
@@ -262,7 +265,7 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
     // The next start tries again at once, with a token that is spent: many providers forgive that for some seconds.
     store.end_leases("okta", setup.clock.now()).await.expect("stored");
     assert_eq!(setup.revalidate().await, 1);
-    assert_eq!(setup.ended(&id), Some(EndReason::ResponseLost), "the result of the refresh is unknown");
+    assert_eq!(setup.ended(&id).await, Some(EndReason::ResponseLost), "the result of the refresh is unknown");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,7 +304,7 @@ async fn refresh_token_is_revoked_after_session_end_and_outage() {
     setup.advance(SignedDuration::from_hours(13));
     assert_eq!(setup.revoke_tokens().await, 1);
     assert!(setup.issuer.live_refresh_tokens().is_empty());
-    assert_eq!(setup.ended(&idle), None);
+    assert_eq!(setup.ended(&idle).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,5 +316,5 @@ async fn login_succeeds_without_refresh_token() {
     let id = setup.log_in().await;
     setup.advance(MINUTE * 120);
     assert_eq!(setup.revalidate().await, 0);
-    assert_eq!(setup.ended(&id), None);
+    assert_eq!(setup.ended(&id).await, None);
 }

@@ -21,7 +21,6 @@ impl Store {
         after: Option<SessionID>,
         at_most: u32,
     ) -> Result<SessionPage, StoreError> {
-        let store = self.clone();
         let scan = move |reader: &Connection| {
             let after = after.as_ref().map_or("", SessionID::as_str);
             let found: Vec<StoredSession> = reader
@@ -31,30 +30,35 @@ impl Store {
                 .collect::<Result<_, _>>()?;
             let is_last = found.len() < at_most as usize;
             let next = found.last().filter(|_| !is_last).map(|session| session.id.clone());
-            Ok(SessionPage { sessions: store.verify_current(found)?, next })
+            Ok((found, next))
         };
-        self.connections.scan(scan).await
+        let (found, next) = self.connections.scan(scan).await?;
+        Ok(SessionPage { sessions: self.verify_current(found).await?, next })
     }
 
     /// Returns the newest `at_most` live sessions of users with this email, verified or not, or this subject.
-    pub fn sessions_named(
+    pub async fn sessions_named(
         &self,
         name: &str,
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        let found = self.connections.read(|reader| {
-            reader
-                .prepare_cached(&named())?
-                .query_map(params![name, time::to_database(now), at_most], |row| Ok(stored(row)))?
-                .map(|row| row?)
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        self.verify_current(found)
+        let name = name.to_owned();
+        let found = self
+            .connections
+            .read_aside(move |reader| {
+                reader
+                    .prepare_cached(&named())?
+                    .query_map(params![name, time::to_database(now), at_most], |row| Ok(stored(row)))?
+                    .map(|row| row?)
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        self.verify_current(found).await
     }
 
     /// Drops sessions that ended since they were read. Fails if the rollback guard finds an older row.
-    fn verify_current(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
+    async fn verify_current(&self, sessions: Vec<StoredSession>) -> Result<Vec<StoredSession>, StoreError> {
         self.guard.check()?;
         let mut current = Vec::with_capacity(sessions.len());
         for session in sessions {
@@ -63,24 +67,24 @@ impl Store {
                 .minimum_state(session.id.as_str())
                 .allows(session.revision, session.ended.is_some());
             // Changed while it was read, or rolled back: a second read decides.
-            let session = if is_current { Some(session) } else { self.find_session(&session.id)? };
+            let session = if is_current { Some(session) } else { self.find_session(&session.id).await? };
             current.extend(session.filter(|session| session.ended.is_none()));
         }
         Ok(current)
     }
 
     /// Returns a user's live sessions at `now`, newest first.
-    pub fn sessions_of(
+    pub async fn sessions_of(
         &self,
         issuer: &str,
         subject: &str,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, i64::MIN, -1, now)
+        self.user_sessions(issuer, subject, i64::MIN, -1, now).await
     }
 
     /// Returns a user's newest `at_most` live sessions opened after `after`.
-    pub fn sessions_after(
+    pub async fn sessions_after(
         &self,
         issuer: &str,
         subject: &str,
@@ -88,12 +92,12 @@ impl Store {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, time::to_database(after), at_most.into(), now)
+        self.user_sessions(issuer, subject, time::to_database(after), at_most.into(), now).await
     }
 
     /// A negative limit means no limit. The order matches the index `sessions_by_user`, so only returned rows are
     /// read.
-    fn user_sessions(
+    async fn user_sessions(
         &self,
         issuer: &str,
         subject: &str,
@@ -101,8 +105,10 @@ impl Store {
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        let found = self.connections.read(|reader| {
-            reader
+        let found = self
+            .connections
+            .look_up(|reader| {
+                reader
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
                      AND expires_at > ?3 AND created_at > ?4 ORDER BY created_at DESC, id DESC LIMIT ?5"
@@ -112,8 +118,9 @@ impl Store {
                 })?
                 .map(|row| row?)
                 .collect()
-        })?;
-        self.verify_current(found)
+            })
+            .await?;
+        self.verify_current(found).await
     }
 
     /// Counts the live sessions at `now` that were used at `used_since` or later.

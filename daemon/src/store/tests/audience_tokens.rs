@@ -21,46 +21,46 @@ fn token(session: &NewSession, second: i64) -> (AudienceToken, AudienceTokenRow)
 #[tokio::test]
 async fn audience_token_ends_with_its_session() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
     let (token, new) = token(&session, 1);
-    assert!(store.find_token(token.expose()).expect("an answer").is_none());
+    assert!(store.find_token(token.expose()).await.expect("an answer").is_none());
     assert_eq!(store.issue_audience_token(new, 2).await.expect("an answer"), IssueOutcome::Issued);
-    let found = store.find_token(token.expose()).expect("an answer").expect("a row");
+    let found = store.find_token(token.expose()).await.expect("an answer").expect("a row");
     let restriction = found.restriction.expect("a grant");
     assert_eq!((found.session.id.clone(), restriction.audience.as_str()), (session.id.clone(), "wiki"));
     assert_eq!((restriction.created_at, restriction.expires_at), (at(1), at(601)));
 
     revoke(&store, &session.id, 2, EndReason::Logout).await;
-    let found = store.find_token(token.expose()).expect("an answer").expect("a row");
+    let found = store.find_token(token.expose()).await.expect("an answer").expect("a row");
     assert!(found.session.ended.is_some(), "it is remembered as live");
     drop(store);
-    let store = fixture.open().expect("the store");
-    let found = store.find_token(token.expose()).expect("an answer").expect("a row");
+    let store = fixture.open().await.expect("the store");
+    let found = store.find_token(token.expose()).await.expect("an answer").expect("a row");
     assert!(found.session.ended.is_some());
 }
 
 #[tokio::test]
 async fn audience_token_is_not_found_with_wrong_secret() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
     let (token, new) = token(&session, 1);
     store.issue_audience_token(new, 2).await.expect("stored");
-    assert!(store.find_token(token.expose()).expect("an answer").is_some());
+    assert!(store.find_token(token.expose()).await.expect("an answer").is_some());
     let mut text = token.expose().to_owned();
     let last = if text.pop() == Some('a') { 'b' } else { 'a' };
     text.push(last);
     let forged = AudienceToken::parse(&text).expect("a token");
-    assert!(store.find_token(forged.expose()).expect("an answer").is_none());
+    assert!(store.find_token(forged.expose()).await.expect("an answer").is_none());
 }
 
 #[tokio::test]
 async fn audience_tokens_are_limited_per_live_session() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
     let open = async |second| {
@@ -78,24 +78,24 @@ async fn audience_tokens_are_limited_per_live_session() {
 #[tokio::test]
 async fn purge_deletes_expired_tokens_but_not_dummy_row() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
     let ((early, first), (late, second)) = (token(&session, 0), token(&session, 300));
     store.issue_audience_token(first, 9).await.expect("stored");
     store.issue_audience_token(second, 9).await.expect("stored");
     drop(store);
-    let store = fixture.open().expect("the store");
+    let store = fixture.open().await.expect("the store");
     store.purge(at(700)).await.expect("stored");
-    assert!(store.find_token(early.expose()).expect("an answer").is_none());
-    assert!(store.find_token(late.expose()).expect("an answer").is_some());
+    assert!(store.find_token(early.expose()).await.expect("an answer").is_none());
+    assert!(store.find_token(late.expose()).await.expect("an answer").is_some());
     store.purge(at(100_000_000)).await.expect("stored");
     drop(store);
-    let store = fixture.open().expect("the store");
+    let store = fixture.open().await.expect("the store");
     // Both look-ups read the dummy row.
-    assert!(store.find_token(late.expose()).expect("an answer").is_none());
+    assert!(store.find_token(late.expose()).await.expect("an answer").is_none());
     let unknown = SessionToken::mint();
-    assert!(store.find_token(unknown.expose()).expect("an answer").is_none());
+    assert!(store.find_token(unknown.expose()).await.expect("an answer").is_none());
     assert_eq!(
         store.live_sessions(at(0), None, 10).await.expect("an answer").sessions.len(),
         0,
@@ -106,7 +106,7 @@ async fn purge_deletes_expired_tokens_but_not_dummy_row() {
 #[tokio::test]
 async fn token_purged_between_lookups_is_unknown() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
     let (token, new) = token(&session, 0);
@@ -121,19 +121,19 @@ async fn token_purged_between_lookups_is_unknown() {
 #[tokio::test]
 async fn ending_one_session_keeps_others_in_cache() {
     let fixture = Fixture::new().await;
-    let here = fixture.open().expect("a store").with_cache_life(Duration::MAX);
-    let elsewhere = fixture.open().expect("the same store");
+    let here = fixture.open().await.expect("a store").with_cache_life(Duration::MAX);
+    let elsewhere = fixture.open().await.expect("the same store");
     let ((token, new), (other_token, other)) = (session_with_token("00u1", 0), session_with_token("00u2", 0));
     for session in [new.clone(), other.clone()] {
         here.open_session(session, 48).await.expect("stored");
     }
-    let ended = |token: &SessionToken| {
-        here.find_token(token.expose()).expect("an answer").expect("a row").session.ended.is_some()
+    let ended = async |token: &SessionToken| {
+        here.find_token(token.expose()).await.expect("an answer").expect("a row").session.ended.is_some()
     };
-    assert!(!ended(&token) && !ended(&other_token));
+    assert!(!ended(&token).await && !ended(&other_token).await);
     // Ended through the other store: this one answers from its cache.
     revoke(&elsewhere, &other.id, 1, EndReason::Logout).await;
     revoke(&here, &new.id, 1, EndReason::Logout).await;
-    assert!(ended(&token));
-    assert!(!ended(&other_token), "the cache dropped another session");
+    assert!(ended(&token).await);
+    assert!(!ended(&other_token).await, "the cache dropped another session");
 }

@@ -45,7 +45,7 @@ fn forget_pages(store: &Store) {
 /// Asserts that `change` survives any choice of its pages being put back.
 async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl Fn(&StoredSession) -> bool) {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     // Enough sessions for more than one page.
     let others: Vec<NewSession> = (0..60).map(|second| session("00u1", second)).collect();
     for other in &others {
@@ -63,22 +63,22 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
     let (mut found_while_it_runs, mut found_at_start) = (0, 0);
     for pages in choices {
         fs::write(fixture.path(), &after).expect("the database");
-        let running = fixture.open().expect("a store");
+        let running = fixture.open().await.expect("a store");
         put_back(&fixture, &before, &pages);
         forget_pages(&running);
-        match running.find_token(token.expose()) {
+        match running.find_token(token.expose()).await {
             Ok(Some(found)) => assert!(is_done(&found.session), "{pages:?}, running: {:?}", found.session),
             Ok(None) => {}
             Err(_) => found_while_it_runs += 1,
         }
         drop(running);
 
-        let started = fixture.open().expect("a store");
+        let started = fixture.open().await.expect("a store");
         if started.check_age().is_err() || started.guard_counter() < seen {
             found_at_start += 1;
             continue;
         }
-        if let Ok(Some(found)) = started.find_token(token.expose()) {
+        if let Ok(Some(found)) = started.find_token(token.expose()).await {
             assert!(is_done(&found.session), "{pages:?}, started: {:?}", found.session);
         }
     }
@@ -111,7 +111,7 @@ async fn removed_group_stays_removed_when_pages_are_put_back() {
 #[tokio::test]
 async fn verification_detects_missing_session() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let before = checkpointed(&fixture, &store);
     let (token, new) = session_with_token("00u2", 100);
     store.open_session(new, 48).await.expect("stored");
@@ -121,9 +121,9 @@ async fn verification_detects_missing_session() {
     let mut found = 0;
     for page in differing(&before, &after) {
         fs::write(fixture.path(), &after).expect("the database");
-        let store = fixture.open().expect("a store");
+        let store = fixture.open().await.expect("a store");
         put_back(&fixture, &before, &[page]);
-        if store.find_token(token.expose()).is_ok_and(|found| found.is_some()) {
+        if store.find_token(token.expose()).await.is_ok_and(|found| found.is_some()) {
             continue;
         }
         let verified = store.verify_sessions().await.expect_err("a session is missing");
@@ -139,14 +139,14 @@ async fn verification_detects_missing_session() {
 #[tokio::test]
 async fn used_ticket_stays_used_when_pages_are_put_back() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let before = checkpointed(&fixture, &store);
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::Unused);
     let after = checkpointed(&fixture, &store);
     drop(store);
     for pages in choices(&differing(&before, &after)) {
         fs::write(fixture.path(), &after).expect("the database");
-        let store = fixture.open().expect("a store");
+        let store = fixture.open().await.expect("a store");
         put_back(&fixture, &before, &pages);
         store
             .connections
@@ -163,7 +163,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
 #[tokio::test]
 async fn rolled_back_store_rejects_requests_until_accepted() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let (token, new) = session_with_token("00u1", 0);
     let (other_token, other) = session_with_token("00u2", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -171,16 +171,16 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     let before = checkpointed(&fixture, &store);
     revoke(&store, &new.id, 10, EndReason::Logout).await;
     let after = checkpointed(&fixture, &store);
-    assert!(store.find_token(other_token.expose()).expect("an answer").is_some());
+    assert!(store.find_token(other_token.expose()).await.expect("an answer").is_some());
     put_back(&fixture, &before, &differing(&before, &after));
     forget_pages(&store);
     for _ in 0..2 {
-        let refusal = store.find_token(token.expose()).expect_err("an earlier state");
+        let refusal = store.find_token(token.expose()).await.expect_err("an earlier state");
         assert!(matches!(refusal, StoreError::RolledBack(_)), "{refusal}");
-        assert!(store.find_token(other_token.expose()).is_err(), "what else was put back is not known");
+        assert!(store.find_token(other_token.expose()).await.is_err(), "what else was put back is not known");
         assert!(store.find_cached_token(other_token.expose()).is_none());
         assert!(store.open_session(session("00u3", 20), 48).await.is_err());
-        assert!(store.check().is_err());
+        assert!(store.check().await.is_err());
     }
 
     store
@@ -193,23 +193,23 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     let seen = store.guard_counter() + 1;
     assert_eq!(store.accept_rollback(seen, at(20)).await.expect("accepted"), 2);
     assert!(store.guard_counter() > seen);
-    store.check().expect("it serves");
+    store.check().await.expect("it serves");
     store.verify_sessions().await.expect("as it was accepted");
     for token in [&token, &other_token] {
-        let found = store.find_token(token.expose()).expect("an answer").expect("a row");
+        let found = store.find_token(token.expose()).await.expect("an answer").expect("a row");
         assert!(found.session.ended.is_some());
     }
     store.open_session(session("00u3", 20), 48).await.expect("stored");
     drop(store);
-    let store = fixture.open().expect("a store");
-    store.check().expect("it serves");
+    let store = fixture.open().await.expect("a store");
+    store.check().await.expect("it serves");
     store.verify_sessions().await.expect("as it was left");
 }
 
 #[tokio::test]
 async fn copy_of_store_matches_its_digests() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     let (_, new) = session_with_token("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
     store.open_session(session("00u1", 1), 48).await.expect("stored");
@@ -235,7 +235,7 @@ async fn copy_of_store_matches_its_digests() {
 #[tokio::test]
 async fn digests_match_after_sessions_end_and_are_purged() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     for second in 0..5 {
         store.open_session(session("00u1", second), 3).await.expect("stored");
     }
@@ -246,17 +246,17 @@ async fn digests_match_after_sessions_end_and_are_purged() {
     assert_eq!(dropped, 5);
     store.verify_sessions().await.expect("as it was left");
     drop(store);
-    fixture.open().expect("a store").check().expect("as it was left");
+    fixture.open().await.expect("a store").check().await.expect("as it was left");
 }
 
 #[tokio::test]
 async fn older_guard_row_stops_next_write() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().expect("a store");
+    let store = fixture.open().await.expect("a store");
     store.open_session(session("00u1", 0), 48).await.expect("stored");
     let set_back = "UPDATE rollback_guard SET counter = counter - 1";
     store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
     let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
     assert!(matches!(refusal, StoreError::RolledBack(_)), "{refusal}");
-    assert!(store.check().is_err());
+    assert!(store.check().await.is_err());
 }

@@ -29,7 +29,7 @@ impl Acme {
     /// `docs/https.md` state.
     pub(super) async fn account(&self) -> Result<Account, Failure> {
         let external = self.settings.external_account.as_ref();
-        match self.load_account()? {
+        match self.load_account().await? {
             Some(kept) if kept.external_account.as_ref() == external.map(|external| &external.key_id) => {
                 let is_contact_new = kept.contact != self.settings.contact;
                 let builder = Account::builder_with_http(self.directory.transport());
@@ -69,15 +69,15 @@ impl Acme {
     async fn change_contact(&self, account: &Account) -> Result<(), Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         with_nonces!(account.update_contacts(&contact)).map_err(unordered)?;
-        if let Some(kept) = self.load_account()? {
+        if let Some(kept) = self.load_account().await? {
             self.keep_account(kept.credentials).await?;
         }
         Ok(())
     }
 
-    fn load_account(&self) -> Result<Option<StoredAccount>, TlsError> {
+    async fn load_account(&self) -> Result<Option<StoredAccount>, TlsError> {
         let directory = self.settings.directory.as_str();
-        let Some(sealed) = self.certificate_store.store.find_acme_account(directory)? else {
+        let Some(sealed) = self.certificate_store.store.find_acme_account(directory).await? else {
             return Ok(None);
         };
         let opened = self

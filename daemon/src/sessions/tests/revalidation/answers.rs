@@ -22,7 +22,7 @@ async fn id_token_for_another_subject_ends_session() {
         setup.issuer.misbehave(Misbehaviour::default().claim(claim, value.clone()));
         setup.advance(MINUTE * 55);
         setup.revalidate().await;
-        assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected), "{claim}: {value}");
+        assert_eq!(setup.ended(&id).await, Some(EndReason::ProviderRejected), "{claim}: {value}");
         setup.issuer.behave();
     }
     // The subject is checked even if the ID token has expired.
@@ -33,7 +33,11 @@ async fn id_token_for_another_subject_ends_session() {
     }));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected), "expired, and about another person");
+    assert_eq!(
+        setup.ended(&id).await,
+        Some(EndReason::ProviderRejected),
+        "expired, and about another person"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,15 +72,15 @@ async fn unproven_id_token_keeps_session_and_changes_nothing() {
         setup.issuer.misbehave(misbehaviour);
         setup.advance(MINUTE * 55);
         assert_eq!(setup.revalidate().await, 1, "{case}");
-        assert_eq!(setup.ended(&id), None, "{case}");
-        assert_eq!(setup.stored(&id).user.groups, ["Everyone", "engineering"], "{case}");
+        assert_eq!(setup.ended(&id).await, None, "{case}");
+        assert_eq!(setup.stored(&id).await.user.groups, ["Everyone", "engineering"], "{case}");
     }
     assert_eq!((setup.count("unverified"), setup.count("confirmed")), (count, 0));
     // The replaced refresh tokens were stored each time.
     setup.issuer.behave();
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!((setup.ended(&id), setup.count("confirmed")), (None, 1));
+    assert_eq!((setup.ended(&id).await, setup.count("confirmed")), (None, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +94,9 @@ async fn unavailable_rotated_keys_end_no_session() {
     setup.issuer.misbehave(Misbehaviour::default().out_of_order(Endpoint::Keys, 503));
     setup.advance(MINUTE * 55);
     assert_eq!(setup.revalidate().await, 4);
-    assert!(ids.iter().all(|id| setup.ended(id).is_none()), "a user was signed out");
+    for id in &ids {
+        assert_eq!(setup.ended(id).await, None, "a user was signed out");
+    }
     assert_eq!(setup.count("unverified"), 4);
     setup.issuer.behave();
     setup.advance(MINUTE * 55);
@@ -114,18 +120,18 @@ async fn lost_response_is_retried_soon_and_has_its_own_end_reason() {
     setup.issuer.behave();
     setup.advance(MINUTE);
     setup.revalidate().await;
-    assert_eq!((setup.ended(&id), setup.count("confirmed")), (None, 1));
+    assert_eq!((setup.ended(&id).await, setup.count("confirmed")), (None, 1));
 
     // The gateway forwards the request but loses the response.
     let lost = |answer: &mut infra_harness::https::Answer| answer.status = 502;
     setup.issuer.misbehave(Misbehaviour::default().answer(Endpoint::Token, lost));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), None, "one answer was lost");
+    assert_eq!(setup.ended(&id).await, None, "one answer was lost");
     setup.issuer.behave();
     setup.advance(SignedDuration::from_secs(2));
     assert_eq!(setup.revalidate().await, 1, "it is asked soon");
-    assert_eq!(setup.ended(&id), Some(EndReason::ResponseLost));
+    assert_eq!(setup.ended(&id).await, Some(EndReason::ResponseLost));
     assert_eq!((setup.count("response_lost"), setup.count("rejected")), (1, 0));
 }
 
@@ -138,7 +144,7 @@ async fn clock_step_back_does_not_delay_revalidation() {
     setup.issuer.deactivate("alice");
     setup.advance(MINUTE * 59);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::ProviderRejected));
+    assert_eq!(setup.ended(&id).await, Some(EndReason::ProviderRejected));
     // A lease from before the clock step.
     let setup = Setup::new(Allow::Everyone).await;
     let id = setup.log_in().await;
@@ -168,20 +174,20 @@ async fn omitted_claims_are_kept_and_empty_groups_are_applied() {
             })
             .json(Endpoint::UserInfo, user_info)
     };
-    let before = setup.stored(&id);
+    let before = setup.stored(&id).await;
     for user_info in [(|body| *body = json!({"sub": "sub-alice"})) as fn(&mut Value), |body| {
         *body = json!({"sub": "sub-alice", "email": "alice@example.test", "groups": null});
     }] {
         setup.issuer.misbehave(without(user_info));
         setup.advance(MINUTE * 55);
         assert_eq!(setup.revalidate().await, 1);
-        assert_eq!((setup.ended(&id), &setup.stored(&id).user), (None, &before.user));
-        assert!(setup.stored(&id).email_verified);
+        assert_eq!((setup.ended(&id).await, &setup.stored(&id).await.user), (None, &before.user));
+        assert!(setup.stored(&id).await.email_verified);
     }
     setup.issuer.misbehave(without(|body| body["groups"] = json!([])));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy));
+    assert_eq!(setup.ended(&id).await, Some(EndReason::DeniedByPolicy));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,13 +250,13 @@ async fn session_continues_if_optional_response_members_are_absent() {
         }));
         setup.advance(MINUTE * 55);
         assert_eq!(setup.revalidate().await, 1, "{member}");
-        assert_eq!(setup.ended(&id), None, "{member}");
+        assert_eq!(setup.ended(&id).await, None, "{member}");
     }
     let id = setup.log_in().await;
     setup.issuer.misbehave(Misbehaviour::default().claim("auth_time", Value::Null));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!(setup.ended(&id), None);
+    assert_eq!(setup.ended(&id).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +286,7 @@ async fn groups_are_removed_when_their_source_omits_them() {
         setup.issuer.misbehave(silent(value.clone()));
         setup.advance(MINUTE * 55);
         setup.revalidate().await;
-        assert_eq!(setup.ended(&id), Some(EndReason::DeniedByPolicy), "{value}");
+        assert_eq!(setup.ended(&id).await, Some(EndReason::DeniedByPolicy), "{value}");
         setup.issuer.behave();
     }
     // A user who is admitted without groups keeps the session, and services see no groups.
@@ -289,7 +295,7 @@ async fn groups_are_removed_when_their_source_omits_them() {
     setup.issuer.misbehave(silent(Value::Null));
     setup.advance(MINUTE * 55);
     setup.revalidate().await;
-    assert_eq!((setup.ended(&id), setup.stored(&id).user.groups), (None, vec![]));
+    assert_eq!((setup.ended(&id).await, setup.stored(&id).await.user.groups), (None, vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,8 +306,8 @@ async fn groups_follow_the_source_that_sent_them_last() {
         setup.issuer.misbehave(misbehaviour);
         setup.advance(MINUTE * 55);
         setup.revalidate().await;
-        assert_eq!(setup.ended(&id), None);
-        setup.stored(&id).user.groups
+        assert_eq!(setup.ended(&id).await, None);
+        setup.stored(&id).await.user.groups
     };
     let without_id_token = |it: Misbehaviour| {
         it.json(Endpoint::Token, |body| {
@@ -345,7 +351,10 @@ async fn userinfo_that_fails_is_counted_apart_and_ends_nothing() {
         );
         setup.advance(MINUTE * 55);
         assert_eq!(setup.revalidate().await, 1);
-        assert_eq!((setup.ended(&id), setup.stored(&id).user.groups), (None, vec!["engineering".to_owned()]));
+        assert_eq!(
+            (setup.ended(&id).await, setup.stored(&id).await.user.groups),
+            (None, vec!["engineering".to_owned()])
+        );
     }
     assert_eq!(
         (setup.count("userinfo_failed"), setup.count("confirmed"), setup.count("unverified")),
