@@ -1,18 +1,13 @@
 //! The encrypted store. Every operation is one transaction.
+//!
+//! Types and rules are here. The operations are in the engine, `sqlite`.
 
 mod acme;
 mod audience_tokens;
 mod certificates;
-mod connections;
-mod copy;
-mod encryption;
-mod guard;
-mod guard_operations;
-mod probe;
 mod provider_endpoints;
 mod providers;
 mod refresh_tokens;
-mod schema;
 mod sessions;
 mod sqlite;
 mod tickets;
@@ -22,22 +17,17 @@ mod token_hash;
 mod token_lookup;
 mod writes;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::keys::DatabaseKey;
-use crate::platform::{PlatformError, blocking, start_once};
-use connections::Connections;
-use guard::RollbackGuard;
-use sqlite::FileError;
+use crate::platform::{PlatformError, start_once};
+use sqlite::{Connections, FileError, RollbackGuard};
 use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
-pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
@@ -45,6 +35,7 @@ pub use sessions::{
     CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionPage, SessionSelector,
     StoredSession, UserFilter,
 };
+pub use sqlite::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub use tickets::TicketState;
 pub use token_hash::TokenHash;
 pub use token_lookup::FoundToken;
@@ -107,7 +98,7 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     causes.filter_map(|cause| cause.downcast_ref::<DatabaseError>()).any(|cause| cause.is_disk_full)
 }
 
-/// The SQLCipher store with one writer and a few bounded readers. Clones share it.
+/// The store. Clones share it.
 #[derive(Clone)]
 pub struct Store {
     connections: Arc<Connections>,
@@ -115,52 +106,11 @@ pub struct Store {
     guard: Arc<RollbackGuard>,
 }
 
+#[cfg(test)]
 impl Store {
-    /// Opens the database and migrates its schema. Creates the database if it is missing.
-    pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
-        let opening = move || {
-            encryption::check_library()?;
-            encryption::prepare_file(&path)?;
-            let mut writer = encryption::open(&path, &key)?;
-            schema::migrate(&schema::MIGRATIONS, &mut writer, &path, &key)?;
-            let guard = Arc::new(RollbackGuard::open(&writer, key.digest_key())?);
-            let readers = copy::open_readers(&path, &key)?;
-            Ok(Self {
-                connections: Arc::new(Connections::new(writer, readers)),
-                cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
-                guard,
-            })
-        };
-        blocking(opening).await
-    }
-
     /// Replaces the cache by one whose entries stay valid for `life`, so that tests do not depend on the time they take.
-    #[cfg(test)]
     #[must_use]
     pub fn with_cache_life(self, life: std::time::Duration) -> Self {
         Self { cache: Arc::new(TokenCache::new(life)), ..self }
     }
-
-    /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback
-    /// guard found older data.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        self.guard.check()?;
-        self.connections.writes.check()?;
-        self.connections
-            .look_up(|reader| Ok(reader.query_row("SELECT count(*) FROM providers", [], |_| Ok(()))?))
-            .await
-    }
-
-    /// Fails if the last write failed and no probe has succeeded since.
-    pub fn check_writes(&self) -> Result<(), StoreError> {
-        self.connections.writes.check()
-    }
-
-    /// Returns the number of transactions since the start.
-    pub fn writes(&self) -> WriteCounts {
-        self.connections.writes.counts()
-    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -94,6 +94,19 @@ fn modules_measure_time_with_the_clock_of_tokio() {
     assert!(measures("use std::time::{Duration, Instant};") && faults.is_empty(), "{faults:?}");
 }
 
+/// A second engine would replace nothing else.
+#[test]
+fn database_library_is_used_by_one_engine_only() {
+    let uses = |text: &str| code(text).contains("rusqlite");
+    let files = rust_files("daemon/src");
+    let (inside, outside): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|(_, text)| uses(text))
+        .map(|(path, _)| path.as_path())
+        .partition(|path| path.starts_with("store/sqlite") || *path == Path::new("store/sqlite.rs"));
+    assert!(!inside.is_empty() && outside.is_empty(), "{outside:?}");
+}
+
 #[test]
 fn rank_check_finds_use_of_module_above_or_beside() {
     for (path, text) in [

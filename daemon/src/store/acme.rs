@@ -1,23 +1,18 @@
-//! ACME accounts and order limits. They are stored, so that a restart does not reset the limits.
+//! ACME orders and their limits, which hold across restarts.
 
-use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{OptionalExtension, params};
 
-use super::time::{from_database, to_database};
-use super::{Store, StoreError};
-use crate::keys::Sealed;
-
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+/// The longest pause that an authority can ask for.
+pub(super) const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Chosen at random by the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OrderID(i64);
+pub struct OrderID(pub(super) i64);
 
 /// Whether an order may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BegunOrder {
-    /// Counts as failed until [`Store::settle_orders`] or [`Store::release_order`] is called.
+    /// Counts as failed until `Store::settle_orders` or `Store::release_order` is called.
     Begun(OrderID),
     /// Too many recent orders failed.
     Spent { until: Timestamp },
@@ -25,132 +20,7 @@ pub enum BegunOrder {
     Paused { until: Timestamp },
 }
 
-impl Store {
-    /// Looks up the sealed credentials of the account at the directory URL `directory`.
-    pub async fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
-        self.connections
-            .look_up(|reader| {
-                let mut select =
-                    reader.prepare("SELECT credentials FROM acme_accounts WHERE directory = ?1")?;
-                Ok(select.query_row([directory], |row| Ok(Sealed::from_store(row.get(0)?))).optional()?)
-            })
-            .await
-    }
-
-    pub async fn save_acme_account(&self, directory: String, credentials: Sealed) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute(
-                    "INSERT INTO acme_accounts (directory, credentials) VALUES (?1, ?2)
-                     ON CONFLICT (directory) DO UPDATE SET credentials = excluded.credentials",
-                    params![directory, credentials.as_bytes()],
-                )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Deletes the account at `directory`, after the authority reported it as unknown.
-    pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute("DELETE FROM acme_accounts WHERE directory = ?1", [directory])?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Starts an order, unless `limit` orders failed within `window` or the authority asked for a pause.
-    pub async fn begin_order(
-        &self,
-        now: Timestamp,
-        limit: u32,
-        window: SignedDuration,
-    ) -> Result<BegunOrder, StoreError> {
-        self.connections
-            .write(move |transaction| {
-                // Cap the pause: it may have been stored when the clock was ahead.
-                transaction
-                    .execute("UPDATE acme_pause SET until = min(until, ?1)", [to_database(now + LONGEST_PAUSE)])?;
-                let pause: Option<i64> = transaction
-                    .query_row("SELECT until FROM acme_pause WHERE until > ?1", [to_database(now)], |row| {
-                        row.get(0)
-                    })
-                    .optional()?;
-                if let Some(until) = pause {
-                    return Ok(BegunOrder::Paused { until: from_database(until)? });
-                }
-                // Orders in the future were started before the clock was set back: count them from now.
-                transaction
-                    .execute("UPDATE acme_orders SET begun_at = ?1 WHERE begun_at > ?1", [to_database(now)])?;
-                let since = to_database(now - window);
-                let recent: Vec<i64> = transaction
-                    .prepare("SELECT begun_at FROM acme_orders WHERE begun_at > ?1 ORDER BY begun_at DESC LIMIT ?2")?
-                    .query_map(params![since, limit], |row| row.get(0))?
-                    .collect::<Result<_, _>>()?;
-                if let Some(oldest) = recent.last().filter(|_| recent.len() >= limit as usize) {
-                    return Ok(BegunOrder::Spent { until: from_database(*oldest)? + window });
-                }
-                transaction.execute("DELETE FROM acme_orders WHERE begun_at <= ?1", [since])?;
-                let id = i64::from_be_bytes(random::bytes());
-                transaction.execute(
-                    "INSERT INTO acme_orders (id, begun_at) VALUES (?1, ?2)",
-                    params![id, to_database(now)],
-                )?;
-                Ok(BegunOrder::Begun(OrderID(id)))
-            })
-            .await
-    }
-
-    /// Removes an order that never reached the authority, so that it does not count.
-    pub async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute("DELETE FROM acme_orders WHERE id = ?1", [id])?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Records that `directory` issued a certificate. Earlier failures no longer count.
-    pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute("DELETE FROM acme_orders", [])?;
-                transaction.execute("DELETE FROM acme_pause", [])?;
-                transaction.execute(
-                    "INSERT INTO acme_successes (directory, obtained_at) VALUES (?1, ?2)
-                     ON CONFLICT (directory) DO UPDATE SET obtained_at = excluded.obtained_at",
-                    params![directory, to_database(now)],
-                )?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Returns when `directory` last issued a certificate.
-    pub async fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.connections
-            .look_up(|reader| {
-                let mut select =
-                    reader.prepare("SELECT obtained_at FROM acme_successes WHERE directory = ?1")?;
-                let obtained_at: Option<i64> = select.query_row([directory], |row| row.get(0)).optional()?;
-                obtained_at.map(from_database).transpose()
-            })
-            .await
-    }
-
-    /// Blocks orders until `until`, at the authority's request. [`Store::begin_order`] caps the pause at one day.
-    pub async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                transaction.execute(
-                    "INSERT INTO acme_pause (only, until) VALUES (1, ?1)
-                     ON CONFLICT (only) DO UPDATE SET until = max(until, excluded.until)",
-                    [to_database(until)],
-                )?;
-                Ok(())
-            })
-            .await
-    }
+/// Until when no order may start, if `limit` orders failed within `window`. `recent` are those, newest first.
+pub(super) fn spent_until(recent: &[Timestamp], limit: u32, window: SignedDuration) -> Option<Timestamp> {
+    recent.last().filter(|_| recent.len() >= limit as usize).map(|oldest| *oldest + window)
 }

@@ -1,27 +1,24 @@
-//! Session rows: insert, look up, record use, revoke, delete.
+//! Sessions: how they are opened, stored, selected and ended.
 
 mod client_info;
 mod end_reason;
-mod listing;
-mod purge;
-mod revocation;
+mod selection;
 
 use std::sync::OnceLock;
 
 use infra_shared::api::User;
 use infra_shared::token_text::SessionID;
-use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 
-use super::guard::{GUARDED, GuardedChange};
-use super::{NewRefreshToken, Store, StoreError, TokenHash, refresh_tokens, time};
+use super::{NewRefreshToken, StoreError, TokenHash};
 
 pub use client_info::ClientInfo;
 pub use end_reason::{EndReason, Ended};
-pub use listing::SessionPage;
-pub(super) use revocation::update as revoke_selected;
-pub use revocation::{RevokedSession, SessionSelector, UserFilter};
+pub use selection::{RevokedSession, SessionSelector, UserFilter};
+
+/// How long a session's row outlives it, so that the client can learn how the session ended.
+const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, Clone)]
 pub struct NewSession {
@@ -69,202 +66,27 @@ pub struct CachedJson {
     pub user: Box<RawValue>,
 }
 
-/// The id of the dummy row, read if a session or token does not exist. The first migration inserts it.
-pub(super) const DUMMY_ID: &str = "0000000000";
-
-const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
-                       login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
-
-impl Store {
-    /// Stores a session and revokes the user's oldest sessions beyond `max_per_user` (1 or more). Returns the revoked
-    /// sessions.
-    pub async fn open_session(
-        &self,
-        session: NewSession,
-        max_per_user: u32,
-    ) -> Result<Vec<RevokedSession>, StoreError> {
-        let cache = self.cache.clone();
-        self.write_guarded(
-            move |transaction, change| {
-                change.see_time(session.created_at);
-                insert(transaction, change, &session)?;
-                if let Some(refresh_token) = &session.refresh_token {
-                    refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
-                }
-                let over_limit = SessionSelector::OverLimit { newest: session.id, max_per_user };
-                revocation::revoke(
-                    transaction,
-                    change,
-                    &over_limit,
-                    session.created_at,
-                    EndReason::SessionLimit,
-                )
-            },
-            move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&cache, revoked),
-        )
-        .await
-    }
-
-    /// Looks up a session by id without the cache.
-    pub async fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
-        self.guard.check()?;
-        let minimum = self.guard.minimum_state(id.as_str());
-        let found = self.connections.look_up(|reader| find(reader, id.as_str())).await?;
-        if let Some(session) = &found {
-            self.guard.check_session(session, minimum)?;
-        }
-        Ok(found)
-    }
-
-    /// Records a use of the token: moves `last_used_at` forward to `at`, never back.
-    pub async fn touch_session(
-        &self,
-        id: &SessionID,
-        token_hash: &TokenHash,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let id = id.clone();
-        // Update the cache first, so that concurrent requests do not write again.
-        self.cache.touch(token_hash, at);
-        self.connections
-            .write(move |transaction| {
-                transaction
-                    .prepare_cached("UPDATE sessions SET last_used_at = max(last_used_at, ?2) WHERE id = ?1")?
-                    .execute(params![id.as_str(), time::to_database(at)])?;
-                Ok(())
-            })
-            .await
-    }
-
-    /// Stores new user claims from the provider for a live session. The cache drops the old ones.
-    pub async fn update_user(
-        &self,
-        id: &SessionID,
-        user: User,
-        email_verified: bool,
-    ) -> Result<(), StoreError> {
-        let (row, id, cache) = (id.clone(), id.clone(), self.cache.clone());
-        self.write_guarded(
-            move |transaction, change| {
-                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-                transaction
-                    .prepare_cached(&format!(
-                        "SELECT {GUARDED} FROM sessions WHERE id = ?1 AND ended_at IS NULL"
-                    ))?
-                    .query_and_then([row.as_str()], |row| change.state(row))?
-                    .collect::<Result<Vec<_>, _>>()?
-                    .iter()
-                    .try_for_each(|before| change.remove(before))?;
-                transaction
-                    .prepare_cached(&format!(
-                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5, \
-                         revision = revision + 1 WHERE id = ?1 AND ended_at IS NULL RETURNING {GUARDED}"
-                    ))?
-                    .query_and_then(
-                        params![row.as_str(), user.name, user.email, email_verified, groups],
-                        |row| change.state(row),
-                    )?
-                    .collect::<Result<Vec<_>, _>>()?
-                    .iter()
-                    .for_each(|after| change.add(after));
-                Ok(())
-            },
-            move |()| cache.remove_sessions(&[id]),
-        )
-        .await
-    }
-
-    /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
-    pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
-        self.connections
-            .write(move |transaction| {
-                Ok(transaction.execute(
-                    "UPDATE sessions SET address = NULL WHERE id IN \
-                     (SELECT id FROM sessions WHERE address IS NOT NULL LIMIT ?1)",
-                    [at_most],
-                )?)
-            })
-            .await
-    }
+/// Live sessions in the order of their IDs.
+pub struct SessionPage {
+    pub sessions: Vec<StoredSession>,
+    /// After which session the next page starts; `None` for the last page.
+    pub next: Option<SessionID>,
 }
 
-fn insert(
-    transaction: &Transaction<'_>,
-    change: &mut GuardedChange<'_>,
-    session: &NewSession,
-) -> Result<(), StoreError> {
-    let user = &session.user;
-    let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-    let created_at = time::to_database(session.created_at);
-    let inserted = transaction
-        .prepare_cached(&format!(
-            "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, \
-             device, login_method, address, created_at, expires_at, last_used_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?13) RETURNING {GUARDED}"
-        ))?
-        .query_and_then(params![
-            session.id.as_str(),
-            session.token_hash.0,
-            user.issuer,
-            user.subject,
-            user.provider,
-            user.name,
-            user.email,
-            session.email_verified,
-            groups,
-            session.client_info.device,
-            client_info::login_method_text(session.client_info.login_method),
-            session.client_info.address.map(|address| address.to_string()),
-            created_at,
-            time::to_database(session.expires_at),
-        ], |row| change.state(row))?
-        .collect::<Result<Vec<_>, _>>()?;
-    for state in &inserted {
-        change.add(state);
-    }
-    Ok(())
+/// The oldest of a user's `live` sessions beyond `max_per_user`. The session `newest` counts and stays.
+pub(super) fn over_limit(
+    mut live: Vec<(Timestamp, SessionID)>,
+    newest: &SessionID,
+    max_per_user: u32,
+) -> Vec<SessionID> {
+    live.retain(|(_, id)| id != newest);
+    live.sort_by(|(one, one_id), (other, other_id)| {
+        other.cmp(one).then_with(|| one_id.as_str().cmp(other_id.as_str()))
+    });
+    live.into_iter().skip(max_per_user.saturating_sub(1) as usize).map(|(_, id)| id).collect()
 }
 
-pub(super) fn find(reader: &Connection, id: &str) -> Result<Option<StoredSession>, StoreError> {
-    reader
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
-        .query_row([id], |row| Ok(stored(row)))
-        .optional()?
-        .transpose()
-}
-
-fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
-    let groups: String = row.get("groups")?;
-    let ended_at: Option<i64> = row.get("ended_at")?;
-    let reason: Option<String> = row.get("end_reason")?;
-    let ended = match (ended_at, reason) {
-        (Some(at), Some(reason)) => {
-            Some(Ended { at: time::from_database(at)?, reason: EndReason::parse(&reason)? })
-        }
-        _ => None,
-    };
-    Ok(StoredSession {
-        id: session_id(&row.get::<_, String>("id")?)?,
-        token_hash: TokenHash(row.get("token_hash")?),
-        user: User {
-            name: row.get("name")?,
-            email: row.get("email")?,
-            groups: serde_json::from_str(&groups).map_err(|_| StoreError::UnexpectedRow("groups"))?,
-            provider: row.get("provider")?,
-            issuer: row.get("issuer")?,
-            subject: row.get("subject")?,
-        },
-        email_verified: row.get("email_verified")?,
-        client_info: client_info::read(row)?,
-        created_at: time::from_database(row.get("created_at")?)?,
-        expires_at: time::from_database(row.get("expires_at")?)?,
-        last_used_at: time::from_database(row.get("last_used_at")?)?,
-        ended,
-        revision: row.get("revision")?,
-        cached_json: OnceLock::new(),
-    })
-}
-
-pub(super) fn session_id(text: &str) -> Result<SessionID, StoreError> {
-    SessionID::parse(text).ok_or(StoreError::UnexpectedRow("session id"))
+/// Sessions that expired at this time or before are deleted.
+pub(super) fn expired_before(now: Timestamp) -> Timestamp {
+    now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN)
 }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use infra_shared::api::LoginMethod;
-use rusqlite::Row;
 
 use super::StoreError;
 
@@ -16,23 +15,32 @@ pub struct ClientInfo {
     pub address: Option<IpAddr>,
 }
 
-pub(super) fn read(row: &Row<'_>) -> Result<ClientInfo, StoreError> {
-    let login_method: String = row.get("login_method")?;
-    let address: Option<String> = row.get("address")?;
-    Ok(ClientInfo {
-        device: row.get("device")?,
-        login_method: [LoginMethod::Browser, LoginMethod::Paste]
-            .into_iter()
-            .find(|way| login_method_text(*way) == login_method)
-            .ok_or(StoreError::UnexpectedRow("login_method"))?,
-        address: address
-            .map(|text| text.parse().map_err(|_| StoreError::UnexpectedRow("address")))
-            .transpose()?,
-    })
+impl ClientInfo {
+    /// Parses stored texts.
+    pub(in crate::store) fn parse(
+        device: Option<String>,
+        login_method: &str,
+        address: Option<String>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            device,
+            login_method: [LoginMethod::Browser, LoginMethod::Paste]
+                .into_iter()
+                .find(|method| text(*method) == login_method)
+                .ok_or(StoreError::UnexpectedRow("login_method"))?,
+            address: address
+                .map(|text| text.parse().map_err(|_| StoreError::UnexpectedRow("address")))
+                .transpose()?,
+        })
+    }
+
+    /// The stable name in the database.
+    pub(in crate::store) fn login_method_text(&self) -> &'static str {
+        text(self.login_method)
+    }
 }
 
-/// The stable name in the database.
-pub(super) fn login_method_text(login_method: LoginMethod) -> &'static str {
+fn text(login_method: LoginMethod) -> &'static str {
     match login_method {
         LoginMethod::Browser => "browser",
         LoginMethod::Paste => "paste",

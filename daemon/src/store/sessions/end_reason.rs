@@ -66,7 +66,7 @@ impl EndReason {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+    pub(in crate::store) fn parse(text: &str) -> Result<Self, StoreError> {
         Self::ALL
             .into_iter()
             .find(|reason| reason.as_str() == text)

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// The counter and digests of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct GuardRow {
+pub(in crate::store::sqlite) struct GuardRow {
     /// Grows with every change.
     pub(super) counter: u64,
     /// Over the state of all sessions.

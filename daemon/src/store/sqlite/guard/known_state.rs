@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Does not contain sessions that never changed, which are most of them.
 #[derive(Default)]
-pub(in crate::store) struct KnownState {
+pub(in crate::store::sqlite) struct KnownState {
     /// Ended sessions by number, about ten bytes each.
     ended: HashSet<u64>,
     /// Revisions of live sessions that changed.
@@ -23,13 +23,13 @@ pub(super) enum Effect {
 
 /// The minimum state that a session's row must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct MinimumState {
+pub(in crate::store::sqlite) struct MinimumState {
     revision: u32,
     is_ended: bool,
 }
 
 impl MinimumState {
-    pub(in crate::store) fn allows(self, revision: u32, is_ended: bool) -> bool {
+    pub(in crate::store::sqlite) fn allows(self, revision: u32, is_ended: bool) -> bool {
         revision >= self.revision && (is_ended || !self.is_ended)
     }
 }

@@ -1,14 +1,12 @@
 //! Deletes expired rows.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
-use super::{Store, StoreError, time};
-use crate::store::guard::{GUARDED, GuardedChange, SessionState};
-use crate::store::{audience_tokens, refresh_tokens};
-
-/// How long a session's row outlives it, so that the client can learn how the session ended.
-const RETENTION: SignedDuration = SignedDuration::from_hours(24);
+use super::guard::{GUARDED, GuardedChange, SessionState};
+use super::{audience_tokens, refresh_tokens};
+use crate::store::sessions::expired_before;
+use crate::store::{Store, StoreError, time};
 
 /// Sessions deleted per transaction.
 const DELETE_BATCH: u32 = 1000;
@@ -19,7 +17,7 @@ impl Store {
     /// Uses the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let now = self.not_before_latest(now);
-        let before = time::to_database(now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN));
+        let before = time::to_database(expired_before(now));
         let delete_expired = move |transaction: &Transaction<'_>, change: &mut GuardedChange<'_>| {
             change.see_time(now);
             transaction

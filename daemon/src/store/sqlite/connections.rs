@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::StoreError;
-use super::writes::Writes;
 use crate::platform::blocking;
+use crate::store::StoreError;
+use crate::store::writes::Writes;
 
 /// Look-ups take microseconds, so a few connections serve all cores. Each costs a page cache.
 pub(super) const READERS: usize = 4;
@@ -16,7 +16,7 @@ pub(super) const READERS: usize = 4;
 const READER_WAIT: Duration = Duration::from_secs(5);
 
 /// The writer is separate from the readers, and full scans are separate from look-ups, so that none waits for another.
-pub(super) struct Connections {
+pub(in crate::store) struct Connections {
     pub(super) writer: Arc<Mutex<Connection>>,
     readers: Mutex<Readers>,
     reader_is_back: Condvar,

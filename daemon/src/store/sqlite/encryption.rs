@@ -9,10 +9,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
-use super::StoreError;
-use super::sqlite::FileError;
+use super::FileError;
 use crate::keys::DatabaseKey;
 use crate::platform::{self, PlatformError};
+use crate::store::StoreError;
 
 /// The first bytes of every unencrypted SQLite file (SQLite file format §1.3).
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";

@@ -7,7 +7,7 @@ use super::known_state::{Effect, KnownState, pack_id};
 use super::row::GuardRow;
 use crate::keys::DigestKey;
 use crate::store::StoreError;
-use crate::store::sessions::DUMMY_ID;
+use crate::store::sqlite::sessions::DUMMY_ID;
 
 /// Sessions read between pauses.
 const BATCH: usize = 256;
@@ -91,7 +91,7 @@ fn read_all(connection: &Connection, key: &DigestKey, mut pause: impl FnMut()) -
 }
 
 /// Compares all sessions with the digests in one snapshot. Returns the snapshot's counter and any mismatch.
-pub(in crate::store) fn verify(
+pub(in crate::store::sqlite) fn verify(
     connection: &Connection,
     key: &DigestKey,
     pause: impl FnMut(),
@@ -111,7 +111,7 @@ pub(in crate::store) fn verify(
 }
 
 /// Recomputes the digests under the key `new`, if they match under `old`.
-pub(in crate::store) fn rekey(
+pub(in crate::store::sqlite) fn rekey(
     connection: &mut Connection,
     old: &DigestKey,
     new: &DigestKey,
@@ -134,7 +134,7 @@ fn recompute(transaction: &Transaction<'_>, key: &DigestKey, row: &GuardRow) -> 
 }
 
 /// Replaces the digests with those of the stored data and raises the counter above `seen`. Returns the new state.
-pub(in crate::store) fn accept(
+pub(in crate::store::sqlite) fn accept(
     transaction: &Transaction<'_>,
     key: &DigestKey,
     seen: u64,

@@ -4,14 +4,8 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{COLUMNS, Store, StoreError, StoredSession, stored, time};
-
-/// Live sessions in the order of their IDs.
-pub struct SessionPage {
-    pub sessions: Vec<StoredSession>,
-    /// After which session the next page starts; `None` for the last page.
-    pub next: Option<SessionID>,
-}
+use super::sessions::{COLUMNS, stored};
+use crate::store::{SessionPage, Store, StoreError, StoredSession, time};
 
 impl Store {
     /// Returns up to `at_most` live sessions at `now` whose IDs follow `after`.
@@ -172,7 +166,7 @@ mod tests {
     /// How SQLite runs a query of three parameters.
     fn plan(query: &str) -> Vec<String> {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
-        database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
+        database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
         database
             .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
             .and_then(|mut explain| {

@@ -6,7 +6,6 @@ mod rollback;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use infra_shared::api::{LoginMethod, User};
@@ -16,6 +15,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keys::{Keys, RootKeySettings};
+use crate::store::{
+    BegunOrder, CertificateRow, ClientInfo, EndReason, Ended, NewSession, OrderID, ProviderRow,
+    SessionSelector, StoredSession, TicketState, TokenHash,
+};
 
 struct Fixture {
     directory: TempDir,

@@ -5,77 +5,11 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Row, Transaction, params_from_iter};
 
-use super::{EndReason, Store, StoreError, listing, refresh_tokens, session_id, time};
-use crate::store::guard::{GUARDED, GuardedChange};
+use super::guard::{GUARDED, GuardedChange};
+use super::sessions::session_id;
+use super::{listing, refresh_tokens};
 use crate::store::token_cache::TokenCache;
-
-/// Which sessions to revoke. Except for `OverLimit`, expired ones are included, so that neither a clock that steps back
-/// nor another configuration can revive them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionSelector {
-    Ids(Vec<SessionID>),
-    /// The other sessions of this session's user.
-    OthersOf(SessionID),
-    Users {
-        filter: UserFilter,
-        except: Option<SessionID>,
-    },
-    /// The oldest live sessions of this session's user beyond `max_per_user`. The session itself counts and stays.
-    OverLimit {
-        newest: SessionID,
-        max_per_user: u32,
-    },
-}
-
-/// Selects users.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserFilter {
-    All,
-    /// Users with this e-mail address, verified or not, or with this subject.
-    Named(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevokedSession {
-    pub id: SessionID,
-    pub issuer: String,
-    pub subject: String,
-}
-
-impl SessionSelector {
-    pub const ALL: Self = Self::Users { filter: UserFilter::All, except: None };
-
-    /// The SQL condition, and its parameters from `?3` on. `?1` is the time of the revocation.
-    fn condition(&self) -> (String, Vec<Value>) {
-        const OTHERS: &str =
-            "(issuer, subject) = (SELECT issuer, subject FROM sessions WHERE id = ?3) AND id <> ?3";
-        let id = |id: &SessionID| Value::from(id.as_str().to_owned());
-        match self {
-            Self::Ids(ids) => {
-                let ids = serde_json::to_string(ids).expect("a list of ids is JSON");
-                ("id IN (SELECT value FROM json_each(?3))".to_owned(), vec![ids.into()])
-            }
-            Self::OthersOf(session) => (OTHERS.to_owned(), vec![id(session)]),
-            Self::Users { filter, except } => {
-                let except = except.as_ref().map_or(Value::Null, id);
-                match filter {
-                    UserFilter::All => ("id IS NOT ?3".to_owned(), vec![except]),
-                    UserFilter::Named(name) => (
-                        format!("id IS NOT ?3 AND {}", listing::user_condition("?4")),
-                        vec![except, name.clone().into()],
-                    ),
-                }
-            }
-            Self::OverLimit { newest, max_per_user } => (
-                format!(
-                    "id IN (SELECT id FROM sessions WHERE {OTHERS} AND ended_at IS NULL AND expires_at > ?1 \
-                     ORDER BY created_at DESC, id LIMIT -1 OFFSET ?4)"
-                ),
-                vec![id(newest), max_per_user.saturating_sub(1).into()],
-            ),
-        }
-    }
-}
+use crate::store::{EndReason, RevokedSession, SessionSelector, Store, StoreError, UserFilter, time};
 
 impl Store {
     /// Revokes the selected sessions in one transaction. Durable when it returns.
@@ -123,14 +57,14 @@ pub(super) fn revoke(
 
 /// Marks the selected sessions as revoked, and their refresh tokens for revocation at the provider. Calls `each` with
 /// every new row of [`GUARDED`]. Returns the number of sessions.
-pub(in crate::store) fn update(
+pub(super) fn update(
     transaction: &Transaction<'_>,
     selector: &SessionSelector,
     at: Timestamp,
     reason: EndReason,
     mut each: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
 ) -> Result<usize, StoreError> {
-    let (condition, values) = selector.condition();
+    let (condition, values) = condition(selector);
     let mut update = transaction.prepare_cached(&statement(&condition))?;
     let common = [Value::from(time::to_database(at)), Value::from(reason.as_str().to_owned())];
     let mut rows = update.query(params_from_iter(common.into_iter().chain(values)))?;
@@ -146,6 +80,30 @@ pub(in crate::store) fn update(
         refresh_tokens::mark_all_for_revocation(transaction)?;
     }
     Ok(count)
+}
+
+/// The SQL condition, and its parameters from `?3` on. `?1` is the time of the revocation.
+fn condition(selector: &SessionSelector) -> (String, Vec<Value>) {
+    const OTHERS: &str =
+        "(issuer, subject) = (SELECT issuer, subject FROM sessions WHERE id = ?3) AND id <> ?3";
+    let id = |id: &SessionID| Value::from(id.as_str().to_owned());
+    match selector {
+        SessionSelector::Ids(ids) => {
+            let ids = serde_json::to_string(ids).expect("a list of ids is JSON");
+            ("id IN (SELECT value FROM json_each(?3))".to_owned(), vec![ids.into()])
+        }
+        SessionSelector::OthersOf(session) => (OTHERS.to_owned(), vec![id(session)]),
+        SessionSelector::Users { filter, except } => {
+            let except = except.as_ref().map_or(Value::Null, id);
+            match filter {
+                UserFilter::All => ("id IS NOT ?3".to_owned(), vec![except]),
+                UserFilter::Named(name) => (
+                    format!("id IS NOT ?3 AND {}", listing::user_condition("?4")),
+                    vec![except, name.clone().into()],
+                ),
+            }
+        }
+    }
 }
 
 fn statement(condition: &str) -> String {
@@ -172,16 +130,15 @@ mod tests {
     #[test]
     fn statement_finds_sessions_by_index_only() {
         let database = rusqlite::Connection::open_in_memory().expect("a database");
-        database.execute_batch(include_str!("../migrations/0001_first.sql")).expect("the schema");
+        database.execute_batch(include_str!("migrations/0001_first.sql")).expect("the schema");
         let id = SessionToken::mint().id().clone();
         let alice = UserFilter::Named("alice".to_owned());
         for selector in [
             SessionSelector::Ids(vec![id.clone()]),
             SessionSelector::OthersOf(id.clone()),
-            SessionSelector::Users { filter: alice, except: Some(id.clone()) },
-            SessionSelector::OverLimit { newest: id, max_per_user: 48 },
+            SessionSelector::Users { filter: alice, except: Some(id) },
         ] {
-            let (condition, values) = selector.condition();
+            let (condition, values) = condition(&selector);
             let values = [Value::from(0), Value::from("logout".to_owned())].into_iter().chain(values);
             let plan: Vec<String> = database
                 .prepare(&format!("EXPLAIN QUERY PLAN {}", statement(&condition)))

@@ -10,7 +10,7 @@ use crate::keys::DigestKey;
 use crate::store::StoreError;
 
 /// The columns that decide about a session, in the order they are authenticated. `id` must come first.
-pub(in crate::store) const GUARDED: &str = "id, revision, ended_at, token_hash, issuer, subject, provider, email, \
+pub(in crate::store::sqlite) const GUARDED: &str = "id, revision, ended_at, token_hash, issuer, subject, provider, email, \
                                             email_verified, groups, created_at, expires_at, end_reason";
 /// Positions in [`GUARDED`] of the columns that a revocation sets. `end_reason` is the last one.
 const REVISION: usize = 1;
@@ -21,7 +21,7 @@ const END_REASON: usize = 12;
 pub(super) struct Digest([u64; 4]);
 
 /// One state of a session and its HMAC.
-pub(in crate::store) struct SessionState {
+pub(in crate::store::sqlite) struct SessionState {
     pub(super) id: String,
     pub(super) revision: u32,
     pub(super) is_ended: bool,
@@ -76,7 +76,7 @@ fn borrowing_sub(left: u64, right: u64, borrow: bool) -> (u64, bool) {
 
 impl SessionState {
     /// Reads the state from a row of [`GUARDED`]. `buffer` is reused to avoid allocations.
-    pub(in crate::store) fn read(
+    pub(in crate::store::sqlite) fn read(
         row: &Row<'_>,
         key: &DigestKey,
         buffer: &mut Vec<u8>,
@@ -85,7 +85,7 @@ impl SessionState {
     }
 
     /// Reads the state that a session had before the revocation in `row`, which set three columns of [`GUARDED`].
-    pub(in crate::store) fn read_before_revocation(
+    pub(in crate::store::sqlite) fn read_before_revocation(
         row: &Row<'_>,
         key: &DigestKey,
         buffer: &mut Vec<u8>,

@@ -7,9 +7,10 @@ use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
 use super::connections::{self, ReadConnections};
-use super::{Store, StoreError, encryption, guard, schema};
+use super::{encryption, guard, schema};
 use crate::keys::{DatabaseKey, DecryptError, FieldSealer, Place, Sealed};
 use crate::platform::{self, blocking};
+use crate::store::{Store, StoreError};
 
 /// Every sealed column: table, key column, column, version of the sealed content.
 const SEALED: [(&str, &str, &str, u32); 4] = [

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::guard::{self, GuardedChange};
-use super::sessions::revoke_selected;
-use super::{EndReason, SessionSelector, Store, StoreError, time};
+use super::revocation;
 use crate::platform::blocking;
+use crate::store::{EndReason, SessionSelector, Store, StoreError, time};
 
 /// The pause between batches. Keeps verification to a small part of one core.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -84,7 +84,7 @@ impl Store {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Not through the guard, which rejects all changes of rolled back data.
             let all = SessionSelector::ALL;
-            let revoked = revoke_selected(&transaction, &all, now, EndReason::Restored, |_| Ok(()))?;
+            let revoked = revocation::update(&transaction, &all, now, EndReason::Restored, |_| Ok(()))?;
             let key = store.guard.key();
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;

@@ -2,7 +2,7 @@
 
 use infra_shared::random;
 
-use super::{Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// 64 KiB, more than a login writes: if the probe fits, the next login does too.
 const PARTS: usize = 256;

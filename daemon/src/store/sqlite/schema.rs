@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{StoreError, copy};
+use super::copy;
 use crate::keys::DatabaseKey;
+use crate::store::StoreError;
 
 /// The migrations in order. `user_version` holds the number of the last one applied.
 pub(super) const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];

@@ -111,8 +111,11 @@ async fn token_purged_between_lookups_is_unknown() {
     store.open_session(session.clone(), 48).await.expect("stored");
     let (token, new) = token(&session, 0);
     store.issue_audience_token(new, 9).await.expect("stored");
-    let find =
-        || store.connections.read(|reader| crate::store::audience_tokens::find(reader, token.id().as_str()));
+    let find = || {
+        store
+            .connections
+            .read(|reader| crate::store::sqlite::audience_tokens::find(reader, token.id().as_str()))
+    };
     assert!(find().expect("an answer").is_some());
     store.purge(at(700)).await.expect("stored");
     assert!(find().expect("not an error").is_none());

@@ -18,9 +18,9 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Transaction};
 
-use super::{StoreError, StoredSession, time};
 use crate::keys::DigestKey;
 use crate::platform::start_once;
+use crate::store::{StoreError, StoredSession, time};
 use known_state::KnownState;
 use row::GuardRow;
 
@@ -33,7 +33,7 @@ pub(super) use verification::{accept, rekey, verify};
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What this process knows about the age of the data.
-pub(super) struct RollbackGuard {
+pub(in crate::store) struct RollbackGuard {
     key: RwLock<DigestKey>,
     row: Mutex<GuardRow>,
     known: RwLock<KnownState>,
@@ -66,7 +66,7 @@ impl RollbackGuard {
     }
 
     /// Fails if older data was found. Cheap, because every validation calls it.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         if !self.is_rolled_back.load(Ordering::Acquire) {
             return Ok(());
         }

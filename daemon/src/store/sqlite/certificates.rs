@@ -1,0 +1,110 @@
+//! Certificates and the rollover of the daemon's CA.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::keys::Sealed;
+use crate::store::certificates::next_sequence;
+use crate::store::time::{from_database, to_database};
+use crate::store::{CertificateRow, Store, StoreError};
+
+impl Store {
+    pub async fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let row = reader
+                    .query_row(
+                        "SELECT certificate, private_key FROM certificates WHERE name = ?1",
+                        [name],
+                        |row| {
+                            Ok(CertificateRow {
+                                name: name.to_owned(),
+                                certificate: row.get(0)?,
+                                private_key: Sealed::from_store(row.get(1)?),
+                            })
+                        },
+                    )
+                    .optional()?;
+                Ok(row)
+            })
+            .await
+    }
+
+    /// Stores a certificate, replacing one with the same name.
+    pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+        self.connections.write(move |transaction| save(transaction, &row)).await
+    }
+
+    /// Returns when the next CA takes over; `None` if no rollover is announced.
+    pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let takeover_at: Option<i64> =
+                    reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
+                takeover_at.map(from_database).transpose()
+            })
+            .await
+    }
+
+    /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
+    pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
+        self.connections
+            .write(move |transaction| {
+                let (mut sequence, before): (i64, String) =
+                    transaction.query_row("SELECT sequence, announced FROM ca_rollover", [], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?;
+                if before != announced {
+                    sequence = next_sequence(sequence, now);
+                    transaction.execute(
+                        "UPDATE ca_rollover SET sequence = ?2, announced = ?1",
+                        params![announced, sequence],
+                    )?;
+                }
+                u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
+            })
+            .await
+    }
+
+    /// Stores the next CA and when it takes over, replacing one announced before.
+    pub async fn save_next_authority(
+        &self,
+        next: CertificateRow,
+        takeover_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                save(transaction, &next)?;
+                transaction.execute("UPDATE ca_rollover SET takeover_at = ?1", [to_database(takeover_at)])?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
+    pub async fn replace_authority(
+        &self,
+        authority: CertificateRow,
+        leaf: CertificateRow,
+        next: &'static str,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                save(transaction, &authority)?;
+                save(transaction, &leaf)?;
+                transaction.execute("DELETE FROM certificates WHERE name = ?1", [next])?;
+                transaction.execute("UPDATE ca_rollover SET takeover_at = NULL", [])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn save(transaction: &Transaction<'_>, row: &CertificateRow) -> Result<(), StoreError> {
+    transaction.execute(
+        "INSERT INTO certificates (name, certificate, private_key) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET certificate = excluded.certificate, private_key = excluded.private_key",
+        params![row.name, row.certificate, row.private_key.as_bytes()],
+    )?;
+    Ok(())
+}
