@@ -114,3 +114,6 @@ impl Store {
         Self { cache: Arc::new(TokenCache::new(life)), ..self }
     }
 }
+
+#[cfg(test)]
+mod contract;

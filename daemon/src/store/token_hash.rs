@@ -39,3 +39,15 @@ impl fmt::Debug for TokenHash {
         formatter.write_str("TokenHash([redacted])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_hash_matches_only_its_own_token() {
+        let (token, other) = (SessionToken::mint(), SessionToken::mint());
+        assert!(TokenHash::of(&token).equals(&TokenHash::of(&token)));
+        assert!(!TokenHash::of(&token).equals(&TokenHash::of(&other)));
+    }
+}

@@ -45,7 +45,7 @@ fn forget_pages(store: &Store) {
 /// Asserts that `change` survives any choice of its pages being put back.
 async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl Fn(&StoredSession) -> bool) {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     // Enough sessions for more than one page.
     let others: Vec<NewSession> = (0..60).map(|second| session("00u1", second)).collect();
     for other in &others {
@@ -63,7 +63,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
     let (mut found_while_it_runs, mut found_at_start) = (0, 0);
     for pages in choices {
         fs::write(fixture.path(), &after).expect("the database");
-        let running = fixture.open().await.expect("a store");
+        let running = fixture.open().await;
         put_back(&fixture, &before, &pages);
         forget_pages(&running);
         match running.find_token(token.expose()).await {
@@ -73,7 +73,7 @@ async fn assert_stays(change: impl AsyncFn(&Store, &NewSession), is_done: impl F
         }
         drop(running);
 
-        let started = fixture.open().await.expect("a store");
+        let started = fixture.open().await;
         if started.check_age().is_err() || started.guard_counter() < seen {
             found_at_start += 1;
             continue;
@@ -111,7 +111,7 @@ async fn removed_group_stays_removed_when_pages_are_put_back() {
 #[tokio::test]
 async fn verification_detects_missing_session() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     let before = checkpointed(&fixture, &store);
     let (token, new) = session_with_token("00u2", 100);
     store.open_session(new, 48).await.expect("stored");
@@ -121,7 +121,7 @@ async fn verification_detects_missing_session() {
     let mut found = 0;
     for page in differing(&before, &after) {
         fs::write(fixture.path(), &after).expect("the database");
-        let store = fixture.open().await.expect("a store");
+        let store = fixture.open().await;
         put_back(&fixture, &before, &[page]);
         if store.find_token(token.expose()).await.is_ok_and(|found| found.is_some()) {
             continue;
@@ -139,14 +139,14 @@ async fn verification_detects_missing_session() {
 #[tokio::test]
 async fn used_ticket_stays_used_when_pages_are_put_back() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     let before = checkpointed(&fixture, &store);
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::Unused);
     let after = checkpointed(&fixture, &store);
     drop(store);
     for pages in choices(&differing(&before, &after)) {
         fs::write(fixture.path(), &after).expect("the database");
-        let store = fixture.open().await.expect("a store");
+        let store = fixture.open().await;
         put_back(&fixture, &before, &pages);
         store
             .connections
@@ -163,7 +163,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
 #[tokio::test]
 async fn rolled_back_store_rejects_requests_until_accepted() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     let (token, new) = session_with_token("00u1", 0);
     let (other_token, other) = session_with_token("00u2", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -201,7 +201,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
     }
     store.open_session(session("00u3", 20), 48).await.expect("stored");
     drop(store);
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     store.check().await.expect("it serves");
     store.verify_sessions().await.expect("as it was left");
 }
@@ -209,7 +209,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
 #[tokio::test]
 async fn copy_of_store_matches_its_digests() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     let (_, new) = session_with_token("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
     store.open_session(session("00u1", 1), 48).await.expect("stored");
@@ -235,7 +235,7 @@ async fn copy_of_store_matches_its_digests() {
 #[tokio::test]
 async fn digests_match_after_sessions_end_and_are_purged() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     for second in 0..5 {
         store.open_session(session("00u1", second), 3).await.expect("stored");
     }
@@ -246,13 +246,13 @@ async fn digests_match_after_sessions_end_and_are_purged() {
     assert_eq!(dropped, 5);
     store.verify_sessions().await.expect("as it was left");
     drop(store);
-    fixture.open().await.expect("a store").check().await.expect("as it was left");
+    fixture.open().await.check().await.expect("as it was left");
 }
 
 #[tokio::test]
 async fn older_guard_row_stops_next_write() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     store.open_session(session("00u1", 0), 48).await.expect("stored");
     let set_back = "UPDATE rollback_guard SET counter = counter - 1";
     store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");

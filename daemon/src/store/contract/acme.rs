@@ -1,4 +1,4 @@
-//! Order limits, which hold across restarts.
+//! ACME accounts, and order limits, which hold across restarts.
 
 use super::*;
 
@@ -19,13 +19,13 @@ fn id(begun: BegunOrder) -> OrderID {
 async fn order_limit_survives_restarts() {
     let fixture = Fixture::new().await;
     for second in [0, 60, 120] {
-        id(begin(&fixture.open().await.expect("a store"), second).await);
+        id(begin(&fixture.open().await, second).await);
     }
     for second in [121, 3_599] {
-        let store = fixture.open().await.expect("a store");
+        let store = fixture.open().await;
         assert_eq!(begin(&store, second).await, BegunOrder::Spent { until: at(3_600) }, "{second}");
     }
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     id(begin(&store, 3_600).await);
     assert_eq!(begin(&store, 3_601).await, BegunOrder::Spent { until: at(3_660) }, "the window moves on");
 }
@@ -33,7 +33,7 @@ async fn order_limit_survives_restarts() {
 #[tokio::test]
 async fn successful_order_clears_earlier_failures() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     for second in [0, 1, 2] {
         id(begin(&store, second).await);
     }
@@ -46,7 +46,7 @@ async fn successful_order_clears_earlier_failures() {
 #[tokio::test]
 async fn released_order_does_not_count() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     for second in 0..10 {
         let order = id(begin(&store, second).await);
         store.release_order(order).await.expect("released");
@@ -57,7 +57,7 @@ async fn released_order_does_not_count() {
 #[tokio::test]
 async fn order_pause_is_capped_at_one_day() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     store.pause_orders(at(7_200)).await.expect("stored");
     assert_eq!(begin(&store, 0).await, BegunOrder::Paused { until: at(7_200) });
     store.pause_orders(at(60)).await.expect("stored");
@@ -74,7 +74,7 @@ async fn order_pause_is_capped_at_one_day() {
 #[tokio::test]
 async fn clock_set_back_blocks_orders_for_at_most_one_hour() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     for _ in 0..3 {
         id(begin(&store, 100_000_000).await);
     }
@@ -85,7 +85,7 @@ async fn clock_set_back_blocks_orders_for_at_most_one_hour() {
 #[tokio::test]
 async fn acme_account_is_stored_by_directory() {
     let fixture = Fixture::new().await;
-    let store = fixture.open().await.expect("a store");
+    let store = fixture.open().await;
     let sealer = fixture.keys.field_sealer();
     let place = |row| crate::keys::Place { table: "acme_accounts", row, column: "credentials", version: 1 };
     for directory in ["https://a.test/directory", "https://b.test/directory"] {

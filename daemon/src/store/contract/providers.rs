@@ -1,0 +1,47 @@
+//! The configured providers and the hosts of their endpoints.
+
+use super::*;
+
+#[tokio::test]
+async fn stored_providers_are_compared_with_configured_ones() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().await;
+    let sealer = fixture.keys.field_sealer();
+    let place = Place { table: "providers", row: "okta", column: "client_secret_reference", version: 1 };
+    let row = |name: &str, issuer: &str, allow_policy: &str| ProviderRow {
+        name: name.to_owned(),
+        issuer: issuer.to_owned(),
+        allow_policy: allow_policy.to_owned(),
+        client_secret_reference: sealer.seal(place, b"plaintext:x"),
+    };
+    for _ in 0..2 {
+        store.replace_providers(vec![row("okta", "https://okta.test", "everyone")]).await.expect("stored");
+    }
+    let (same, new) =
+        (row("okta", "https://okta.test", "everyone"), row("new", "https://new.test", "everyone"));
+    assert!(store.covers_stored_providers(&[same, new]).await.expect("an answer"));
+    for other in [
+        row("new", "https://okta.test", "everyone"),
+        row("okta", "https://other.test", "everyone"),
+        row("okta", "https://okta.test", "nobody"),
+    ] {
+        assert!(!store.covers_stored_providers(&[other]).await.expect("an answer"));
+    }
+    assert!(!store.covers_stored_providers(&[]).await.expect("an answer"));
+    store.check().await.expect("it answers");
+}
+
+#[tokio::test]
+async fn endpoints_are_remembered_by_provider() {
+    let fixture = Fixture::new().await;
+    let store = fixture.open().await;
+    assert_eq!(store.provider_endpoints("okta").await.expect("an answer"), None);
+    let hosts = |host: &str| EndpointHosts::from([("token_endpoint".to_owned(), host.to_owned())]);
+    for (host, changed) in [("a.test", None), ("b.test", Some((at(7), hosts("a.test"))))] {
+        let issuer = "https://okta.test".to_owned();
+        let endpoints = RememberedEndpoints { issuer, hosts: hosts(host), changed };
+        store.remember_provider_endpoints("okta".to_owned(), endpoints.clone()).await.expect("stored");
+        assert_eq!(store.provider_endpoints("okta").await.expect("an answer"), Some(endpoints));
+    }
+    assert_eq!(store.provider_endpoints("other").await.expect("an answer"), None);
+}
