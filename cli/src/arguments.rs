@@ -245,7 +245,7 @@ pub enum SessionsCommand {
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "others", "all"])))]
 pub struct Revoke {
     /// IDs from `infra sessions`
-    #[arg(value_name = "ID", value_parser = session_id, add = ArgValueCompleter::new(completion::sessions))]
+    #[arg(value_name = "ID", value_parser = SessionID::from_argument, add = ArgValueCompleter::new(completion::sessions))]
     pub ids: Vec<SessionID>,
 
     /// All sessions except the one on this machine
@@ -330,12 +330,6 @@ pub struct TrustArguments {
     /// A PEM file with its certification authority
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca_file: Option<PathBuf>,
-}
-
-/// Parses a session ID, or the ID in a pasted token. Rejects typing errors, which would look like ended sessions.
-fn session_id(text: &str) -> Result<SessionID, String> {
-    SessionID::of_typed(text)
-        .ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
 }
 
 /// A name that shells can ask for. One of ours would be taken for more than it is.

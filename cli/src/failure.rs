@@ -1,5 +1,3 @@
 //! How a command fails. Both programs share the type.
 
-pub use infra_shared::failure::Exit;
-
-pub type Failure = infra_shared::failure::Failure<infra_shared::failure::Infra>;
+pub use infra_shared::failure::{Exit, Failure};

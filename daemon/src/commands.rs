@@ -58,6 +58,11 @@ impl Context {
 
     fn read_config(&self) -> Result<Config, Failure> {
         let config = Config::read(&self.config_path)?;
+        self.print_warnings(&config);
+        Ok(config)
+    }
+
+    fn print_warnings(&self, config: &Config) {
         config.warnings.iter().for_each(|warning| self.terminal.warn(warning));
         let entries = outbound::ineffective_exemptions();
         if !entries.is_empty() {
@@ -66,13 +71,18 @@ impl Context {
                 entries.iter().map(|entry| format!("`{}`", printable(entry, 100))).collect::<Vec<_>>().join(", ")
             ));
         }
-        Ok(config)
     }
 
     /// Finds the running daemon's data directory. Only warns of a fault in the configuration file, because the daemon still
     /// runs with the earlier version, and sessions must be revocable meanwhile.
     fn find_running(&self) -> Result<PathBuf, Failure> {
-        let Err(error) = Config::read(&self.config_path) else { return Ok(self.read_config()?.data_dir) };
+        let error = match Config::read(&self.config_path) {
+            Ok(config) => {
+                self.print_warnings(&config);
+                return Ok(config.data_dir);
+            }
+            Err(error) => error,
+        };
         let found = Config::find_data_dirs(&self.config_path).into_iter().find(|path| control::may_run(path));
         let Some(data_dir) = found else { return Err(error.into()) };
         self.terminal.warn(&format!(
@@ -91,8 +101,9 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         }
         Command::Serve { accept_rollback, new_store, domain, .. } => {
             // Taken here, while the process has only one thread.
-            let handed = HandedSockets::take()
-                .map_err(|error| Failure::new("cannot use a socket that systemd passed").because(&error))?;
+            let handed = HandedSockets::take().map_err(|error| {
+                Failure::failed("cannot use a socket that systemd passed").because(&error)
+            })?;
             let overrides = StartOverrides { rollback: *accept_rollback, new_store: *new_store };
             serve_on(serve::run(context, handed, overrides, domain))
         }
@@ -139,7 +150,7 @@ fn run_on(
     let runtime = runtime
         .enable_all()
         .build()
-        .map_err(|error| Failure::new("cannot start the program's threads").because(&error))?;
+        .map_err(|error| Failure::failed("cannot start the program's threads").because(&error))?;
     let outcome = runtime.block_on(command);
     // A thread that still runs when the process exits may use libraries that are already unloaded. A hanging one, for
     // example in a DNS lookup, must not block the exit.
@@ -188,7 +199,8 @@ fn failure_of_operation(what: &str, error: &OperationFailure) -> Failure {
 }
 
 fn failure_with(what: &str, error: &dyn Error, is_transient: bool, hint: Option<&str>) -> Failure {
-    let failure = if is_transient { Failure::unreachable(what) } else { Failure::new(what) }.because(error);
+    let failure =
+        if is_transient { Failure::unreachable(what) } else { Failure::failed(what) }.because(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -220,13 +232,13 @@ impl From<ControlError> for Failure {
                 failure_of_operation("the running infrad reported an error", failure)
             }
             // The response arrived but cannot be stored.
-            ControlError::Write(source) => Self::new("cannot write the file")
+            ControlError::Write(source) => Self::failed("cannot write the file")
                 .because(source)
                 .hint("free space on its file system, or name a file on another file system"),
-            ControlError::TooSlow { process, .. } => Self::new("the running infrad does not respond")
+            ControlError::TooSlow { process, .. } => Self::failed("the running infrad does not respond")
                 .because(&error)
                 .hint(hint_for_hanging(process, Unit::find().is_some())),
-            _ => Self::new("another infrad uses the data directory but does not respond").because(&error),
+            _ => Self::failed("another infrad uses the data directory but does not respond").because(&error),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::ConfigError;
 
-pub type Failure = infra_shared::failure::Failure<infra_shared::failure::Infrad>;
+pub use infra_shared::failure::Failure;
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {

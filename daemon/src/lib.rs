@@ -65,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let context = Context::new(&arguments);
     if let Err(error) = infra_shared::core_dumps::forbid() {
-        let failure = Failure::new("cannot forbid core dumps").because(&error);
+        let failure = Failure::failed("cannot forbid core dumps").because(&error);
         return report(&failure, context.terminal);
     }
     let outcome = commands::run(&context, &arguments.command);

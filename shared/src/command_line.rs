@@ -16,9 +16,7 @@ const MAX_CHARACTERS: usize = 200;
 
 /// Parses `words`, the first of which is the program's name. Without arguments to run, returns the outcome: the exit
 /// code after help or a version was printed, or what is wrong.
-pub fn parse<A: CommandFactory + FromArgMatches, Program>(
-    words: &[OsString],
-) -> Result<A, Result<ExitCode, Failure<Program>>> {
+pub fn parse<A: CommandFactory + FromArgMatches>(words: &[OsString]) -> Result<A, Result<ExitCode, Failure>> {
     let parsed = A::command()
         .color(colour(words))
         .try_get_matches_from(words)
@@ -46,7 +44,7 @@ fn print(help: &clap::Error) -> io::Result<ExitCode> {
 
 /// Explains why `program` rejects `words`. The words are made printable before clap quotes them, because a script may
 /// pass text from elsewhere.
-fn misuse<Program>(mut program: Command, words: &[OsString]) -> Failure<Program> {
+fn misuse(mut program: Command, words: &[OsString]) -> Failure {
     let words: Vec<OsString> =
         words.iter().map(|word| printable(&word.to_string_lossy(), MAX_CHARACTERS).into()).collect();
     let what = match program.try_get_matches_from_mut(&words) {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::marker::PhantomData;
 use std::process::ExitCode;
 
 /// Exit codes. Their meaning never changes, and is the same in both programs.
@@ -36,58 +35,40 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What the user of `Program` sees of a failed command. It contains no secrets.
+/// What the user sees of a failed command. It contains no secrets.
 #[derive(Debug, Clone)]
-pub struct Failure<Program> {
+pub struct Failure {
     exit: Exit,
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
     note: Option<String>,
-    program: PhantomData<Program>,
 }
 
-/// The command line, whose failures have many exit codes.
-#[derive(Debug, Clone, Copy)]
-pub struct Infra;
-
-/// The daemon, whose failures have few.
-#[derive(Debug, Clone, Copy)]
-pub struct Infrad;
-
-impl Failure<Infra> {
+impl Failure {
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self::with(exit, what)
+        Self { exit, what: what.into(), causes: Vec::new(), hint: None, note: None }
     }
-}
 
-impl Failure<Infrad> {
     /// A failure that a retry probably does not fix.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self::with(Exit::Failed, what)
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, what)
     }
 
     /// A required remote system is unreachable; a retry may help.
     pub fn unreachable(what: impl Into<String>) -> Self {
-        Self::with(Exit::Unreachable, what)
-    }
-}
-
-impl<Program> Failure<Program> {
-    fn with(exit: Exit, what: impl Into<String>) -> Self {
-        let (causes, hint, note, program) = (Vec::new(), None, None, PhantomData);
-        Self { exit, what: what.into(), causes, hint, note, program }
+        Self::new(Exit::Unreachable, what)
     }
 
     /// The arguments or the configuration must change.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self::with(Exit::Usage, what)
+        Self::new(Exit::Usage, what)
     }
 
     /// Standard output cannot be written. If its reader closed it, nothing is reported.
     pub fn output(error: &io::Error) -> Self {
         let exit = if error.kind() == ErrorKind::BrokenPipe { Exit::PipeClosed } else { Exit::Failed };
-        Self::with(exit, "cannot write to standard output").because(error)
+        Self::new(exit, "cannot write to standard output").because(error)
     }
 
     /// Adds `error` and its sources.
@@ -155,7 +136,7 @@ impl<Program> Failure<Program> {
     }
 }
 
-impl<Program> fmt::Display for Failure<Program> {
+impl fmt::Display for Failure {
     /// In one line, without the hint.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)?;
@@ -181,7 +162,7 @@ mod tests {
 
     #[test]
     fn failure_shows_message_causes_hint_and_note() {
-        let failure = Failure::<Infra>::new(Exit::Failed, "the session cannot be saved")
+        let failure = Failure::new(Exit::Failed, "the session cannot be saved")
             .because(&Upper(Lower))
             .hint("`df ~`")
             .note("you are still signed in");
@@ -198,7 +179,7 @@ mod tests {
 
     #[test]
     fn repeated_cause_is_omitted() {
-        let failure = Failure::<Infrad>::new("the daemon cannot start: the upper layer broke")
+        let failure = Failure::failed("the daemon cannot start: the upper layer broke")
             .because(&Transparent(Upper(Lower)));
         assert_eq!(
             failure.text(),
@@ -210,7 +191,7 @@ mod tests {
     fn exit_code_matches_failure_kind() {
         let broken = |kind: ErrorKind| Failure::output(&kind.into());
         for (failure, code) in [
-            (Failure::<Infrad>::new(""), 1),
+            (Failure::failed(""), 1),
             (Failure::usage(""), 2),
             (Failure::unreachable(""), 4),
             (broken(ErrorKind::StorageFull), 1),

@@ -105,11 +105,11 @@ impl SessionID {
         is_alphanumeric(text, ID_CHARACTERS).then(|| Self(text.to_owned()))
     }
 
-    /// Reads an ID that was typed, or takes it out of a pasted session token, which may be cut off.
-    #[must_use]
-    pub fn of_typed(text: &str) -> Option<Self> {
+    /// Reads an argument: an ID, or a pasted session token, which may be cut off. Rejects typing errors, which would
+    /// look like the ID of an ended session.
+    pub fn from_argument(text: &str) -> Result<Self, &'static str> {
         let id = text.strip_prefix(PREFIX).map_or(text, |rest| rest.split('.').next().unwrap_or(rest));
-        Self::parse(id)
+        Self::parse(id).ok_or("an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`")
     }
 
     #[must_use]

@@ -25,10 +25,8 @@ pub(super) fn audit_head(text: &str) -> Result<String, String> {
     Err(format!("a head has {DIGITS} hexadecimal digits, and this has {} characters", text.chars().count()))
 }
 
-/// Parses a session ID, or the ID in a pasted token. Rejects typing errors, which would look like ended sessions.
-pub fn session_id(text: &str) -> Result<SessionID, String> {
+/// Parses a session ID, or takes it out of a pasted token. An audience token's ID looks the same.
+pub fn session_id(text: &str) -> Result<SessionID, &'static str> {
     let of_audience_token = || SessionID::parse(text.strip_prefix("infra_aud_")?.split('.').next()?);
-    SessionID::of_typed(text)
-        .or_else(of_audience_token)
-        .ok_or_else(|| "an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`".to_owned())
+    SessionID::from_argument(text).or_else(|error| of_audience_token().ok_or(error))
 }

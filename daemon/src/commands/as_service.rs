@@ -114,7 +114,7 @@ fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let missing =
         credentials.iter().find(|(_, source)| source.starts_with('/') && !Path::new(source).exists());
     let Some((name, source)) = missing else { return Ok(()) };
-    Err(Failure::new(format!("{UNIT} cannot start: systemd cannot pass its credential {name}"))
+    Err(Failure::failed(format!("{UNIT} cannot start: systemd cannot pass its credential {name}"))
         .because_text(format!("{source} is missing, but LoadCredential= names it"))
         .hint(service_access::restore_credential(source)))
 }
@@ -174,7 +174,7 @@ fn with_absolute_paths(words: &[OsString], arguments: &Arguments) -> Vec<OsStrin
 /// Waits for the command. Returns `None` after an interrupt, which also stops the unit and restores the terminal.
 async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Failure> {
     let failed = |error: &std::io::Error| {
-        Failure::new("cannot start systemd-run")
+        Failure::failed("cannot start systemd-run")
             .because(error)
             .hint("install systemd and D-Bus: `apt install systemd dbus`")
     };
@@ -197,7 +197,7 @@ async fn wait(mut process: Process, name: &str) -> Result<Option<ExitStatus>, Fa
         let _ = rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Now, &terminal);
     }
     let Some(status) = status.filter(|_| is_over) else { return Ok(None) };
-    let status = status.map_err(|error| Failure::new("cannot wait for the command").because(&error))?;
+    let status = status.map_err(|error| Failure::failed("cannot wait for the command").because(&error))?;
     status.map(Some).map_err(|error| failed(&error))
 }
 
@@ -217,7 +217,7 @@ fn explain(status: ExitStatus, unit: &Unit, name: &str) -> Result<ExitCode, Fail
         243 => "a credential of the unit cannot be passed",
         _ => "a step before the program failed",
     };
-    Err(Failure::new(format!("systemd cannot start a command as {UNIT}"))
+    Err(Failure::failed(format!("systemd cannot start a command as {UNIT}"))
         .because_text(format!("{step} (exit status {code}, user {})", unit.user()))
         .hint(journal))
 }

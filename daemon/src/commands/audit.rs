@@ -49,7 +49,7 @@ fn failure(error: &VerifyError) -> Failure {
              two may be the changed one",
         ),
     };
-    Failure::new(what).because(error).hint(hint)
+    Failure::failed(what).because(error).hint(hint)
 }
 
 fn configured(context: &Context) -> Result<PathBuf, Failure> {

@@ -43,7 +43,7 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     }
     let failed = |error: &dyn std::error::Error| {
         let user = Account::of_this_process().name;
-        Failure::new(format!("cannot write {name}")).because(error).hint(format!(
+        Failure::failed(format!("cannot write {name}")).because(error).hint(format!(
             "write to a directory with free space that the user {user} can write to; create one as root: `install -d \
              -o {user} -m 0700 /var/backups/infrad`"
         ))
@@ -85,7 +85,7 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     context.terminal.say("reading the backup …");
     let directory = tempfile::tempdir()
-        .map_err(|error| Failure::new("cannot create a temporary directory").because(&error))?;
+        .map_err(|error| Failure::failed("cannot create a temporary directory").because(&error))?;
     let backup = open_backup(file, opener, &config.data_dir, directory.path()).await.map_err(|error| {
         failure("cannot open the backup", &error, &format!("infrad backup verify {}", file.display()))
     })?;
@@ -156,12 +156,12 @@ fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
         && source.kind() == ErrorKind::PermissionDenied
     {
         let user = Account::of_this_process().name;
-        return Failure::new(what)
+        return Failure::failed(what)
             .because(error)
             .hint(format!("give the file to that user: `chown {user}: {path}`, as root"));
     }
     if key.is_some_and(KeyError::can_be_recovered) {
-        return Failure::new(what).because(error).hint(format!(
+        return Failure::failed(what).because(error).hint(format!(
             "{}; if it is lost for good, use the recovery key: `{command} --recovery`",
             place_of_root_key()
         ));

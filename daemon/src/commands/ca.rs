@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, command: CaCommand) -> Result<ExitCod
                 (true, Some(next)) => next.certificate_pem,
                 (true, None) => {
                     return Err(
-                        Failure::new("there is no next CA").hint("announce one with `infrad ca rotate`")
+                        Failure::failed("there is no next CA").hint("announce one with `infrad ca rotate`")
                     );
                 }
             };
@@ -79,7 +79,7 @@ async fn call(
         authority
             .rotate(SignedDuration::from_secs(overlap_seconds.into()), replaces)
             .await
-            .map_err(|error| Failure::new("cannot create another CA").because(&error))?;
+            .map_err(|error| Failure::failed("cannot create another CA").because(&error))?;
     }
     Ok(AuthorityCertificates::of(&authority))
 }

@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     }));
     let status = run_command(command, &environment).await.map_err(|error| {
         let program = command.first().map(|program| program.display().to_string()).unwrap_or_default();
-        Failure::new(format!("cannot run `{program}`")).because(&error)
+        Failure::failed(format!("cannot run `{program}`")).because(&error)
     });
     drop(stop);
     // Only the command's status matters.
@@ -88,7 +88,7 @@ fn configuration(
     redirect_uris: &[String],
 ) -> Result<Config, Failure> {
     let directory = directory.to_str().ok_or_else(|| {
-        Failure::new("`infrad dev` cannot use its temporary directory")
+        Failure::failed("`infrad dev` cannot use its temporary directory")
             .because_text("its path is not UTF-8".to_owned())
             .hint("set `TMPDIR` to another directory")
     })?;
@@ -110,10 +110,9 @@ fn configuration(
         // For audience tokens: `infra token --audience demo`.
         "services": [{"name": "demo", "credentials": [plaintext(credential)], "allow": "everyone"}],
     });
-    let mut config: Config = text
-        .to_string()
-        .parse()
-        .map_err(|error| Failure::new("`infrad dev` cannot use its temporary directory").because(&error))?;
+    let mut config: Config = text.to_string().parse().map_err(|error| {
+        Failure::failed("`infrad dev` cannot use its temporary directory").because(&error)
+    })?;
     for settings in &mut config.providers {
         provider.issuer().clone_into(&mut settings.issuer);
         settings.redirect_uris = redirect_uris.to_vec();
@@ -157,7 +156,7 @@ fn path_with_own_folder() -> Result<OsString, Failure> {
     let path = env::var_os("PATH").unwrap_or_default();
     let own = env::current_exe().map_err(failed("find its own directory"))?;
     let folders = own.parent().map(Path::to_owned).into_iter().chain(env::split_paths(&path));
-    env::join_paths(folders).map_err(|error| Failure::new("cannot extend PATH").because(&error))
+    env::join_paths(folders).map_err(|error| Failure::failed("cannot extend PATH").because(&error))
 }
 
 fn instructions(environment: &[(OsString, OsString)]) -> String {
@@ -189,5 +188,5 @@ fn free_redirect_uris() -> io::Result<Vec<String>> {
 
 /// Converts an I/O error in a step of the start.
 fn failed(step: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure::new(format!("`infrad dev` cannot {step}")).because(&error)
+    move |error| Failure::failed(format!("`infrad dev` cannot {step}")).because(&error)
 }

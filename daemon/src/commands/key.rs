@@ -64,7 +64,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             let line = Zeroizing::new(format!("{}\n", *key));
             // If the output fails, the key is lost.
             context.terminal.data(line.as_bytes()).map_err(|error| {
-                Failure::new("cannot print the new recovery key: it is lost, and the previous one is already replaced")
+                Failure::failed("cannot print the new recovery key: it is lost, and the previous one is already replaced")
                     .because(&error)
                     .hint("run `infrad key recovery create` again, with its output on a terminal or in a private file")
             })?;
@@ -77,8 +77,9 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             let Some(key) = ask_for_recovery_key(context).await? else {
                 return Ok(ExitCode::from(INTERRUPTED));
             };
-            keys::test_recovery(&config.data_dir, &key)
-                .map_err(|error| Failure::new("the recovery key does not open the store").because(&error))?;
+            keys::test_recovery(&config.data_dir, &key).map_err(|error| {
+                Failure::failed("the recovery key does not open the store").because(&error)
+            })?;
             context.terminal.say("the recovery key opens the store");
         }
     }
@@ -106,7 +107,7 @@ async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<K
 /// interrupt.
 pub(super) async fn ask_for_recovery_key(context: &Context) -> Result<Option<RecoveryKey>, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new("cannot read the recovery key from standard input").because(&error)
+        Failure::failed("cannot read the recovery key from standard input").because(&error)
     };
     let input = std::io::stdin();
     let line = if input.is_terminal() {

@@ -84,7 +84,7 @@ pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
         Ok(false) => drop(check_new_store(config, StartOverrides::default())?),
         Err(error) => return Err(unreadable_directory(&config.data_dir, &error)),
     }
-    Err(Failure::new(format!("there is no store in {} yet", config.data_dir.display()))
+    Err(Failure::failed(format!("there is no store in {} yet", config.data_dir.display()))
         .hint("create one with `infrad serve`, or restore a backup with `infrad restore FILE`; for another store, add `--config FILE`"))
 }
 
@@ -99,14 +99,14 @@ pub(super) fn expect_stopped(config: &Config) -> Result<(), Failure> {
 
 /// The failure of a command that needs the data directory for itself.
 fn is_running(data_dir: &Path, process: &str) -> Failure {
-    Failure::new("cannot use the data directory while infrad is running")
+    Failure::failed("cannot use the data directory while infrad is running")
         .because_text(format!("{} is in use by another infrad (process {process})", data_dir.display()))
         .hint(format!("stop it with {}, then run the same command again", stopping(process)))
 }
 
 /// Reports an inaccessible directory, which may or may not contain a store.
 pub(super) fn unreadable_directory(data_dir: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot read {}: {error}", data_dir.display()))
+    Failure::failed(format!("cannot read {}: {error}", data_dir.display()))
         .hint("run the same command as root, or as the user that infrad runs as")
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn run(
     allow_open_files(config.limits.listener.connections);
     let clock = Arc::new(SystemClock);
     let mut signals =
-        Signals::listen().map_err(|error| Failure::new("cannot listen for signals").because(&error))?;
+        Signals::listen().map_err(|error| Failure::failed("cannot listen for signals").because(&error))?;
     let daemon = select! {
         daemon = Daemon::assemble(config, context.config_path.clone(), handed, overrides, clock) => daemon.map_err(|error| failure_of("the daemon cannot start", &error))?,
         // The start may be waiting for a root key. There is nothing to shut down yet.
@@ -81,7 +81,7 @@ pub(super) async fn prepare(context: &Context, overrides: StartOverrides) -> Res
 
 /// The failure to start the log, without which the daemon does not run.
 pub(super) fn log_start_failure(error: &io::Error) -> Failure {
-    Failure::new("cannot start the thread that writes the log").because(error)
+    Failure::failed("cannot start the thread that writes the log").because(error)
 }
 
 /// Prints the introduction for people on standard output. With a JSON log, logs it instead.

@@ -48,7 +48,7 @@ pub(super) fn expect_inside(context: &Context, config: &Config) -> Result<(), Fa
 
 /// The failure of a command that must run as the service.
 pub(super) fn failure(cause: String) -> Failure {
-    Failure::new("this command must run as the service does").because_text(cause).hint(as_service())
+    Failure::failed("this command must run as the service does").because_text(cause).hint(as_service())
 }
 
 /// The command to type instead of the current one.

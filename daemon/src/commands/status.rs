@@ -42,7 +42,7 @@ pub(super) async fn call_daemon<T: DeserializeOwned>(
             let by_unit = Unit::find().is_some();
             let start = if by_unit { "`systemctl start infrad`" } else { "`infrad serve`" };
             let cause = format!("cannot connect to {}: {error}", data_dir.join("control.sock").display());
-            Err(Failure::new(what).because_text(cause).hint(format!("start it with {start}")))
+            Err(Failure::failed(what).because_text(cause).hint(format!("start it with {start}")))
         }
         status => Ok(status?),
     }

@@ -3,7 +3,6 @@
 use clap::{Parser, Subcommand};
 
 use super::*;
-use crate::failure::Infra;
 
 #[derive(Debug, Parser)]
 #[command(name = "tool", version)]
@@ -32,7 +31,7 @@ fn server(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a server is a number".to_owned())
 }
 
-fn parse(words: &[OsString]) -> Result<Tool, Result<ExitCode, Failure<Infra>>> {
+fn parse(words: &[OsString]) -> Result<Tool, Result<ExitCode, Failure>> {
     super::parse(words)
 }
 

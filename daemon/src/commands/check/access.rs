@@ -70,7 +70,7 @@ pub(super) fn expect_user_of_data(context: &Context, config: &Config) -> Result<
     let user = Account::name_of(owner);
     let is_of_unit = Unit::find().and_then(|unit| unit.account()).is_some_and(|account| account.uid == owner);
     let hint = if is_of_unit { service_access::as_service() } else { service_access::as_user(&user) };
-    Err(Failure::new("root cannot tell what the daemon can do")
+    Err(Failure::failed("root cannot tell what the daemon can do")
         .because_text(format!(
             "{} belongs to the user {user}, and this command runs as root",
             config.data_dir.display()
