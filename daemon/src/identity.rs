@@ -11,6 +11,7 @@ mod ed25519;
 mod email;
 mod endpoints;
 mod error;
+mod fetch_cache;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
@@ -28,6 +29,7 @@ mod user_info;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::login_binding::BoundVerifier;
@@ -103,12 +105,22 @@ impl Provider {
         backends: Backends,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
+        Self::with_limits(settings, backends, clock, &ExchangeLimits::default(), LIMITS)
+    }
+
+    /// Like [`Self::new`], with other limits of exchanges and of each call.
+    pub fn with_limits(
+        settings: ProviderSettings,
+        backends: Backends,
+        clock: Arc<dyn Clock>,
+        exchanges: &ExchangeLimits,
+        calls: Limits,
+    ) -> Result<Self, IdentityError> {
         // Only the development provider is reached over plain HTTP, and it runs on this machine.
         let guard =
             (!settings.development).then(|| SSRFGuard::trusting(endpoints::configured_hosts(&settings)));
-        let outbound = Outbound::with_guard(settings.authorities.clone(), LIMITS, guard.clone())
+        let outbound = Outbound::with_guard(settings.authorities.clone(), calls, guard.clone())
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
-        let exchanges = ExchangeLimits::default();
         Ok(Self {
             settings,
             backends,
@@ -126,17 +138,6 @@ impl Provider {
     pub fn with_store(mut self, store: Store, audit: Audit) -> Self {
         self.discovery.endpoints.remember_in(store, audit);
         self
-    }
-
-    /// Sets the limits of exchanges and of each call.
-    pub fn with_limits(mut self, exchanges: &ExchangeLimits, calls: Limits) -> Result<Self, IdentityError> {
-        self.queue = exchanges.queue();
-        self.discovery.fetch_timeout = exchanges.fetch_timeout();
-        self.signing_keys = SigningKeys::new(exchanges.fetch_timeout());
-        let guard = self.discovery.endpoints.guard();
-        self.outbound = Outbound::with_guard(self.settings.authorities.clone(), calls, guard)
-            .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
-        Ok(self)
     }
 
     pub fn settings(&self) -> &ProviderSettings {
@@ -326,6 +327,15 @@ fn rejected(reason: &str) -> IdentityError {
 
 fn unavailable(reason: &str) -> IdentityError {
     IdentityError::Unavailable(reason.to_owned())
+}
+
+/// Waits for `work`. If it takes longer than `timeout`, the provider is unavailable for this `reason`.
+async fn within<T, E: From<IdentityError>>(
+    timeout: Duration,
+    reason: &str,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(unavailable(reason).into()))
 }
 
 #[cfg(test)]

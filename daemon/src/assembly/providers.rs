@@ -22,10 +22,16 @@ pub(super) fn open_sessions(
 ) -> Result<Sessions, AssemblyError> {
     let (keys, store) = (&data_directory.keys, &data_directory.store);
     let providers = config.providers.iter().map(|settings| {
-        Provider::new(settings.clone(), config.backends.clone(), clock.clone())
-            .and_then(|it| it.with_limits(&config.limits.exchanges, config.limits.provider_calls))
-            .map(|it| it.with_store(store.clone(), audit.clone()))
-            .map_err(|source| AssemblyError::Provider { name: settings.name.clone(), source })
+        let (backends, limits) = (config.backends.clone(), &config.limits);
+        Provider::with_limits(
+            settings.clone(),
+            backends,
+            clock.clone(),
+            &limits.exchanges,
+            limits.provider_calls,
+        )
+        .map(|it| it.with_store(store.clone(), audit.clone()))
+        .map_err(|source| AssemblyError::Provider { name: settings.name.clone(), source })
     });
     Ok(Sessions::new(SessionSetup {
         store: store.clone(),

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::endpoints::Endpoints;
+use super::fetch_cache::FetchCache;
 use super::unusable::{self, Unusable};
 use super::{
     ClientAuthentication, IdentityError, OFFLINE_ACCESS, ProviderSettings, authorization_url, json,
-    unavailable,
+    unavailable, within,
 };
 use crate::outbound::{Authorization, Outbound, OutboundResponse};
 
@@ -25,8 +26,6 @@ const MAX_SHOWN_CHARACTERS: usize = 200;
 /// RFC 8414 §2: the PKCE methods that a provider supports.
 const PKCE_METHODS: &str = "code_challenge_methods_supported";
 const FRESH: SignedDuration = SignedDuration::from_hours(1);
-/// How long cached metadata may be used while the provider does not answer.
-const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The metadata that the daemon uses, fully validated.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,26 +44,11 @@ pub(super) struct Metadata {
     pub(super) signs_with_allowed: Option<bool>,
 }
 
-/// The metadata cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that
-/// a stalled provider does not build a queue.
+/// The metadata of one provider, and the policy for its endpoints.
 pub(super) struct Discovery {
-    cache: Mutex<Cache>,
+    cache: Mutex<FetchCache<Metadata>>,
     pub(super) endpoints: Endpoints,
-    pub(super) fetch_timeout: Duration,
-}
-
-#[derive(Default)]
-struct Cache {
-    metadata: Option<(Arc<Metadata>, Timestamp)>,
-    /// Cause and time of the last failed fetch.
-    failure: Option<(Failure, Instant)>,
-}
-
-/// Why there are no metadata, shared by all callers of one fetch.
-#[derive(Clone)]
-enum Failure {
-    Temporary(String),
-    Permanent(Unusable),
+    fetch_timeout: Duration,
 }
 
 impl Discovery {
@@ -80,68 +64,24 @@ impl Discovery {
     ) -> Result<Arc<Metadata>, IdentityError> {
         let asked_at = Instant::now();
         let mut cache = self.cache.lock().await;
-        if let Some((metadata, fetched_at)) = &cache.metadata
-            && is_within(*fetched_at, now, FRESH)
-        {
-            return Ok(metadata.clone());
-        }
-        if let Some((failure, failed_at)) = &cache.failure
-            && *failed_at >= asked_at
-        {
-            return cache.usable(now).ok_or_else(|| failure.clone().into());
+        if let Some(found) = cache.find(asked_at, now) {
+            return found;
         }
         let fetching = async {
             let metadata = fetch(outbound, settings).await?;
             self.endpoints.check(&metadata, settings, outbound).await?;
-            Ok(metadata)
+            Ok((metadata, FRESH))
         };
-        let fetched = tokio::time::timeout(self.fetch_timeout, fetching)
-            .await
-            .unwrap_or_else(|_| Err(unavailable("discovery: the request timed out")));
-        match fetched {
-            Ok(metadata) => {
-                self.endpoints.remember(&metadata, settings, now).await;
-                let metadata = Arc::new(metadata);
-                *cache = Cache { metadata: Some((metadata.clone(), now)), failure: None };
-                Ok(metadata)
-            }
-            Err(error) => {
-                let failure = match &error {
-                    IdentityError::Unusable(unusable) => Failure::Permanent(unusable.clone()),
-                    IdentityError::Unavailable(reason) => Failure::Temporary(reason.clone()),
-                    error => Failure::Temporary(error.to_string()),
-                };
-                cache.failure = Some((failure, Instant::now()));
-                let usable = cache.usable(now);
-                if usable.is_some() {
-                    tracing::warn!(provider = settings.name, %error, "cannot renew provider metadata: using the cached copy");
-                }
-                usable.ok_or(error)
-            }
+        let fetched = within(self.fetch_timeout, "discovery: the request timed out", fetching).await;
+        if let Ok((metadata, _)) = &fetched {
+            self.endpoints.remember(metadata, settings, now).await;
         }
+        cache.store(fetched, now).or_else(|error| {
+            let stale = cache.stale(now).ok_or_else(|| error.clone())?;
+            tracing::warn!(provider = settings.name, %error, "cannot renew provider metadata: using the cached copy");
+            Ok(stale)
+        })
     }
-}
-
-impl From<Failure> for IdentityError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Temporary(reason) => Self::Unavailable(reason),
-            Failure::Permanent(unusable) => Self::Unusable(unusable),
-        }
-    }
-}
-
-impl Cache {
-    /// The metadata of the last day, for use while the provider does not answer.
-    fn usable(&self, now: Timestamp) -> Option<Arc<Metadata>> {
-        let (metadata, fetched_at) = self.metadata.as_ref()?;
-        is_within(*fetched_at, now, MAX_STALE).then(|| metadata.clone())
-    }
-}
-
-/// Whether `now` is less than `age` after `then`. After the clock stepped back, everything counts as old.
-pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
-    (SignedDuration::ZERO..age).contains(&now.duration_since(then))
 }
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {

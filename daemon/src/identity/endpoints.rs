@@ -99,10 +99,6 @@ impl Endpoints {
         Self { guard, history: None }
     }
 
-    pub(super) fn guard(&self) -> Option<SSRFGuard> {
-        self.guard.clone()
-    }
-
     /// Remembers hosts in `store` from now on.
     pub(super) fn remember_in(&mut self, store: Store, audit: Audit) {
         self.history = Some(EndpointHistory { store, audit, remembered: Mutex::default() });

@@ -18,7 +18,7 @@ const MAX_SHOWN: usize = 8;
 const MAX_SHOWN_CHARACTERS: usize = 100;
 
 /// Why there is no identity. `Display` is for the log: precise, and free of text or secrets from the provider.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IdentityError {
     /// The provider is unreachable or does not answer as one. A retry may succeed.
     #[error("provider unavailable: {0}")]

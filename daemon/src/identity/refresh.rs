@@ -16,7 +16,7 @@ use super::discovery::Metadata;
 use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
 use super::oauth_client::{self, INTERACTION_REQUIRED_ERRORS, TokenError, UnverifiedTokens};
 use super::signing_keys::SigningKey;
-use super::{IdentityError, Provider, ProviderSettings, error, rejected, unavailable, user_info};
+use super::{IdentityError, Provider, ProviderSettings, error, rejected, unavailable, user_info, within};
 use crate::outbound::Outbound;
 use crate::secrets::ReadReason;
 
@@ -77,9 +77,8 @@ impl Provider {
             let tokens = client.exchange_refresh_token(&token).request_async(&http).await?;
             Ok::<_, TokenError>(oauth_client::read(&tokens)?)
         };
-        tokio::time::timeout(BACKGROUND_TIMEOUT, request)
+        within(BACKGROUND_TIMEOUT, "the refresh timed out", request)
             .await
-            .unwrap_or_else(|_| Err(unavailable("the refresh timed out").into()))
             .map_err(|error| refresh_error(error, may_be_used.load(Ordering::Relaxed), &self.settings))
     }
 
@@ -116,10 +115,7 @@ impl Provider {
             let fetching =
                 user_info::fetch(&self.outbound, &metadata, &response.access_token, &credential.subject);
             // Give userinfo half of the timeout, so that the verified ID token is not lost if userinfo hangs.
-            let fetched = tokio::time::timeout(BACKGROUND_TIMEOUT / 2, fetching)
-                .await
-                .unwrap_or_else(|_| Err(unavailable("userinfo: the request timed out")));
-            match fetched {
+            match within(BACKGROUND_TIMEOUT / 2, "userinfo: the request timed out", fetching).await {
                 Ok(user_info) => user_info,
                 // Core §5.3.2: the verified userinfo endpoint returned claims about another subject.
                 Err(IdentityError::Rejected(reason)) => return Err(ClaimsError::OtherSubject(reason)),
@@ -189,9 +185,7 @@ impl Provider {
                 Err(_) => Err(unavailable("revocation endpoint: malformed")),
             }
         };
-        tokio::time::timeout(BACKGROUND_TIMEOUT, request)
-            .await
-            .unwrap_or_else(|_| Err(unavailable("the revocation timed out")))
+        within(BACKGROUND_TIMEOUT, "the revocation timed out", request).await
     }
 }
 
@@ -233,7 +227,7 @@ fn verify(
     verified
 }
 
-/// Classifies a failed refresh. `spent`: whether the provider may have executed the request.
+/// Classifies a failed refresh. `may_be_used`: whether the provider may have executed the request.
 fn refresh_error(error: TokenError, may_be_used: bool, settings: &ProviderSettings) -> RefreshError {
     if let RequestTokenError::ServerResponse(response) = &error {
         match response.error() {

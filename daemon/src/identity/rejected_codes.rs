@@ -56,7 +56,7 @@ impl RejectedCodeLimiter {
         self.begin_attempt_at(client, Instant::now())
     }
 
-    /// Like [`Self::admit`], without starting an attempt.
+    /// Like [`Self::begin_attempt`], without starting an attempt.
     pub(super) fn check(&self, client: IpAddr) -> Result<(), Duration> {
         self.lock().check(client, Instant::now())
     }

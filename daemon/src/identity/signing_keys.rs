@@ -12,14 +12,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::discovery::is_within;
+use super::fetch_cache::{FetchCache, is_within};
 use super::id_token::{IDToken, IDTokenError};
-use super::{IdentityError, SigningAlgorithm, cache_lifetime, ed25519, json, unavailable};
+use super::{IdentityError, SigningAlgorithm, cache_lifetime, ed25519, json, unavailable, within};
 use crate::outbound::{Authorization, Outbound};
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;
-const MAX_STALE: SignedDuration = SignedDuration::from_hours(24);
 /// Minimum time between refetches, however many tokens name unknown keys.
 const REFETCH_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
@@ -43,8 +42,7 @@ pub(super) enum KeyKind {
     Ed25519,
 }
 
-/// The key cache of one provider. Concurrent callers share one fetch and its result, success or failure, so that a
-/// stalled provider does not build a queue.
+/// The keys of one provider.
 pub(super) struct SigningKeys {
     cache: Mutex<Cache>,
     fetch_timeout: Duration,
@@ -52,13 +50,8 @@ pub(super) struct SigningKeys {
 
 #[derive(Default)]
 struct Cache {
-    keys: Option<(Arc<Vec<SigningKey>>, Timestamp)>,
-    /// How long the keys are fresh, as the provider declared, within bounds.
-    fresh_for: SignedDuration,
-    fetched_at: Option<Instant>,
+    keys: FetchCache<Vec<SigningKey>>,
     refetched_at: Option<Timestamp>,
-    /// Cause and time of the last failed fetch.
-    failure: Option<(String, Instant)>,
 }
 
 impl SigningKeys {
@@ -93,23 +86,11 @@ impl SigningKeys {
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let asked_at = Instant::now();
         let mut cache = self.cache.lock().await;
-        if let Some((keys, fetched_at)) = &cache.keys
-            && is_within(*fetched_at, now, cache.fresh_for)
-        {
-            return Ok(keys.clone());
+        if let Some(found) = cache.keys.find(asked_at, now) {
+            return found;
         }
-        if let Some((reason, failed_at)) = &cache.failure
-            && *failed_at >= asked_at
-        {
-            return cache.usable(now).ok_or_else(|| IdentityError::Unavailable(reason.clone()));
-        }
-        match self.fetch_in_time(outbound, jwks_uri).await {
-            Ok(keys) => Ok(cache.replace(keys, now)),
-            Err(error) => {
-                cache.failure = Some((error.to_string(), Instant::now()));
-                cache.usable(now).ok_or(error)
-            }
-        }
+        let fetched = self.fetch_in_time(outbound, jwks_uri).await;
+        cache.keys.store(fetched, now).or_else(|error| cache.keys.stale(now).ok_or(error))
     }
 
     /// Replaces `stale_keys` with fresh ones. Returns the cached keys if they were fetched recently: since
@@ -122,52 +103,28 @@ impl SigningKeys {
         (stale_keys, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
         let mut cache = self.cache.lock().await;
-        if let Some((keys, _)) = &cache.keys {
+        if let Some(last) = cache.keys.last() {
             // Keys fetched during this exchange would come back the same, and the refetch would use up the interval
             // of later callers.
-            let are_newer =
-                !Arc::ptr_eq(keys, stale_keys) || cache.fetched_at.is_some_and(|at| at >= begun_at);
+            let are_newer = !Arc::ptr_eq(&last.value, stale_keys) || last.received_at >= begun_at;
             let was_asked_lately =
                 cache.refetched_at.is_some_and(|then| is_within(then, now, REFETCH_INTERVAL));
             if are_newer || was_asked_lately {
                 // The cached keys do not fit and newer ones are unavailable, so the token is not to blame.
-                return match &cache.failure {
-                    Some((reason, _)) if !are_newer => Err(IdentityError::Unavailable(reason.clone())),
-                    _ => Ok(keys.clone()),
+                return match cache.keys.failure() {
+                    Some(error) if !are_newer => Err(error.clone()),
+                    _ => Ok(last.value.clone()),
                 };
             }
         }
         cache.refetched_at = Some(now);
-        match self.fetch_in_time(outbound, jwks_uri).await {
-            Ok(keys) => Ok(cache.replace(keys, now)),
-            Err(error) => {
-                cache.failure = Some((error.to_string(), Instant::now()));
-                Err(error)
-            }
-        }
+        let fetched = self.fetch_in_time(outbound, jwks_uri).await;
+        cache.keys.store(fetched, now)
     }
 
     async fn fetch_in_time(&self, outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
-        tokio::time::timeout(self.fetch_timeout, fetch(outbound, jwks_uri))
-            .await
-            .unwrap_or_else(|_| Err(unavailable("signing keys: the request timed out")))
-    }
-}
-
-impl Cache {
-    fn replace(&mut self, (keys, fresh_for): Fetched, now: Timestamp) -> Arc<Vec<SigningKey>> {
-        let keys = Arc::new(keys);
-        self.fresh_for = fresh_for;
-        self.keys = Some((keys.clone(), now));
-        self.fetched_at = Some(Instant::now());
-        self.failure = None;
-        keys
-    }
-
-    /// The keys of the last day, for use while the provider does not answer.
-    fn usable(&self, now: Timestamp) -> Option<Arc<Vec<SigningKey>>> {
-        let (keys, fetched_at) = self.keys.as_ref()?;
-        is_within(*fetched_at, now, MAX_STALE).then(|| keys.clone())
+        let reason = "signing keys: the request timed out";
+        within(self.fetch_timeout, reason, fetch(outbound, jwks_uri)).await
     }
 }
 

@@ -57,8 +57,8 @@ impl Fixture {
             additional_audiences: Vec::new(),
             endpoint_hosts: None,
         };
-        let provider = Provider::new(settings, Backends::built_in(), Arc::new(clock.clone()))
-            .and_then(|provider| provider.with_limits(exchanges, LIMITS));
+        let provider =
+            Provider::with_limits(settings, Backends::built_in(), Arc::new(clock.clone()), exchanges, LIMITS);
         Self { openid, provider: Arc::new(provider.expect("a provider")), clock }
     }
 
