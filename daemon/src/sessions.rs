@@ -42,7 +42,7 @@ pub use counts::SessionCounts;
 pub use limits::SessionLimits;
 pub use login::LoginError;
 pub use login_audit::LoginRateLimit;
-pub use provider_jobs::ProviderJobs;
+pub use provider_jobs::{JobKind, ProviderJobs};
 
 /// State that logins and sessions need, shared by all requests.
 pub struct Sessions {

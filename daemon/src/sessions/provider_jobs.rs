@@ -1,14 +1,45 @@
-//! Per-provider concurrency slots: a stalled provider cannot use another's, and its own shrink to one.
+//! Jobs at providers for sessions, in slots per provider: a stalled provider cannot use another's, and its own shrink
+//! to one.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::store::StoreError;
+use super::{Sessions, provider_revocation, revalidation};
+use crate::store::{LeaseRequest, RefreshTokenRow, StoreError};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobKind {
+    /// Revalidates live sessions.
+    Revalidation,
+    /// Revokes the provider's tokens of ended sessions.
+    Revocation,
+}
+
+impl JobKind {
+    pub const ALL: [Self; 2] = [Self::Revalidation, Self::Revocation];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Revalidation => "revalidation",
+            Self::Revocation => "revocation",
+        }
+    }
+
+    /// Maximum concurrent jobs per provider.
+    fn max_concurrent(self) -> u32 {
+        match self {
+            Self::Revalidation => 16,
+            Self::Revocation => 8,
+        }
+    }
+}
+
+/// The jobs of one kind at one provider.
 pub struct ProviderJobs {
+    kind: JobKind,
     provider: String,
-    max: u32,
     running: JoinSet<Result<JobOutcome, StoreError>>,
     /// Number of consecutive attempts without a response.
     without_response: u32,
@@ -22,27 +53,66 @@ pub(super) enum JobOutcome {
     NotSent,
 }
 
-impl ProviderJobs {
-    pub(super) fn new(provider: &str, max: u32) -> Self {
-        Self { provider: provider.to_owned(), max, running: JoinSet::new(), without_response: 0 }
+impl Sessions {
+    /// Starts due jobs in the free slots and returns their number.
+    pub async fn start_due(self: &Arc<Self>, jobs: &mut ProviderJobs) -> Result<usize, StoreError> {
+        let limit = jobs.free();
+        if limit == 0 {
+            return Ok(0);
+        }
+        let (provider, sealer, now) = (jobs.provider.clone(), self.sealer.clone(), self.clock.now());
+        let lease = |lease_duration, max_delay| LeaseRequest {
+            provider,
+            sealer,
+            now,
+            lease_duration,
+            max_delay,
+            limit,
+        };
+        match jobs.kind {
+            JobKind::Revalidation => {
+                let Some(every) = self.limits.revalidate_every else { return Ok(0) };
+                let lease = lease(revalidation::LEASE, every.max(revalidation::FIRST_PAUSE));
+                let due = self.store.lease_due_refresh_tokens(lease).await?;
+                Ok(jobs.spawn_each(due, |row| {
+                    let sessions = self.clone();
+                    async move { sessions.revalidate(row, every).await }
+                }))
+            }
+            JobKind::Revocation => {
+                let lease = lease(provider_revocation::LEASE, provider_revocation::PAUSE);
+                let due = self.store.lease_refresh_tokens_to_revoke(lease).await?;
+                Ok(jobs.spawn_each(due, |row| {
+                    let sessions = self.clone();
+                    async move { sessions.revoke_provider_token(&row).await }
+                }))
+            }
+        }
     }
+}
 
-    pub fn provider(&self) -> &str {
-        &self.provider
+impl ProviderJobs {
+    pub fn new(kind: JobKind, provider: &str) -> Self {
+        Self { kind, provider: provider.to_owned(), running: JoinSet::new(), without_response: 0 }
     }
 
     /// Number of free slots. Each attempt without a response halves the total, down to one slot that detects when the
     /// provider is back.
-    pub(super) fn free(&self) -> u32 {
-        let jobs = self.max.checked_shr(self.without_response).unwrap_or_default().max(1);
+    fn free(&self) -> u32 {
+        let jobs = self.kind.max_concurrent().checked_shr(self.without_response).unwrap_or_default().max(1);
         jobs.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn spawn(
-        &mut self,
-        job: impl Future<Output = Result<JobOutcome, StoreError>> + Send + 'static,
-    ) {
-        self.running.spawn(job);
+    /// Starts a job for each row and returns their number.
+    fn spawn_each<J>(&mut self, rows: Vec<RefreshTokenRow>, job: impl Fn(RefreshTokenRow) -> J) -> usize
+    where
+        J: Future<Output = Result<JobOutcome, StoreError>> + Send + 'static,
+    {
+        let count = rows.len();
+        for row in rows {
+            self.running.spawn(job(row));
+        }
+        count
     }
 
     /// Waits until one attempt finishes. Returns `false` if none is running.
@@ -70,19 +140,19 @@ mod tests {
 
     #[tokio::test]
     async fn silent_provider_shrinks_to_one_slot_until_it_responds() {
-        let mut jobs = ProviderJobs::new("okta", 16);
+        let mut jobs = ProviderJobs::new(JobKind::Revalidation, "okta");
         let mut free = Vec::new();
         for outcome in
             [JobOutcome::NoResponse; 6].into_iter().chain([JobOutcome::NotSent, JobOutcome::Responded])
         {
-            jobs.spawn(async move { Ok(outcome) });
+            jobs.running.spawn(async move { Ok(outcome) });
             assert!(jobs.wait_for_one().await);
             free.push(jobs.free());
         }
         assert_eq!(free, [8, 4, 2, 1, 1, 1, 1, 16]);
         assert!(!jobs.wait_for_one().await);
         for _ in 0..16 {
-            jobs.spawn(std::future::pending());
+            jobs.running.spawn(std::future::pending());
         }
         assert_eq!(jobs.free(), 0);
     }

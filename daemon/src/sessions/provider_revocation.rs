@@ -8,62 +8,31 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::provider_jobs::{JobOutcome, ProviderJobs};
+use super::provider_jobs::JobOutcome;
 use super::revalidation::parse_credential;
 use super::{Sessions, add};
 use crate::identity::{BACKGROUND_TIMEOUT, IdentityError, Provider};
-use crate::store::{LeaseRequest, RefreshTokenRow, StoreError};
+use crate::store::{RefreshTokenRow, StoreError};
 
-/// Maximum concurrent revocations per provider.
-const MAX_CONCURRENT: u32 = 8;
 /// Longer than any revocation takes. After a crash, the next start retries once the lease has expired.
-const LEASE: SignedDuration = SignedDuration::from_secs(2 * BACKGROUND_TIMEOUT.as_secs().cast_signed());
+pub(super) const LEASE: SignedDuration =
+    SignedDuration::from_secs(2 * BACKGROUND_TIMEOUT.as_secs().cast_signed());
 /// Delay before retrying an unavailable provider. Retries stop a day after the session's end.
-const PAUSE: SignedDuration = SignedDuration::from_secs(30);
+pub(super) const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Concurrent revocations for refused logins, over all providers. If none is free, the tokens are left to expire.
 static UNUSED_TOKEN_REVOCATIONS: Semaphore = Semaphore::const_new(8);
 
 impl Sessions {
-    /// Concurrency slots for revoking provider tokens, one set per provider.
-    pub fn provider_token_jobs(&self) -> Vec<ProviderJobs> {
-        self.providers.iter().map(|it| ProviderJobs::new(&it.settings().name, MAX_CONCURRENT)).collect()
-    }
-
-    /// Starts due revocations in the free slots and returns their number.
-    pub async fn revoke_due_provider_tokens(
-        self: &Arc<Self>,
-        jobs: &mut ProviderJobs,
-    ) -> Result<usize, StoreError> {
-        let limit = jobs.free();
-        if limit == 0 {
-            return Ok(0);
-        }
-        let due = self
-            .store
-            .lease_refresh_tokens_to_revoke(LeaseRequest {
-                provider: jobs.provider().to_owned(),
-                sealer: self.sealer.clone(),
-                now: self.clock.now(),
-                lease_duration: LEASE,
-                max_delay: PAUSE,
-                limit,
-            })
-            .await?;
-        let count = due.len();
-        for row in due {
-            let sessions = self.clone();
-            jobs.spawn(async move { sessions.revoke_provider_token(&row).await });
-        }
-        Ok(count)
-    }
-
-    async fn revoke_provider_token(&self, row: &RefreshTokenRow) -> Result<JobOutcome, StoreError> {
+    pub(super) async fn revoke_provider_token(
+        &self,
+        row: &RefreshTokenRow,
+    ) -> Result<JobOutcome, StoreError> {
         let (id, name) = (&row.session_id, &row.provider);
         // Tokens are leased for configured providers only.
         let Some(provider) = self.find_provider(name) else { return Ok(JobOutcome::NotSent) };
         let Some(credential) = parse_credential(&row.credential) else {
-            tracing::error!(session = %id, provider = name, "cannot revoke the provider's tokens: the stored grant is malformed");
+            tracing::error!(session = %id, provider = name, "cannot revoke the provider's tokens: the stored refresh token is malformed");
             self.store.forget_refresh_token(id, row.version).await?;
             return Ok(JobOutcome::NotSent);
         };

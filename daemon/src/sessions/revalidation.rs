@@ -7,7 +7,6 @@
 //! before it stores the token, the old token may already be spent. The daemon retries soon, while providers still
 //! tolerate reuse. If the provider rejects the token, the session is revoked, because its user can no longer be confirmed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::api::{User, expose};
@@ -17,18 +16,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::provider_jobs::{JobOutcome, ProviderJobs};
+use super::provider_jobs::JobOutcome;
 use super::{Sessions, add};
 use crate::identity::{
     BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshCredential, RefreshError,
     RefreshedClaims, Sources, UnverifiedTokens,
 };
-use crate::store::{
-    EndReason, LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, StoredSession,
-};
+use crate::store::{EndReason, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, StoredSession};
 
-/// Maximum concurrent revalidations per provider.
-const MAX_CONCURRENT: u32 = 16;
 /// How long to retry quickly after a lost response. Okta accepts a spent token for at least 30 s.
 const REUSE_WINDOW: SignedDuration = SignedDuration::from_secs(25);
 const QUICK_RETRY: SignedDuration = SignedDuration::from_secs(2);
@@ -41,12 +36,12 @@ const WAITS: Duration = BACKGROUND_TIMEOUT
     .saturating_add(PAUSE_BETWEEN_ATTEMPTS.saturating_mul(2 * (MAX_ATTEMPTS - 1)));
 /// Longer than any revalidation takes: all waits, and as much time again for the writes. The next start ends the leases
 /// of a daemon that was killed.
-const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_secs().cast_signed());
+pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_secs().cast_signed());
 /// Delay after the first failure. Each further failure triples it.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
-/// Serialized form of a grant before it is encrypted. Apart from the grant itself, which nothing else may serialize.
+/// The serialized form of a [`RefreshCredential`], which only this file serializes, to encrypt it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RefreshCredential", deny_unknown_fields)]
 struct Contents {
@@ -87,38 +82,7 @@ impl Sessions {
         })
     }
 
-    /// Concurrency slots for revalidation, one set per provider.
-    pub fn revalidation_jobs(&self) -> Vec<ProviderJobs> {
-        self.providers.iter().map(|it| ProviderJobs::new(&it.settings().name, MAX_CONCURRENT)).collect()
-    }
-
-    /// Starts revalidating due sessions in the free slots and returns their number.
-    pub async fn revalidate_due(self: &Arc<Self>, jobs: &mut ProviderJobs) -> Result<usize, StoreError> {
-        let Some(every) = self.limits.revalidate_every else { return Ok(0) };
-        let limit = jobs.free();
-        if limit == 0 {
-            return Ok(0);
-        }
-        let due = self
-            .store
-            .lease_due_refresh_tokens(LeaseRequest {
-                provider: jobs.provider().to_owned(),
-                sealer: self.sealer.clone(),
-                now: self.clock.now(),
-                lease_duration: LEASE,
-                max_delay: every.max(FIRST_PAUSE),
-                limit,
-            })
-            .await?;
-        let count = due.len();
-        for row in due {
-            let sessions = self.clone();
-            jobs.spawn(async move { sessions.revalidate(row, every).await });
-        }
-        Ok(count)
-    }
-
-    async fn revalidate(
+    pub(super) async fn revalidate(
         &self,
         mut row: RefreshTokenRow,
         every: SignedDuration,
@@ -152,7 +116,7 @@ impl Sessions {
         Ok(JobOutcome::Responded)
     }
 
-    /// Stores the new grant, with retries, because losing it would end the session. Returns `false` if another attempt
+    /// Stores the new credential, with retries, because losing it would end the session. Returns `false` if another attempt
     /// has changed it.
     async fn save(&self, row: &RefreshTokenRow, credential: &RefreshCredential) -> Result<bool, StoreError> {
         let mut attempts = 1;
@@ -333,7 +297,7 @@ fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
 fn serialize_credential(credential: &RefreshCredential) -> Zeroizing<Vec<u8>> {
     let mut contents = Zeroizing::new(Vec::new());
     let mut serializer = serde_json::Serializer::new(&mut *contents);
-    Contents::serialize(credential, &mut serializer).expect("a grant is plain JSON");
+    Contents::serialize(credential, &mut serializer).expect("a credential is plain JSON");
     contents
 }
 
@@ -380,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn grant_survives_serialization() {
+    fn credential_survives_serialization() {
         let credential = RefreshCredential {
             refresh_token: "a\"b\\c\u{e9}".into(),
             nonce: "n".into(),
@@ -388,7 +352,7 @@ mod tests {
             subject: "00u1".to_owned(),
             sources: Sources { email: None, groups: Some(Source::UserInfo) },
         };
-        let read = parse_credential(&serialize_credential(&credential)).expect("a grant");
+        let read = parse_credential(&serialize_credential(&credential)).expect("a credential");
         assert_eq!(read.refresh_token.expose_secret(), credential.refresh_token.expose_secret());
         assert_eq!((read.auth_time, read.subject), (Some(7), "00u1".to_owned()));
         assert_eq!(read.sources, credential.sources);

@@ -6,36 +6,14 @@ use std::time::Duration;
 use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
-use super::Supervision;
-use crate::sessions::{ProviderJobs, Sessions};
+use super::{Supervision, ticks};
+use crate::sessions::{JobKind, ProviderJobs, Sessions};
 use crate::store::StoreError;
 
 /// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Copy)]
-enum JobKind {
-    Revalidate,
-    RevokeTokens,
-}
-
-impl JobKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Revalidate => "revalidation",
-            Self::RevokeTokens => "revocation",
-        }
-    }
-
-    fn jobs(self, sessions: &Sessions) -> Vec<ProviderJobs> {
-        match self {
-            Self::Revalidate => sessions.revalidation_jobs(),
-            Self::RevokeTokens => sessions.provider_token_jobs(),
-        }
-    }
-}
 
 /// Works with all providers in parallel until `stopped`. Then starts nothing new and gives pending requests `drain`
 /// to finish, because a lost response costs its session.
@@ -46,14 +24,12 @@ pub async fn run_provider_jobs(
     drain: Duration,
 ) {
     let mut working = JoinSet::new();
-    for kind in [JobKind::Revalidate, JobKind::RevokeTokens] {
-        for provider in 0..sessions.providers().len() {
+    for kind in JobKind::ALL {
+        for provider in sessions.providers() {
+            let provider = provider.settings().name.clone();
             let (sessions, supervision, stopped) = (sessions.clone(), supervision.clone(), stopped.clone());
             working.spawn(async move {
-                let start = || {
-                    let jobs = kind.jobs(&sessions).into_iter().nth(provider);
-                    run_jobs(sessions.clone(), kind, jobs, stopped.clone())
-                };
+                let start = || run_jobs(sessions.clone(), kind, provider.clone(), stopped.clone());
                 supervision.keep_running(kind.name(), start).await;
             });
         }
@@ -68,12 +44,11 @@ pub async fn run_provider_jobs(
 async fn run_jobs(
     sessions: Arc<Sessions>,
     kind: JobKind,
-    jobs: Option<ProviderJobs>,
+    provider: String,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Some(mut jobs) = jobs else { return };
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut jobs = ProviderJobs::new(kind, &provider);
+    let mut ticks = ticks(INTERVAL);
     let mut is_failing = false;
     loop {
         select! {
@@ -82,10 +57,7 @@ async fn run_jobs(
             true = jobs.wait_for_one() => {}
             _ = ticks.tick() => {}
         }
-        let started = match kind {
-            JobKind::Revalidate => sessions.revalidate_due(&mut jobs).await,
-            JobKind::RevokeTokens => sessions.revoke_due_provider_tokens(&mut jobs).await,
-        };
+        let started = sessions.start_due(&mut jobs).await;
         log_failure(kind, &started, &mut is_failing);
     }
     while jobs.wait_for_one().await {}
@@ -97,8 +69,8 @@ fn log_failure(kind: JobKind, started: &Result<usize, StoreError>, is_failing: &
         && !*is_failing
     {
         match kind {
-            JobKind::Revalidate => tracing::error!(%error, "cannot revalidate sessions"),
-            JobKind::RevokeTokens => tracing::error!(%error, "cannot revoke tokens at providers"),
+            JobKind::Revalidation => tracing::error!(%error, "cannot revalidate sessions"),
+            JobKind::Revocation => tracing::error!(%error, "cannot revoke tokens at providers"),
         }
     }
     *is_failing = started.is_err();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
+use super::ticks;
 use crate::platform::ServiceManager;
 use crate::store::Store;
 
@@ -12,8 +13,7 @@ use crate::store::Store;
 /// would not free disk space.
 pub(super) async fn keep_alive(store: Store) {
     let Some(period) = ServiceManager::watchdog_interval().map(|allowed| allowed / 2) else { return };
-    let mut ticks = interval(period.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(period.max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
         let (store, runtime) = (store.clone(), Handle::current());

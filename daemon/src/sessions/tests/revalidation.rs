@@ -103,23 +103,19 @@ impl Setup {
     }
 
     async fn revalidate(&self) -> usize {
-        let mut count = 0;
-        for mut jobs in self.sessions.revalidation_jobs() {
-            loop {
-                count += self.sessions.revalidate_due(&mut jobs).await.expect("an answer");
-                if !jobs.wait_for_one().await {
-                    break;
-                }
-            }
-        }
-        count
+        self.run_jobs(JobKind::Revalidation).await
     }
 
     async fn revoke_tokens(&self) -> usize {
+        self.run_jobs(JobKind::Revocation).await
+    }
+
+    async fn run_jobs(&self, kind: JobKind) -> usize {
         let mut count = 0;
-        for mut jobs in self.sessions.provider_token_jobs() {
+        for provider in self.sessions.providers() {
+            let mut jobs = ProviderJobs::new(kind, &provider.settings().name);
             loop {
-                count += self.sessions.revoke_due_provider_tokens(&mut jobs).await.expect("an answer");
+                count += self.sessions.start_due(&mut jobs).await.expect("an answer");
                 if !jobs.wait_for_one().await {
                     break;
                 }
