@@ -63,7 +63,7 @@ impl AuditFile {
         Ok(chain)
     }
 
-    /// Appends a line. Call [`mend`](Self::mend) before.
+    /// Appends a line. Call [`repair`](Self::repair) before.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut metadata = self.file.metadata()?;
         if metadata.nlink() == 0 {

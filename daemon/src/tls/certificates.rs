@@ -18,18 +18,16 @@ use super::local_authority::Maintenance;
 use super::resolver::{Resolver, TlsServer};
 use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
 use crate::audit::Audit;
-use crate::keys::FieldSealer;
+use crate::keys::{FieldSealer, TICKET_LIFETIME};
 use crate::store::Store;
 
 /// The pause between checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_mins(1);
-/// How long an announcement is valid, and how often it is renewed.
-const ANNOUNCED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
-const ANNOUNCED_ANEW: SignedDuration = SignedDuration::from_hours(24);
-const FAILED_ANNOUNCEMENT: SignedDuration = SignedDuration::from_mins(1);
-/// How long a login that started under the previous CA may take: the lifetime of a login ticket.
-const LOGIN: SignedDuration = SignedDuration::from_mins(5);
+/// How long an announcement is valid, how often it is renewed, and when one that failed is retried.
+const ANNOUNCEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+const ANNOUNCEMENT_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
+const ANNOUNCEMENT_RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The source of a certificate in addition to the daemon's own CA.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +97,7 @@ impl Source {
 }
 
 impl Certificates {
-    /// Serves the certificates that exist. [`maintain`](Self::look_after) obtains the missing ones.
+    /// Serves the certificates that exist. [`maintain`](Self::maintain) obtains the missing ones.
     pub async fn open(
         local: Arc<LocalAuthority>,
         other: OtherSource,
@@ -272,7 +270,7 @@ impl Certificates {
         let announce_at = *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner);
         let left = announce_at.duration_since(self.clock.now());
         // A clock that was set back does not delay it.
-        left <= SignedDuration::ZERO || left > ANNOUNCED_ANEW
+        left <= SignedDuration::ZERO || left > ANNOUNCEMENT_INTERVAL
     }
 
     fn announce_in(&self, time: SignedDuration) {
@@ -282,19 +280,21 @@ impl Certificates {
 
     async fn publish_or_log(&self) {
         if let Err(error) = self.publish().await {
-            self.announce_in(FAILED_ANNOUNCEMENT);
+            self.announce_in(ANNOUNCEMENT_RETRY);
             tracing::error!(%error, "cannot update the announcement of certificates");
         }
     }
 
     /// Publishes the current certificates and the announced ones, for logins and clients.
     async fn publish(&self) -> Result<(), TlsError> {
-        let _turn = self.publishing.lock().await;
+        let _guard = self.publishing.lock().await;
         let now = self.clock.now();
         let authority = self.local.authority();
         let names = self.resolver.chain().map(|chain| chain.names.clone());
         self.daemon_identity.set_public(names.unwrap_or_default());
-        self.daemon_identity.replace_pin(authority.pin(), now.checked_add(LOGIN).unwrap_or(Timestamp::MAX));
+        // Logins that started under the previous CA may still finish.
+        let until = now.checked_add(TICKET_LIFETIME).unwrap_or(Timestamp::MAX);
+        self.daemon_identity.replace_pin(authority.pin(), until);
 
         let mut statement = Statement {
             servers: self.servers.clone(),
@@ -312,12 +312,12 @@ impl Certificates {
         };
         statement.sequence = self.store.number_announcement(announced, now).await?;
         statement.iat = now.as_second();
-        statement.exp = now.checked_add(ANNOUNCED_FOR).unwrap_or(Timestamp::MAX).as_second();
+        statement.exp = now.checked_add(ANNOUNCEMENT_LIFETIME).unwrap_or(Timestamp::MAX).as_second();
         let signed = (statement.sequence > 0)
             .then(|| statement.sign(authority.certificate(), &authority.private_key()))
             .flatten();
         self.daemon_identity.announce(statement.sequence, signed);
-        self.announce_in(ANNOUNCED_ANEW);
+        self.announce_in(ANNOUNCEMENT_INTERVAL);
         Ok(())
     }
 
