@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::iter::successors;
 use std::process::ExitCode;
 
 /// Exit codes. Their meaning never changes, and is the same in both programs.
@@ -74,14 +75,12 @@ impl Failure {
     /// Adds `error` and its sources.
     #[must_use]
     pub fn because(mut self, error: &dyn Error) -> Self {
-        let mut next = Some(error);
-        while let Some(cause) = next {
+        for cause in successors(Some(error), |&cause| cause.source()) {
             let text = cause.to_string();
             // Transparent errors, and errors that print their source, would repeat the text.
             if !self.causes.last().unwrap_or(&self.what).contains(&text) {
                 self.causes.push(text);
             }
-            next = cause.source();
         }
         self
     }

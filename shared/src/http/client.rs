@@ -69,7 +69,8 @@ pub fn async_client(
     allow_tls12: bool,
     proxies: &Proxies,
 ) -> Result<reqwest::Client, NoClient> {
-    Ok(built(async_builder(trust, limits, allow_tls12, proxies)?))
+    let builder = builder(client_config(trust, allow_tls12)?, limits, proxies);
+    Ok(builder.pool_max_idle_per_host(0).build().expect(FIXED))
 }
 
 /// Like [`async_client`], but `resolver` looks up the names of proxies and of servers reached directly.
@@ -80,31 +81,8 @@ pub fn resolving_client(
     proxies: &Proxies,
     resolver: impl Resolve + 'static,
 ) -> Result<reqwest::Client, NoClient> {
-    let builder = async_builder(trust, limits, allow_tls12, proxies)?;
-    Ok(built(builder.dns_resolver(Arc::new(resolver))))
-}
-
-fn built(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    builder.build().expect("a client of fixed settings can be built")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
-fn async_builder(
-    trust: &Trust,
-    limits: Limits,
-    allow_tls12: bool,
-    proxies: &Proxies,
-) -> Result<reqwest::ClientBuilder, NoClient> {
-    Ok(reqwest::Client::builder()
-        .proxy(proxies.for_client())
-        .tls_backend_preconfigured(client_config(trust, allow_tls12)?)
-        .connect_timeout(limits.connect)
-        .timeout(limits.total)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .pool_max_idle_per_host(0)
-        .user_agent(USER_AGENT))
+    let builder = builder(client_config(trust, allow_tls12)?, limits, proxies);
+    Ok(builder.pool_max_idle_per_host(0).dns_resolver(Arc::new(resolver)).build().expect(FIXED))
 }
 
 /// Like [`async_client`], for a program without an asynchronous runtime.
@@ -120,7 +98,6 @@ pub fn blocking_client(
 
 /// Like [`blocking_client`], with a choice of key exchange. DNS lookups run on threads that can be abandoned.
 #[cfg(feature = "blocking")]
-#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
 pub fn blocking_client_with(
     trust: &Trust,
     limits: Limits,
@@ -135,21 +112,24 @@ pub fn blocking_client_with(
         Way::Direct => Proxies::none(),
         Way::Proxy => Proxies::from_environment(),
     };
-    let builder = reqwest::Client::builder()
-        // Covers the whole exchange. The blocking client's own timeout below restarts with every read of the body.
-        .timeout(limits.total)
+    let builder = builder(tls, limits, &proxies).dns_resolver(Resolver::default());
+    // The timeout of `builder` covers the whole exchange. The blocking client's own restarts with every read of the
+    // body.
+    Ok(reqwest::blocking::ClientBuilder::from(builder).timeout(limits.total).build().expect(FIXED))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that builds clients")]
+fn builder(tls: ClientConfig, limits: Limits, proxies: &Proxies) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .proxy(proxies.for_client())
         .tls_backend_preconfigured(tls)
         .connect_timeout(limits.connect)
-        .dns_resolver(Resolver::default())
+        .timeout(limits.total)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .user_agent(USER_AGENT);
-    Ok(reqwest::blocking::ClientBuilder::from(builder)
-        .timeout(limits.total)
-        .build()
-        .expect("a client of fixed settings can be built"))
+        .user_agent(USER_AGENT)
 }
 
+const FIXED: &str = "a client of fixed settings can be built";
 const USER_AGENT: &str = concat!("infra/", env!("CARGO_PKG_VERSION"));

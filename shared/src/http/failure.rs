@@ -2,28 +2,28 @@
 
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 
 use rustls::CertificateError;
 
 use super::Untrusted;
 
+/// Returns `error` and its causes. An I/O error wraps its cause, and `source` would skip it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&cause| match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => cause.source(),
+    })
+}
+
 /// Returns why the server's certificate was rejected, if that caused `error`.
 pub fn untrusted(error: &(dyn Error + 'static)) -> Option<Untrusted> {
-    let mut next = Some(error);
-    while let Some(current) = next {
-        match current.downcast_ref::<rustls::Error>() {
-            Some(rustls::Error::InvalidCertificate(reason)) => return Some(meaning(reason)),
-            Some(rustls::Error::NoCertificatesPresented) => return Some(Untrusted::NoAuthoritySent),
-            Some(rustls::Error::InvalidMessage(_)) => return Some(Untrusted::NoTLS),
-            _ => {}
-        }
-        // An I/O error wraps its cause, and `source` skips one level.
-        next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => current.source(),
-        };
-    }
-    None
+    causes(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(meaning(reason)),
+        rustls::Error::NoCertificatesPresented => Some(Untrusted::NoAuthoritySent),
+        rustls::Error::InvalidMessage(_) => Some(Untrusted::NoTLS),
+        _ => None,
+    })
 }
 
 fn meaning(reason: &CertificateError) -> Untrusted {
@@ -45,23 +45,11 @@ fn meaning(reason: &CertificateError) -> Untrusted {
 /// Whether the server or a middlebox closed the connection during the handshake.
 #[must_use]
 pub fn closed_in_handshake(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn Error + 'static)> =
-        Some(error).filter(|error| error.is_connect()).map(|error| error as _);
-    while let Some(current) = next {
-        let kind = current.downcast_ref::<io::Error>().map(io::Error::kind);
-        // A refused connection has a different kind.
-        if matches!(
-            kind,
-            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
-        ) {
-            return true;
-        }
-        next = match current.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => current.source(),
-        };
-    }
-    false
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+
+    // A refused connection has a different kind.
+    let is_closed = |cause: &io::Error| matches!(cause.kind(), ConnectionReset | UnexpectedEof | BrokenPipe);
+    error.is_connect() && causes(error).filter_map(|cause| cause.downcast_ref()).any(is_closed)
 }
 
 /// Whether `error` happened before any byte of the request was sent, so that a retry cannot repeat its effect.

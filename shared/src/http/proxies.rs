@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 use std::net::IpAddr;
 
 use http::Uri;
@@ -197,12 +198,8 @@ impl Proxy {
         if error.is_timeout() {
             return ProxyError::TimedOut { address };
         }
-        let mut causes = Vec::new();
-        let mut next = Some(error as &dyn Error);
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
+        let causes = successors(Some(error as &dyn Error), |&cause| cause.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
         // The HTTP client exposes these cases only as text. Tests pin the text.
         let is = |words: &str| causes.iter().any(|cause| cause == words);
         if is("tunnel error: proxy authorization required") {
