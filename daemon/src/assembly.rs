@@ -4,6 +4,7 @@ mod data_directory;
 mod endpoints;
 mod error;
 mod hints;
+mod lifecycle;
 mod operations;
 mod providers;
 mod public_urls;
@@ -32,7 +33,7 @@ use crate::sessions::Bindings;
 use crate::tls::Certificates;
 use crate::upkeep::{LiveSessions, Supervision, Upkeep, run_provider_jobs};
 use endpoints::{Endpoint, bind, serve_operators};
-use operations::{Lifecycle, Running};
+use lifecycle::{Lifecycle, Running};
 use providers::{apply_providers, open_sessions};
 
 pub use data_directory::{DataDirectory, Outcome, StartOverrides, check_new_store, lock};

@@ -27,7 +27,7 @@ pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
 pub use hang_up::HangUp;
 pub use hidden_input::HiddenInput;
-pub use lock::{DataDirectoryLock, lock_data_directory, lock_holder};
+pub use lock::{DataDirectoryLock, expect_unlocked, lock_data_directory, lock_holder};
 pub use memory::lock_memory;
 pub use private_files::{
     BESIDE, check_file_place, check_file_place_or_created, check_private_directory, create_file,

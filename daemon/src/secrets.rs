@@ -5,9 +5,11 @@ mod aws;
 mod credential;
 mod encoding;
 mod environment;
+mod error;
 mod file;
 mod kubernetes;
 mod plaintext;
+mod reference;
 mod value;
 mod vault;
 
@@ -21,10 +23,10 @@ use async_trait::async_trait;
 use infra_shared::http::NoClient;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::outbound::BackendError;
 #[cfg(feature = "aws")]
 use aws::{ParameterStore, SecretsManager};
 use environment::Environment;
+use error::unusable_credential;
 use file::File;
 use kubernetes::Kubernetes;
 use plaintext::Plaintext;
@@ -33,7 +35,9 @@ use vault::KeyValue;
 #[cfg(feature = "aws")]
 pub use aws::{AWSAccess, AWSAccessKey, AWSSettings};
 pub use encoding::Encoding;
+pub use error::ReadError;
 pub use kubernetes::KubernetesSettings;
+pub use reference::{Reference, ReferenceError};
 pub use value::Stored;
 pub use vault::{VaultAccess, VaultAuthentication, VaultSettings};
 
@@ -97,83 +101,6 @@ impl ReadReason {
     }
 }
 
-/// Why a secret could not be read. Messages name the reference (hidden for `plaintext`), never the value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    #[error("the secret does not exist: {0}")]
-    NotFound(String),
-    #[error("access to the secret is denied: {0}")]
-    NotAllowed(String),
-    /// The daemon's own credential for the backend is missing, invalid or rejected.
-    #[error("cannot authenticate to the secret backend: {0}")]
-    Credential(String),
-    /// The backend is unreachable, sealed, a standby, or throttling. A retry may succeed.
-    #[error("the secret backend is unavailable: {0}")]
-    Unreachable(String),
-    /// The response is neither the secret nor any error above.
-    #[error("the secret backend did not return the secret: {0}")]
-    Unexpected(String),
-    #[error("the secret cannot be used: {0}")]
-    Malformed(String),
-}
-
-impl ReadError {
-    /// Whether the error may resolve without a change by the operator.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
-    }
-
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::NotFound(_) => "correct the reference, or create the secret that it names",
-            Self::NotAllowed(_) => {
-                "allow infrad to read it: the file's owner and mode, or the role and policy of its token"
-            }
-            Self::Credential(_) => "correct the credential that infrad uses at the backend",
-            Self::Unreachable(_) => {
-                "check the backend, its address and the network; infrad reads the secret again at its next use"
-            }
-            Self::Unexpected(_) => "check the address of the backend, and which server responds there",
-            Self::Malformed(_) => {
-                "store the secret again as one line of UTF-8 text, without spaces around it"
-            }
-        }
-    }
-}
-
-impl From<BackendError> for ReadError {
-    fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::NotFound(cause) => Self::NotFound(cause),
-            BackendError::NotAllowed(cause) => Self::NotAllowed(cause),
-            BackendError::Unreachable(cause) => Self::Unreachable(cause),
-            BackendError::Credential(cause) => Self::Credential(cause),
-            BackendError::Rejected(cause) | BackendError::Unexpected(cause) => Self::Unexpected(cause),
-        }
-    }
-}
-
-/// Converts a failure to read one of the daemon's own credentials.
-fn unusable_credential(error: ReadError) -> BackendError {
-    match error {
-        ReadError::Unreachable(cause) => BackendError::Unreachable(cause),
-        ReadError::Credential(cause) => BackendError::Credential(cause),
-        error => BackendError::Credential(error.to_string()),
-    }
-}
-
-/// Why a text in the configuration is not a reference.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
-    #[error("a reference is `BACKEND:NAME`; write `plaintext:…` to use the text as the secret")]
-    NoBackend,
-    /// The text before the colon is not shown, because it may be the start of a secret.
-    #[error("there is no secret backend with that name; write `plaintext:…` to use the text as the secret")]
-    UnknownBackend,
-    #[error("{0}")]
-    Name(String),
-}
-
 /// A backend declared in the configuration under its own name.
 #[derive(Debug, Clone)]
 pub enum BackendSettings {
@@ -201,15 +128,6 @@ pub enum BackendSettings {
     },
     #[cfg(feature = "aws")]
     AWSParameterStore(AWSSettings),
-}
-
-/// A parsed `BACKEND:NAME` for a configured backend. `Debug` and `Display` hide a plaintext value.
-#[derive(Clone)]
-pub struct Reference {
-    backend: String,
-    /// The secret itself for `plaintext`.
-    name: SecretString,
-    name_is_secret: bool,
 }
 
 /// The configured backends: the built-in `env`, `file`, `plaintext` and `kubernetes`, and the declared ones.
@@ -358,30 +276,6 @@ impl Reads {
             ReadReason::Service => service,
             ReadReason::Check => check,
         }
-    }
-}
-
-impl Reference {
-    pub fn backend(&self) -> &str {
-        &self.backend
-    }
-
-    /// The whole text, to be sealed in the provider's row. Contains the secret for `plaintext`.
-    pub fn expose(&self) -> SecretString {
-        format!("{}:{}", self.backend, self.name.expose_secret()).into()
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.name_is_secret { "…" } else { self.name.expose_secret() };
-        write!(formatter, "{}:{name}", self.backend)
-    }
-}
-
-impl fmt::Debug for Reference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{AssemblyError, public_urls};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::keys::{self, Keys};
-use crate::platform::{self, DataDirectoryLock, PlatformError};
+use crate::platform::{self, DataDirectoryLock};
 use crate::store::{self, Store};
 use crate::tls::LocalAuthority;
 use crate::upkeep::RollbackGuardFile;
@@ -137,10 +137,7 @@ impl DataDirectory {
     /// Locks the data directory and opens its contents. Creates nothing if there is no store.
     pub async fn open(config: &Config) -> Result<Self, AssemblyError> {
         // A daemon that runs can be asked, also by root, who does not own the directory.
-        if let Some(process) = platform::lock_holder(&config.data_dir)? {
-            let path = config.data_dir.join("lock").display().to_string();
-            return Err(PlatformError::Locked { path, process }.into());
-        }
+        platform::expect_unlocked(&config.data_dir)?;
         if check_new_store(config, StartOverrides::default())? {
             return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
         }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::operations::{Lifecycle, Running};
+use super::lifecycle::{Lifecycle, Running};
 use super::{AssemblyError, no_control_socket};
 use crate::api;
 use crate::config::Config;

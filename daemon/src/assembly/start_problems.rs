@@ -34,10 +34,7 @@ pub(super) async fn expect_none(
 ) -> Result<(), AssemblyError> {
     check_addresses(config, handed.addresses())?;
     check_data_directory(&config.data_dir)?;
-    if let Some(process) = platform::lock_holder(&config.data_dir)? {
-        let path = config.data_dir.join("lock").display().to_string();
-        return Err(PlatformError::Locked { path, process }.into());
-    }
+    platform::expect_unlocked(&config.data_dir)?;
     let is_open = |address| handed.addresses().any(|open| open == address);
     let first = find_start_problems(config, overrides, is_open).await.into_iter().next();
     first.map_or(Ok(()), |first| Err(first.error))

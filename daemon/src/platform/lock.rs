@@ -67,6 +67,16 @@ pub fn lock_holder(data_dir: &Path) -> Result<Option<String>, PlatformError> {
     }
 }
 
+/// Fails if another process holds the lock. Creates nothing.
+pub fn expect_unlocked(data_dir: &Path) -> Result<(), PlatformError> {
+    match lock_holder(data_dir)? {
+        Some(process) => {
+            Err(PlatformError::Locked { path: path_in(data_dir).display().to_string(), process })
+        }
+        None => Ok(()),
+    }
+}
+
 fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join("lock")
 }
