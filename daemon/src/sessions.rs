@@ -17,6 +17,7 @@ mod provider_jobs;
 mod provider_revocation;
 mod revalidation;
 mod revocation;
+mod stored_credential;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -75,7 +76,7 @@ impl Sessions {
         let SessionSetup { store, ticket_key, sealer, providers, bindings, limits, admins, clock, audit } =
             setup;
         Self {
-            counts: Counts::of(providers.iter().map(|provider| provider.settings().name.clone())),
+            counts: Counts::new(providers.iter().map(|provider| provider.settings().name.clone())),
             store,
             ticket_key,
             sealer,

@@ -19,12 +19,12 @@ use crate::listener::NoMemory;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     pub bytes: usize,
-    pub time: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self { bytes: 64 * 1024, time: Duration::from_secs(10) }
+        Self { bytes: 64 * 1024, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -99,7 +99,7 @@ async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMa
                 "send the body with `Content-Type: application/x-www-form-urlencoded`"
             }));
     }
-    let collected = tokio::time::timeout(limits.time, Limited::new(body, limits.bytes).collect())
+    let collected = tokio::time::timeout(limits.timeout, Limited::new(body, limits.bytes).collect())
         .await
         .map_err(|_| body_timeout())?;
     match collected {

@@ -68,7 +68,7 @@ pub(super) fn introspect_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Op
         return None;
     }
     let service = authenticate_any_service_cached(api, headers)?.clone();
-    let (api, timeout) = (api.clone(), api.bodies.time);
+    let (api, timeout) = (api.clone(), api.bodies.timeout);
     let answer = move |form: &[u8]| {
         let authorized = api.services.authorize_cached(&service, &token_in(form)?)?;
         Some(describe(&authorized, &service))

@@ -22,7 +22,7 @@ pub(super) async fn start(
     let started = api.sessions.start_login(&request).await;
     api.sessions.record_login_start(&request, &started);
     let started = started?;
-    rates::count_start(&api, from);
+    api.rates.count_start(from);
     Ok(json_response(StatusCode::OK, &started))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn finish(
         let finished = api.sessions.finish_login(&request, from.ip()).await;
         api.sessions.record_login_finish(&request, &finished, from.ip(), &request_id);
         if finished.as_ref().is_err_and(LoginError::counts_toward_rate_limit) {
-            rates::count_failed_finish(&api, from);
+            api.rates.count_failed_finish(from);
         }
         finished
     };

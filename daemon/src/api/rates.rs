@@ -76,7 +76,7 @@ impl Rates {
         })
     }
 
-    fn count_start(&self, peer: SocketAddr) {
+    pub(super) fn count_start(&self, peer: SocketAddr) {
         let now = self.now();
         if self.starts.take(client_key(peer.ip()), now).is_err()
             && let Some(connection) = connection(peer)
@@ -94,7 +94,8 @@ impl Rates {
         self.failed_finishes.check(client_key(peer.ip()), now)
     }
 
-    fn count_failed_finish(&self, peer: SocketAddr) {
+    /// Counts a login that used its ticket and failed.
+    pub(super) fn count_failed_finish(&self, peer: SocketAddr) {
         let now = self.now();
         if let Some(connection) = connection(peer) {
             let _ = self.failed_finishes_of_connections.take(connection, now);
@@ -113,18 +114,9 @@ pub(super) fn check_start(api: &Api, peer: SocketAddr) -> Result<(), ProblemResp
     api.rates.may_start(peer).map_err(|wait| rate_limited(api, LoginRateLimit::Start, wait))
 }
 
-pub(super) fn count_start(api: &Api, peer: SocketAddr) {
-    api.rates.count_start(peer);
-}
-
 /// Rejects a login finish if its address exceeds the rate limit. Its ticket stays unused.
 pub(super) fn check_finish(api: &Api, peer: SocketAddr) -> Result<(), ProblemResponse> {
     api.rates.may_finish(peer).map_err(|wait| rate_limited(api, LoginRateLimit::Finish, wait))
-}
-
-/// Counts a login that used its ticket and failed.
-pub(super) fn count_failed_finish(api: &Api, peer: SocketAddr) {
-    api.rates.count_failed_finish(peer);
 }
 
 fn rate_limited(api: &Api, what: LoginRateLimit, wait: Duration) -> ProblemResponse {

@@ -9,7 +9,7 @@ use super::tree::{Node, Value};
 pub struct Sections(Vec<(String, [u8; 32])>);
 
 impl Sections {
-    pub(super) fn of(tree: &Node) -> Self {
+    pub(super) fn from_tree(tree: &Node) -> Self {
         let Value::Section(entries) = &tree.value else { return Self::default() };
         let digest = |node: &Node| {
             let mut hasher = Sha256::new();
@@ -72,7 +72,7 @@ mod tests {
 
     fn sections(text: &str) -> Sections {
         let Ok(tree) = Node::parse(text) else { panic!("this is YAML: {text}") };
-        Sections::of(&tree)
+        Sections::from_tree(&tree)
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
     let bodies = BodyLimits {
         // `POST /v1/logins/finish` needs about 8 kB.
         bytes: number(&section, "maxRequestBodyBytes", default.api.bodies.bytes)?,
-        time: time(&section, "requestBodyTimeout", 1..=60, default.api.bodies.time)?,
+        timeout: time(&section, "requestBodyTimeout", 1..=60, default.api.bodies.timeout)?,
     };
     let calls = default.provider_calls;
     let call_time = time(&section, "providerRequestTimeout", 1..=60, calls.total)?;
@@ -74,7 +74,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
             request_head: time(&section, "requestHeaderTimeout", 1..=60, listener.request_head)?,
             head_bytes: number(&section, "maxRequestHeaderBytes", listener.head_bytes)?,
             headers: number(&section, "maxRequestHeaders", listener.headers)?,
-            request: bodies.time + exchanges.timeout + REST_OF_A_REQUEST,
+            request: bodies.timeout + exchanges.timeout + REST_OF_A_REQUEST,
             idle: time(&section, "idleTimeout", 1..=600, listener.idle)?,
             requests_per_connection: number(
                 &section,

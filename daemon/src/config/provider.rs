@@ -58,7 +58,7 @@ pub(super) fn read_all(
         drafts.push(draft);
     }
 
-    let names = BackendNames::of(&declared);
+    let names = BackendNames::new(&declared);
     // Check every reference before building a backend.
     drafts.iter().try_for_each(|draft| names.check(&draft.client_secret))?;
     let backends = Backends::with(declared).map_err(|error| {

@@ -42,7 +42,7 @@ impl References {
 }
 
 impl BackendNames {
-    pub(super) fn of(declared: &[Declared]) -> Self {
+    pub(super) fn new(declared: &[Declared]) -> Self {
         let is_plaintext = |(_, settings): &&Declared| matches!(settings, BackendSettings::Plaintext { .. });
         let name = |(name, _): &Declared| name.clone();
         Self {

@@ -130,7 +130,7 @@ pub(super) fn kubernetes(section: Option<&Section<'_>>) -> Result<KubernetesSett
 
 /// Parses a reference to a credential of the daemon. Only built-in backends, so that no backend depends on another.
 pub(super) fn credential(field: &Field<'_>) -> Result<Reference, FaultAt> {
-    let names = BackendNames::of(&[]);
+    let names = BackendNames::new(&[]);
     names.check(field)?;
     names.parse(field, &Backends::built_in())
 }

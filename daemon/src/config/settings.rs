@@ -87,7 +87,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         log,
         warnings,
         digest: None,
-        sections: Sections::of(tree),
+        sections: Sections::from_tree(tree),
     })
 }
 

@@ -4,7 +4,7 @@ use oauth2::{CsrfToken, Scope};
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::{AuthorizationRequest, IdentityError, ProviderSettings, oauth_client};
 
 /// Adds the parameters of this login after the endpoint's own query (RFC 6749 §3.1).

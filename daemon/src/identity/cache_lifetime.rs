@@ -10,7 +10,7 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// Returns how long a response with these headers is fresh.
-pub(super) fn of(headers: &HeaderMap) -> SignedDuration {
+pub(super) fn from_headers(headers: &HeaderMap) -> SignedDuration {
     let directives = directives(headers);
     let is_said = |name: &str| directives.iter().any(|(directive, _)| directive == name);
     if is_said("no-store") || is_said("no-cache") {
@@ -71,7 +71,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        of(&map).as_secs()
+        from_headers(&map).as_secs()
     }
 
     #[test]

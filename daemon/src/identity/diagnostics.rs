@@ -6,8 +6,9 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{ACCEPT, AGE, DATE, HeaderValue, LOCATION};
 use secrecy::SecretString;
 
-use super::discovery::{self, Metadata};
+use super::discovery;
 use super::id_token::LEEWAY;
+use super::metadata::Metadata;
 use super::{AuthorizationRequest, CodeExchange, IdentityError, OFFLINE_ACCESS, Provider, authorization_url};
 use crate::outbound::{Method, Request};
 use crate::secrets::ReadReason;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use url::{Host, Url};
 
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::unusable::{self, Unusable};
 use super::{IdentityError, ProviderSettings};
 use crate::audit::{Audit, Event};

@@ -105,7 +105,7 @@ fn signing_keys(input: &[u8]) {
 
 fn discovery(input: &[u8]) {
     let Some(document) = json::object(input) else { return };
-    let Ok(metadata) = discovery::read(&document, &settings()) else { return };
+    let Ok(metadata) = metadata::read(&document, &settings()) else { return };
     assert_eq!(document["issuer"], ISSUER);
     let endpoints = [&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri];
     for url in endpoints.into_iter().chain(&metadata.userinfo_endpoint) {
@@ -182,22 +182,10 @@ fn response(status: u16, body: &[u8]) -> OutboundResponse {
 
 fn settings() -> ProviderSettings {
     ProviderSettings {
-        name: "okta".to_owned(),
-        kind: ProviderKind::Okta,
         issuer: ISSUER.to_owned(),
         client_id: "client".to_owned(),
-        client_secret: Backends::built_in().parse("env:SECRET").expect("a reference"),
-        client_authentication: ClientAuthentication::ClientSecretBasic,
-        redirect_uris: Vec::new(),
         scopes: vec!["openid".to_owned()],
-        groups_claim: "groups".to_owned(),
-        signing_algorithms: Vec::new(),
-        allow: Allow::Everyone,
-        authorities: None,
-        development: false,
-        assumes_pkce: false,
-        additional_audiences: Vec::new(),
-        endpoint_hosts: None,
+        ..ProviderSettings::unreachable()
     }
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::{
     ClientAuthentication, CodeExchange, IdentityError, Provider, ProviderSettings, json, rejected,
     unavailable,
@@ -322,7 +322,7 @@ mod tests {
         ] {
             settings.client_authentication = method;
             let metadata = metadata.as_object().expect("an object");
-            let metadata = super::super::discovery::read(metadata, &settings).expect("metadata");
+            let metadata = super::super::metadata::read(metadata, &settings).expect("metadata");
             let client =
                 client(&metadata, &settings).set_client_secret(ClientSecret::new("s+/:%".to_owned()));
             let sent = client.exchange_refresh_token(&oauth2::RefreshToken::new("r".to_owned())).request(

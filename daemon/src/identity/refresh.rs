@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::claims::{self, ClaimSets, ClaimsUpdate, Sources};
-use super::discovery::Metadata;
 use super::id_token::{self, Expectations, Flow, IDToken, IDTokenError};
+use super::metadata::Metadata;
 use super::oauth_client::{self, INTERACTION_REQUIRED_ERRORS, TokenError, UnverifiedTokens};
 use super::signing_keys::SigningKey;
 use super::{IdentityError, Provider, ProviderSettings, error, rejected, unavailable, user_info, within};

@@ -111,10 +111,10 @@ impl std::fmt::Display for ProviderKind {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl ProviderSettings {
     /// Settings of a provider that no test reaches.
-    pub(super) fn unreachable() -> Self {
+    pub(crate) fn unreachable() -> Self {
         Self {
             name: "okta".to_owned(),
             kind: ProviderKind::Okta,

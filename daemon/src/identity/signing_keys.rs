@@ -155,7 +155,7 @@ async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityE
     let document = json::object(&response.body).ok_or_else(|| unavailable("signing keys: malformed"))?;
     let keys =
         read(&document).map_err(|reason| IdentityError::Unavailable(format!("signing keys: {reason}")))?;
-    Ok((keys, cache_lifetime::of(&response.headers)))
+    Ok((keys, cache_lifetime::from_headers(&response.headers)))
 }
 
 /// Returns the keys of a set that can verify signatures. RFC 7517 §5: ignores what it does not understand.

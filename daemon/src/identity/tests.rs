@@ -40,22 +40,15 @@ impl Fixture {
         let openid = OpenIDProvider::start();
         let clock = ManualClock::at(SystemClock.now());
         let settings = ProviderSettings {
-            name: "okta".to_owned(),
             kind: ProviderKind::Oidc,
             issuer: openid.issuer().to_owned(),
             client_id: CLIENT_ID.to_owned(),
             client_secret: Backends::built_in().parse(&format!("plaintext:{CLIENT_SECRET}")).expect("one"),
-            client_authentication: ClientAuthentication::ClientSecretBasic,
             redirect_uris: vec![REDIRECT_URI.to_owned()],
             scopes: ["openid", "email", "profile", "groups"].map(str::to_owned).to_vec(),
-            groups_claim: "groups".to_owned(),
             signing_algorithms: vec![SigningAlgorithm::RS256],
-            allow: Allow::Everyone,
             authorities: Some(vec![openid.authority_certificate()]),
-            development: false,
-            assumes_pkce: false,
-            additional_audiences: Vec::new(),
-            endpoint_hosts: None,
+            ..ProviderSettings::unreachable()
         };
         let provider =
             Provider::with_limits(settings, Backends::built_in(), Arc::new(clock.clone()), exchanges, LIMITS);

@@ -107,7 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::identity::{ProviderSettings, discovery};
+    use crate::identity::{ProviderSettings, metadata};
 
     const PKCE: &str = "code_challenge_methods_supported";
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn hint(document: &Value, settings: &ProviderSettings) -> &'static str {
-        discovery::read(document.as_object().expect("an object"), settings).expect_err("a reason").hint
+        metadata::read(document.as_object().expect("an object"), settings).expect_err("a reason").hint
     }
 
     #[test]

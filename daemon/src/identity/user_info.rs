@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::discovery::Metadata;
+use super::metadata::Metadata;
 use super::unusable::{self, Unusable};
 use super::{IdentityError, json, rejected, unavailable};
 use crate::outbound::{Authorization, Outbound, OutboundResponse};

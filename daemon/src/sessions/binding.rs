@@ -104,7 +104,10 @@ mod tests {
         daemon_identity.set_public(vec!["infra.test".to_owned()]);
         let bindings = Bindings::new(vec![origin("infra.test"), origin("10.0.0.1")], daemon_identity);
         assert!(admits(&bindings, ("infra.test", None), OKTA));
-        assert!(admits(&bindings, ("infra.test", Some(&ours)), OKTA), "who pinned it goes on as before");
+        assert!(
+            admits(&bindings, ("infra.test", Some(&ours)), OKTA),
+            "a client that pinned the CA can still sign in"
+        );
         assert!(!admits(&bindings, ("infra.test", Some(&theirs)), OKTA));
         assert!(!admits(&bindings, ("10.0.0.1", None), OKTA));
     }

@@ -37,7 +37,7 @@ const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "invalid_ticket", "rate_limi
 impl Counts {
     /// Initializes all counters used in alerts to zero, because Prometheus sees no increase in a series that starts at
     /// one.
-    pub(super) fn of(providers: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(providers: impl Iterator<Item = String>) -> Self {
         let mut counts = SessionCounts::default();
         for provider in providers {
             let logins = LoginError::REASONS.into_iter().chain(["finished"]);

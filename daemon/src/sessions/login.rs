@@ -75,7 +75,7 @@ pub enum LoginError {
 pub struct PolicyDenial(pub(super) DeniedUser);
 
 impl PolicyDenial {
-    fn of(identity: &VerifiedIdentity) -> Self {
+    fn new(identity: &VerifiedIdentity) -> Self {
         Self(DeniedUser {
             subject: identity.subject().to_owned(),
             email: identity.email().map(ToOwned::to_owned),
@@ -176,20 +176,20 @@ impl Sessions {
         if self.store.consume_ticket(ticket.id, ticket.expires_at).await? == TicketState::AlreadyUsed {
             return Err(LoginError::TicketUsed);
         }
-        let grant = CodeExchange {
+        let code_exchange = CodeExchange {
             code: &request.code,
             verifier: &verifier,
             redirect_uri: &ticket.redirect_uri,
             nonce: &ticket.nonce,
         };
-        let exchanged = provider.exchange(permit, grant).await;
+        let exchanged = provider.exchange(permit, code_exchange).await;
         let ExchangeOutcome { identity, refresh_credential } = exchanged.map_err(|failed| {
             self.revoke_unused_refresh_token(provider, failed.refresh_token);
             failed.error
         })?;
         if !provider.settings().allow.admits(identity.groups(), identity.verified_email()) {
-            self.revoke_unused_refresh_token(provider, refresh_credential.map(|grant| grant.refresh_token));
-            return Err(LoginError::DeniedByPolicy(Box::new(PolicyDenial::of(&identity))));
+            self.revoke_unused_refresh_token(provider, refresh_credential.map(|it| it.refresh_token));
+            return Err(LoginError::DeniedByPolicy(Box::new(PolicyDenial::new(&identity))));
         }
         let client_info = ClientInfo {
             device: request.device.as_deref().and_then(device),
@@ -198,7 +198,7 @@ impl Sessions {
         };
         let opened = self.open_session(provider, &identity, refresh_credential.as_ref(), client_info).await;
         if opened.is_err() {
-            self.revoke_unused_refresh_token(provider, refresh_credential.map(|grant| grant.refresh_token));
+            self.revoke_unused_refresh_token(provider, refresh_credential.map(|it| it.refresh_token));
         }
         opened
     }

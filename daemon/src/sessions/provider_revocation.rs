@@ -9,8 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
 use super::provider_jobs::JobOutcome;
-use super::revalidation::parse_credential;
-use super::{Sessions, add};
+use super::{Sessions, add, stored_credential};
 use crate::identity::{BACKGROUND_TIMEOUT, IdentityError, Provider};
 use crate::store::{RefreshTokenRow, StoreError};
 
@@ -31,7 +30,7 @@ impl Sessions {
         let (id, name) = (&row.session_id, &row.provider);
         // Tokens are leased for configured providers only.
         let Some(provider) = self.find_provider(name) else { return Ok(JobOutcome::NotSent) };
-        let Some(credential) = parse_credential(&row.credential) else {
+        let Some(credential) = stored_credential::parse(&row.credential) else {
             tracing::error!(session = %id, provider = name, "cannot revoke the provider's tokens: the stored refresh token is malformed");
             self.store.forget_refresh_token(id, row.version).await?;
             return Ok(JobOutcome::NotSent);

@@ -9,18 +9,15 @@
 
 use std::time::Duration;
 
-use infra_shared::api::{User, expose};
+use infra_shared::api::User;
 use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::provider_jobs::JobOutcome;
-use super::{Sessions, add};
+use super::{Sessions, add, stored_credential};
 use crate::identity::{
     BACKGROUND_TIMEOUT, ClaimsUpdate, EmailClaim, GroupsClaim, Provider, RefreshCredential, RefreshError,
-    RefreshedClaims, Sources, UnverifiedTokens,
+    RefreshedClaims, UnverifiedTokens,
 };
 use crate::store::{EndReason, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, StoredSession};
 
@@ -40,20 +37,6 @@ pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_
 /// Delay after the first failure. Each further failure triples it.
 pub(super) const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
-
-/// The serialized form of a [`RefreshCredential`], which only this file serializes, to encrypt it.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "RefreshCredential", deny_unknown_fields)]
-struct Contents {
-    #[serde(serialize_with = "expose")]
-    refresh_token: SecretString,
-    #[serde(serialize_with = "expose")]
-    nonce: SecretString,
-    auth_time: Option<i64>,
-    subject: String,
-    #[serde(default)]
-    sources: Sources,
-}
 
 impl Sessions {
     /// The refresh token to store with a new session. Returns `None` if revalidation is off or the provider issued no
@@ -77,7 +60,7 @@ impl Sessions {
         Some(NewRefreshToken {
             provider: name.clone(),
             sealer: self.sealer.clone(),
-            credential: serialize_credential(credential),
+            credential: stored_credential::serialize(credential),
             due_at: next_due(now, every),
         })
     }
@@ -99,7 +82,7 @@ impl Sessions {
         // The sessions of a provider that is no longer configured were ended at start.
         let Some(provider) = self.find_provider(&row.provider) else { return Ok(JobOutcome::NotSent) };
         let mut credential =
-            parse_credential(&row.credential).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
+            stored_credential::parse(&row.credential).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
         let sent_at = self.clock.now();
         let response = match provider.refresh(&credential).await {
             Ok(response) => response,
@@ -121,7 +104,7 @@ impl Sessions {
     async fn save(&self, row: &RefreshTokenRow, credential: &RefreshCredential) -> Result<bool, StoreError> {
         let mut attempts = 1;
         loop {
-            let (sealer, contents) = (self.sealer.clone(), serialize_credential(credential));
+            let (sealer, contents) = (self.sealer.clone(), stored_credential::serialize(credential));
             match self.store.swap_refresh_token(&row.session_id, row.version, sealer, contents).await {
                 Err(error) if attempts < MAX_ATTEMPTS => {
                     tracing::warn!(session = %row.session_id, %error, "cannot store a refresh token yet");
@@ -294,25 +277,9 @@ fn merge_claims(stored: &StoredSession, update: ClaimsUpdate) -> (User, bool) {
     (user, email_verified)
 }
 
-fn serialize_credential(credential: &RefreshCredential) -> Zeroizing<Vec<u8>> {
-    let mut contents = Zeroizing::new(Vec::new());
-    let mut serializer = serde_json::Serializer::new(&mut *contents);
-    Contents::serialize(credential, &mut serializer).expect("a credential is plain JSON");
-    contents
-}
-
-pub(super) fn parse_credential(contents: &[u8]) -> Option<RefreshCredential> {
-    let mut contents = serde_json::Deserializer::from_slice(contents);
-    let credential = Contents::deserialize(&mut contents).ok()?;
-    contents.end().ok().map(|()| credential)
-}
-
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
-    use crate::identity::Source;
 
     #[test]
     fn revalidation_is_due_at_random_times_in_the_interval() {
@@ -341,21 +308,5 @@ mod tests {
         assert_eq!(pauses(3600), [5, 15, 45, 135, 900, 900]);
         assert_eq!(pauses(60), [5, 15, 15, 15, 15, 15]);
         assert_eq!(pauses(10), [5, 5, 5, 5, 5, 5]);
-    }
-
-    #[test]
-    fn credential_survives_serialization() {
-        let credential = RefreshCredential {
-            refresh_token: "a\"b\\c\u{e9}".into(),
-            nonce: "n".into(),
-            auth_time: Some(7),
-            subject: "00u1".to_owned(),
-            sources: Sources { email: None, groups: Some(Source::UserInfo) },
-        };
-        let read = parse_credential(&serialize_credential(&credential)).expect("a credential");
-        assert_eq!(read.refresh_token.expose_secret(), credential.refresh_token.expose_secret());
-        assert_eq!((read.auth_time, read.subject), (Some(7), "00u1".to_owned()));
-        assert_eq!(read.sources, credential.sources);
-        assert!(parse_credential(b"{}").is_none() && parse_credential(b"\xff").is_none());
     }
 }

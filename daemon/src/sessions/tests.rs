@@ -19,9 +19,7 @@ use tempfile::TempDir;
 use super::ticket::Ticket;
 use super::*;
 use crate::audit::Audit;
-use crate::identity::{
-    Allow, ClientAuthentication, IdentityError, ProviderKind, ProviderSettings, SigningAlgorithm,
-};
+use crate::identity::{Allow, IdentityError, ProviderSettings, SigningAlgorithm};
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
 use crate::store::{ClientInfo, EndReason, NewSession, SessionSelector, TicketState, TokenHash, UserFilter};
@@ -180,23 +178,14 @@ fn alice() -> User {
 
 pub(super) fn settings(allow: Allow) -> ProviderSettings {
     ProviderSettings {
-        name: "okta".to_owned(),
-        kind: ProviderKind::Okta,
-        issuer: "https://okta.test".to_owned(),
-        client_id: "0oa1".to_owned(),
         client_secret: Backends::built_in().parse("plaintext:nothing to hide").expect("a reference"),
-        client_authentication: ClientAuthentication::ClientSecretBasic,
         redirect_uris: vec![REDIRECT_URI.to_owned()],
         scopes: vec!["openid".to_owned()],
-        groups_claim: "groups".to_owned(),
         signing_algorithms: vec![SigningAlgorithm::RS256],
         allow,
         // No trusted CA, so the provider cannot be contacted.
         authorities: Some(Vec::new()),
-        development: false,
-        assumes_pkce: false,
-        additional_audiences: Vec::new(),
-        endpoint_hosts: None,
+        ..ProviderSettings::unreachable()
     }
 }
 
@@ -655,7 +644,7 @@ async fn ended_session_is_recorded_when_client_disconnects() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("it is told");
+    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("an event");
 }
 
 #[tokio::test]

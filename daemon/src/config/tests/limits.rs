@@ -24,7 +24,7 @@ fn missing_limits_take_documented_defaults() {
     assert_eq!(listener.memory, 64 * 1024 * 1024);
     assert_eq!(listener.request, seconds(30));
     assert_eq!(limits.api.rates, RateLimits { login_starts: 60, failed_login_finishes: 20 });
-    assert_eq!(limits.api.bodies, BodyLimits { bytes: 64 * 1024, time: seconds(10) });
+    assert_eq!(limits.api.bodies, BodyLimits { bytes: 64 * 1024, timeout: seconds(10) });
     assert_eq!((limits.exchanges.concurrent, limits.exchanges.timeout), (32, seconds(10)));
     assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(3), seconds(10)));
 }
@@ -55,7 +55,7 @@ fn every_limit_can_be_written() {
     };
     assert_eq!(limits.listener, listener);
     let rates = RateLimits { login_starts: 10, failed_login_finishes: 11 };
-    assert_eq!(limits.api, ApiLimits { rates, bodies: BodyLimits { bytes: 16_384, time: seconds(5) } });
+    assert_eq!(limits.api, ApiLimits { rates, bodies: BodyLimits { bytes: 16_384, timeout: seconds(5) } });
     let exchanges = ExchangeLimits { concurrent: 12, waiting_per_client: 13, timeout: seconds(14) };
     assert_eq!(limits.exchanges, exchanges);
     assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(2), seconds(6)));

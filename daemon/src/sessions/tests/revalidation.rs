@@ -7,7 +7,7 @@ use infra_harness::provider::{CLIENT_ID, CLIENT_SECRET, Endpoint, Misbehaviour, 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sessions::revalidation::parse_credential;
+use crate::sessions::stored_credential;
 use crate::store::LeaseRequest;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -253,7 +253,8 @@ async fn session_ends_if_daemon_dies_before_storing_refresh_token() {
         limit: 10,
     };
     let rows = store.lease_due_refresh_tokens(request).await.expect("an answer");
-    let credential = parse_credential(&rows.first().expect("one is due").credential).expect("a grant");
+    let credential =
+        stored_credential::parse(&rows.first().expect("one is due").credential).expect("a credential");
     let provider = setup.sessions.find_provider("okta").expect("the provider");
     assert!(provider.refresh(&credential).await.is_ok());
 

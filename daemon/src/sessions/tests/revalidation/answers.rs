@@ -379,7 +379,7 @@ async fn clock_that_differs_is_named_in_seconds() {
         limit: 10,
     };
     let rows = setup.sessions.store.lease_due_refresh_tokens(request).await.expect("an answer");
-    let credential = parse_credential(&rows[0].credential).expect("a grant");
+    let credential = stored_credential::parse(&rows[0].credential).expect("a credential");
     let later = setup.clock.now().as_second() + 3600;
     setup.issuer.misbehave(Misbehaviour::default().id_token(move |draft| {
         draft.set_claim("iat", json!(later));
