@@ -187,6 +187,31 @@ pub struct User {
     pub subject: String,
 }
 
+impl User {
+    /// Whether both are the same identity.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.issuer, &self.subject) == (&other.issuer, &other.subject)
+    }
+}
+
+impl ListedUser {
+    /// Names the user in a table: `alice@example.com (okta)`. Not yet printable.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = self.email.as_ref().or(self.name.as_ref()).unwrap_or(&self.subject);
+        format!("{name} ({})", self.provider)
+    }
+}
+
+impl Session {
+    /// The earlier of both expiry times.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        self.expires_at.min(self.idle_expires_at)
+    }
+}
+
 impl From<User> for ListedUser {
     fn from(User { name, email, groups: _, provider, issuer, subject }: User) -> Self {
         Self { name, email, provider, issuer, subject }

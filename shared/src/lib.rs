@@ -1,5 +1,5 @@
 //! Code shared by `infra` and `infrad`: the wire format, token formats, login binding, HTTP over authenticated TLS,
-//! command-line errors and shell completion.
+//! command-line errors, tables and shell completion.
 
 pub mod api;
 pub mod ca_rollover;
@@ -18,4 +18,5 @@ pub mod plain_url;
 pub mod printable;
 pub mod random;
 pub mod signals;
+pub mod table;
 pub mod token_text;

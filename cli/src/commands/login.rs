@@ -235,8 +235,7 @@ fn live_account(context: &Context, origin: &Origin) -> Option<String> {
     let state = context.home.read().ok()?;
     let stored = state.sessions.sessions.get(origin).filter(|stored| stored.ended.is_none())?;
     let now = stored.clock_offset.daemon_time(context.now());
-    let ends = stored.session.expires_at.min(stored.session.idle_expires_at);
-    (ends > now).then(|| account(&stored.user))
+    (stored.session.ends_at() > now).then(|| account(&stored.user))
 }
 
 /// The named provider, else the last used one, else the only one, else the user's choice.

@@ -100,7 +100,7 @@ pub(super) fn log_out(
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::new(origin, stored));
     let is_kept = pending.is_some();
     delete_local(context, origin, Some(stored), forget, pending)?;
-    let ends = times::at(stored.session.expires_at.min(stored.session.idle_expires_at), context.now());
+    let ends = times::at(stored.session.ends_at(), context.now());
     context.terminal.fail(&error.to_failure(origin));
     context.terminal.warn(&if is_kept {
         format!(

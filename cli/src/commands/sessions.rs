@@ -5,6 +5,7 @@ mod revoke;
 use infra_shared::api::{ListedSession, ListedSessions};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
+use infra_shared::table::align;
 use infra_shared::token_text::SessionToken;
 use serde::Serialize;
 
@@ -96,30 +97,14 @@ fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String 
         head.insert(1, "USER");
     }
     let head: Vec<String> = head.into_iter().map(ToOwned::to_owned).collect();
-    let rows: Vec<Vec<String>> = listed
-        .sessions
-        .iter()
-        .map(|session| {
-            let mut row = row(context, session, listed.now);
-            if with_user {
-                let user = &session.user;
-                let name = user.email.as_ref().or(user.name.as_ref()).unwrap_or(&user.subject);
-                row.insert(1, printable(&format!("{name} ({})", user.provider), MAX_CHARACTERS));
-            }
-            row
-        })
-        .collect();
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        })
-        .collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    std::iter::once(&head).chain(&rows).map(line).collect()
+    let rows = listed.sessions.iter().map(|session| {
+        let mut row = row(context, session, listed.now);
+        if with_user {
+            row.insert(1, printable(&session.user.label(), MAX_CHARACTERS));
+        }
+        row
+    });
+    align(&Vec::from_iter(std::iter::once(head).chain(rows)))
 }
 
 fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -> Vec<String> {
@@ -129,7 +114,7 @@ fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -
         let ago = daemon_now.duration_since(moment);
         times::local(now.checked_sub(ago).unwrap_or(moment), now)
     };
-    let left = listed.session.expires_at.min(listed.session.idle_expires_at).duration_since(daemon_now);
+    let left = listed.session.ends_at().duration_since(daemon_now);
     let this = if listed.current { "; this session" } else { "" };
     vec![
         listed.session.id.to_string(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use infra_shared::api::{ListedSession, ListedSessions};
 use infra_shared::printable::{counted, printable};
+use infra_shared::table::align;
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,29 +95,18 @@ fn summary(ended: usize) -> String {
 }
 
 fn table(listed: &ListedSessions) -> String {
-    let rows: Vec<[String; 6]> = listed.sessions.iter().map(|session| row(session, listed.now)).collect();
-    let head = ["ID", "USER", "OPENED", "LAST USED", "LEFT", "FROM"].map(str::to_owned);
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-        })
-        .collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    std::iter::once(&head).chain(&rows).map(line).collect()
+    let head = ["ID", "USER", "OPENED", "LAST USED", "LEFT", "FROM"].map(str::to_owned).to_vec();
+    let rows = listed.sessions.iter().map(|session| row(session, listed.now));
+    align(&Vec::from_iter(std::iter::once(head).chain(rows)))
 }
 
-fn row(listed: &ListedSession, now: Timestamp) -> [String; 6] {
-    let user = listed.user.email.as_ref().or(listed.user.name.as_ref()).unwrap_or(&listed.user.subject);
-    let left = listed.session.expires_at.min(listed.session.idle_expires_at).duration_since(now);
+fn row(listed: &ListedSession, now: Timestamp) -> Vec<String> {
+    let left = listed.session.ends_at().duration_since(now);
     let minutes = left.as_mins().max(0);
     let from = [listed.device.as_deref(), listed.address.as_deref()];
-    [
+    vec![
         listed.session.id.to_string(),
-        printable(&format!("{user} ({})", listed.user.provider), MAX_CHARACTERS),
+        printable(&listed.user.label(), MAX_CHARACTERS),
         when(listed.session.created_at),
         when(listed.last_used_at),
         if minutes < 60 {

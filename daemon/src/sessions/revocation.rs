@@ -42,12 +42,11 @@ impl Sessions {
         let Some(stored) = self.store.find_session(id).await?.filter(|stored| stored.ended.is_none()) else {
             return Ok(false);
         };
-        let (user, owner) = (caller.user(), &stored.user);
         let reason = if *id == caller.session().id {
             EndReason::Logout
-        } else if (&user.issuer, &user.subject) == (&owner.issuer, &owner.subject) {
+        } else if caller.user().is_same(&stored.user) {
             EndReason::Revoked
-        } else if self.admins.contains(caller) {
+        } else if self.is_administrator(caller) {
             EndReason::Administrator
         } else {
             return Ok(false);
@@ -67,7 +66,7 @@ impl Sessions {
         let own = &caller.session().id;
         let (others, reason, includes_current) = match user {
             None => (SessionSelector::OthersOf(own.clone()), EndReason::Revoked, true),
-            Some(_) if !self.admins.contains(caller) => return Ok(None),
+            Some(_) if !self.is_administrator(caller) => return Ok(None),
             Some(name) => {
                 let includes_current = matches_user(caller.stored(), &name);
                 let filter = UserFilter::Named(name);

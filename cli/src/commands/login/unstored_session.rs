@@ -123,9 +123,7 @@ fn revoke_previous(
         }
     }
     let user = state.sessions.sessions.get(origin).map(|session| &session.user);
-    if user
-        .is_some_and(|user| (&replaced.user.issuer, &replaced.user.subject) != (&user.issuer, &user.subject))
-    {
+    if user.is_some_and(|user| !replaced.user.is_same(user)) {
         context
             .terminal
             .info(&format!("this replaces the session of {} at {origin}", account(&replaced.user)));

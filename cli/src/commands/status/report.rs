@@ -350,7 +350,7 @@ impl Report {
 
     /// Time until the earlier of both limits, by the daemon's clock.
     pub(super) fn left(&self, session: &Session) -> SignedDuration {
-        session.expires_at.min(session.idle_expires_at).duration_since(self.now).max(SignedDuration::ZERO)
+        session.ends_at().duration_since(self.now).max(SignedDuration::ZERO)
     }
 
     /// Time since the session ended, if it was not used.
