@@ -42,7 +42,7 @@ use crate::listener::Proxies;
 use crate::logging::LogSettings;
 use crate::secrets::Backends;
 use crate::services::ServiceSettings;
-use crate::sessions::{Admins, SessionLimits};
+use crate::sessions::{ProviderRule, SessionLimits};
 use crate::tls::{MinimumVersion, OtherSource};
 
 pub use changed_sections::Sections;
@@ -75,7 +75,7 @@ pub struct Config {
     /// Proxies that may name client addresses.
     pub proxies: Proxies,
     /// Administrators, who list and revoke sessions of other users.
-    pub admins: Admins,
+    pub admins: Vec<ProviderRule>,
     pub services: Vec<ServiceSettings>,
     /// Destination of the audit log, if there is one.
     pub audit: Option<AuditSettings>,

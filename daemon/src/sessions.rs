@@ -1,6 +1,5 @@
 //! Sessions: how a login opens one, how its token is validated, and how it is revoked.
 
-mod admins;
 mod audience_tokens;
 mod binding;
 mod caller;
@@ -15,6 +14,7 @@ mod login;
 mod login_audit;
 mod provider_jobs;
 mod provider_revocation;
+mod provider_rule;
 mod revalidation;
 mod revocation;
 mod stored_credential;
@@ -35,7 +35,6 @@ use crate::store::{Store, StoreError};
 use crate::tls::DaemonIdentity;
 use counts::Counts;
 
-pub use admins::{Admins, AdminsOfProvider};
 pub use audience_tokens::{AudienceTokenError, MintedAudienceToken};
 pub use binding::Bindings;
 pub use caller::{AcceptedTokens, AuthorizedCaller, Caller, NotAuthenticated, SessionUse};
@@ -44,6 +43,7 @@ pub use limits::SessionLimits;
 pub use login::LoginError;
 pub use login_audit::LoginRateLimit;
 pub use provider_jobs::{JobKind, ProviderJobs};
+pub use provider_rule::ProviderRule;
 
 /// State that logins and sessions need, shared by all requests.
 pub struct Sessions {
@@ -53,7 +53,7 @@ pub struct Sessions {
     providers: Vec<Arc<Provider>>,
     bindings: Bindings,
     limits: SessionLimits,
-    admins: Admins,
+    admins: Vec<ProviderRule>,
     clock: Arc<dyn Clock>,
     audit: Audit,
     counts: Counts,
@@ -66,7 +66,8 @@ pub struct SessionSetup {
     pub providers: Vec<Provider>,
     pub bindings: Bindings,
     pub limits: SessionLimits,
-    pub admins: Admins,
+    /// Users who may see and revoke the sessions of other users.
+    pub admins: Vec<ProviderRule>,
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
 }
@@ -125,6 +126,10 @@ impl Sessions {
     pub async fn check_store(&self) -> Result<(), StoreError> {
         self.store.check().await?;
         self.store.check_clock(self.clock.now())
+    }
+
+    fn is_administrator(&self, caller: &Caller) -> bool {
+        self.admins.iter().any(|rule| rule.admits(caller))
     }
 
     fn find_provider(&self, name: &str) -> Option<&Arc<Provider>> {

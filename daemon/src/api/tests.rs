@@ -12,7 +12,7 @@ use crate::audit::Audit;
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
-use crate::sessions::{Admins, Bindings, SessionLimits, SessionSetup};
+use crate::sessions::{Bindings, SessionLimits, SessionSetup};
 use crate::store::Store;
 use crate::tls::DaemonIdentity;
 
@@ -41,7 +41,7 @@ async fn api() -> (Router, TempDir) {
             record_addresses: false,
             revalidate_every: None,
         },
-        admins: Admins::default(),
+        admins: Vec::new(),
         clock: Arc::new(SystemClock),
         audit: Audit::none(),
     }));

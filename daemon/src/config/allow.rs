@@ -15,23 +15,32 @@ pub(super) fn is_everyone(field: &Field<'_>, expected: &str) -> Result<bool, Fau
 
 /// Reads `groups`, `emailDomains` and `emails` of a section. `None` if all are empty.
 pub(super) fn listed(section: &Section<'_>) -> Result<Option<Allow>, FaultAt> {
-    let list = |key, expected: &str, is_good: fn(&str) -> bool| {
-        let Some(field) = section.find(key) else { return Ok(Vec::new()) };
-        let texts = field.texts(expected)?;
-        if texts.iter().all(|text| is_good(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
-    };
-    let groups =
-        list("groups", "a list of groups, such as `[engineering]` without spaces around it", |group| {
-            group.trim() == group
-        })?;
-    let email_domains =
-        list("emailDomains", "a list of domains without `@`, such as `[example.com]`", is_domain)?;
-    let emails = list("emails", "a list of addresses, such as `[alice@example.com]`", is_email)?;
+    const DOMAINS: &str = "a list of domains without `@`, such as `[example.com]`";
+    let groups = groups(section)?;
+    let email_domains = list(section, "emailDomains", DOMAINS, is_domain)?;
+    let emails = emails(section)?;
     let is_empty = groups.is_empty() && email_domains.is_empty() && emails.is_empty();
     Ok((!is_empty).then_some(Allow::Listed { groups, email_domains, emails }))
 }
 
-/// Whether the text is one email address, without patterns.
-pub(super) fn is_email(text: &str) -> bool {
-    !text.contains('*') && Email::parse(text).is_some()
+pub(super) fn groups(section: &Section<'_>) -> Result<Vec<String>, FaultAt> {
+    const EXPECTED: &str = "a list of groups, such as `[engineering]` without spaces around it";
+    list(section, "groups", EXPECTED, |group| group.trim() == group)
+}
+
+pub(super) fn emails(section: &Section<'_>) -> Result<Vec<String>, FaultAt> {
+    const EXPECTED: &str = "a list of addresses, such as `[alice@example.com]`";
+    // No patterns.
+    list(section, "emails", EXPECTED, |text| !text.contains('*') && Email::parse(text).is_some())
+}
+
+fn list(
+    section: &Section<'_>,
+    key: &str,
+    expected: &str,
+    is_valid: fn(&str) -> bool,
+) -> Result<Vec<String>, FaultAt> {
+    let Some(field) = section.find(key) else { return Ok(Vec::new()) };
+    let texts = field.texts(expected)?;
+    if texts.iter().all(|text| is_valid(text)) { Ok(texts) } else { Err(field.wrong(expected)) }
 }

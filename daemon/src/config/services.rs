@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use crate::identity::{Allow, ProviderSettings};
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
+use crate::sessions::ProviderRule;
 
 use super::error::FaultAt;
 use super::reference::References;
@@ -92,7 +93,7 @@ fn allowed(field: &Field<'_>, providers: &[ProviderSettings]) -> Result<AllowedU
     let rules = items.iter().map(|item| {
         let section = item.section("serviceRule")?;
         let provider = provider_name(&section.require("provider", "provider: okta")?, providers)?;
-        Ok((provider, allow::listed(&section)?.unwrap_or(Allow::Everyone)))
+        Ok(ProviderRule { provider, allow: allow::listed(&section)?.unwrap_or(Allow::Everyone) })
     });
     rules.collect::<Result<_, _>>().map(AllowedUsers::Listed)
 }

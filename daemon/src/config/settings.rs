@@ -10,7 +10,7 @@ use crate::identity::ProviderSettings;
 use crate::keys::RootKeySettings;
 use crate::logging::{LogFormat, LogLevel, LogSettings};
 use crate::platform;
-use crate::sessions::{Admins, SessionLimits};
+use crate::sessions::SessionLimits;
 
 use super::changed_sections::Sections;
 use super::directories::Directories;
@@ -62,8 +62,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     if sessions.revalidate_every.is_some() {
         providers.iter_mut().for_each(ProviderSettings::request_refresh_tokens);
     }
-    let admins =
-        top.find("admins").map_or(Ok(Admins::default()), |field| admins::read(&field, &providers))?;
+    let admins = top.find("admins").map_or(Ok(Vec::new()), |field| admins::read(&field, &providers))?;
     let services = top
         .find("services")
         .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;

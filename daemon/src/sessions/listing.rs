@@ -43,7 +43,7 @@ impl Sessions {
         caller: &Caller,
         filter: UserFilter,
     ) -> Result<Option<Vec<ListedSession>>, StoreError> {
-        if !self.admins.contains(caller) {
+        if !self.is_administrator(caller) {
             return Ok(None);
         }
         let now = self.now();

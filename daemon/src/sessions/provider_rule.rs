@@ -1,32 +1,18 @@
-//! Administrators: users who may see and revoke the sessions of other users.
+//! Rules that select users by provider: administrators, and the users that a service admits.
 
 use super::Caller;
-use crate::identity::Email;
+use crate::identity::Allow;
 
-/// Administrators by provider. A user needs a match in one of the lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Admins(pub Vec<AdminsOfProvider>);
-
-/// Administrators among the users of one provider.
+/// A rule for the users of one provider. The same group or e-mail at another provider does not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminsOfProvider {
-    /// Name of the provider. The same group or e-mail at another provider does not match.
+pub struct ProviderRule {
     pub provider: String,
-    pub groups: Vec<String>,
-    /// Only e-mail addresses that the provider has verified match.
-    pub emails: Vec<String>,
+    pub allow: Allow,
 }
 
-impl Admins {
-    pub(super) fn contains(&self, caller: &Caller) -> bool {
+impl ProviderRule {
+    pub fn admits(&self, caller: &Caller) -> bool {
         let user = caller.user();
-        self.0.iter().filter(|admins| admins.provider == user.provider).any(|admins| {
-            let by_group = user.groups.iter().any(|group| admins.groups.contains(group));
-            let by_email = caller
-                .verified_email()
-                .and_then(Email::parse)
-                .is_some_and(|email| admins.emails.iter().any(|listed| email.is(listed)));
-            by_group || by_email
-        })
+        self.provider == user.provider && self.allow.admits(&user.groups, caller.verified_email())
     }
 }

@@ -140,12 +140,10 @@ impl Fixture {
     }
 }
 
-fn admins() -> Admins {
-    Admins(vec![AdminsOfProvider {
-        provider: "okta".to_owned(),
-        groups: vec!["infra-admins".to_owned()],
-        emails: vec!["root@example.com".to_owned()],
-    }])
+fn admins() -> Vec<ProviderRule> {
+    let (groups, emails) = (vec!["infra-admins".to_owned()], vec!["root@example.com".to_owned()]);
+    let allow = Allow::Listed { groups, email_domains: Vec::new(), emails };
+    vec![ProviderRule { provider: "okta".to_owned(), allow }]
 }
 
 fn origin() -> Origin {

@@ -56,7 +56,7 @@ impl Setup {
             providers: vec![provider],
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits,
-            admins: Admins::default(),
+            admins: Vec::new(),
             clock: Arc::new(clock.clone()),
             audit: Audit::none(),
         });
