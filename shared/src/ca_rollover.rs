@@ -27,7 +27,6 @@ const MAX_CHARACTERS: usize = 64 * 1024;
 /// Tolerated clock difference.
 const LEEWAY: SignedDuration = SignedDuration::from_hours(1);
 
-/// The claims of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// Addresses of the daemon that the statement covers.

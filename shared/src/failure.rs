@@ -120,7 +120,6 @@ impl Failure {
         self.exit
     }
 
-    /// The hint, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }

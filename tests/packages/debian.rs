@@ -11,7 +11,7 @@ use std::time::Duration;
 use infra_harness::browser::{Browser, follow};
 use infra_harness::ports::Ports;
 use infra_harness::program::{Running, built, files_with_modes};
-use infra_harness::{skip, wait};
+use infra_harness::{SYSTEMD_RUN, skip, wait};
 use infra_peers::certified_provider::{CLIENT_SECRET, CertifiedProvider, Paths};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -37,33 +37,6 @@ const PARTS: [&str; 11] = [
     "The units",
     "From the tarball",
 ];
-
-/// Emulates what `infrad as-service` needs of `systemd-run`. `booted` uses the real one.
-const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
-credentials=/run/credentials/played
-while :; do
-    case $1 in
-    --property=User=*) user=${1#*=*=} ;;
-    --property=StateDirectory=*)
-        for name in ${1#*=*=}; do install -d -o "$user" -g "$user" -m 0700 "/var/lib/$name"; done
-        ;;
-    --property=LogsDirectory=*) install -d -o "$user" -g "$user" -m 0700 "/var/log/${1#*=*=}" ;;
-    --property=LoadCredential=*)
-        install -d -o "$user" -g "$user" -m 0500 "$credentials"
-        install -o "$user" -g "$user" -m 0400 "${1##*:}" "$credentials/root.key"
-        ;;
-    --quiet | --collect | --wait | --pipe | --service-type=exec | --unit=* | --description=* | --property=*) ;;
-    --) break ;;
-    *) echo "not played: $1" >&2 && exit 64 ;;
-    esac
-    shift
-done
-shift
-code=0
-runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@" || code=$?
-rm -r "$credentials"
-exit "$code"
-"#;
 
 #[test]
 fn install_page_works_on_fresh_debian() {

@@ -11,10 +11,8 @@ use super::authorization_url::{AuthorizationURL, ExpectedParameters};
 use super::pasted;
 use super::response::{ExpectedResponse, Response};
 
-/// A target's name, and the function that handles one input.
 type Target = (&'static str, fn(&[u8]));
 
-/// Fuzz targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("callback", callback),
     ("pasted_address", pasted_address),

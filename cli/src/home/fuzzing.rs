@@ -9,7 +9,6 @@ use super::{Config, Sessions};
 /// A target's name, and the function that handles one input.
 type Target = (&'static str, fn(&[u8]));
 
-/// Fuzz targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("client_files", client_files), ("daemon_answers", daemon_answers)];
 

@@ -16,7 +16,6 @@ const STICKY: u32 = 0o1000;
 #[error("{cause}")]
 pub struct UnsafePath {
     pub cause: String,
-    /// How to correct it.
     pub hint: String,
 }
 

@@ -8,10 +8,8 @@ use super::Config;
 use super::directories::Directories;
 use crate::secrets::Backends;
 
-/// Name and function of a target.
 type Target = (&'static str, fn(&[u8]));
 
-/// Fuzz targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("configuration", configuration), ("secret_reference", secret_reference), ("addresses", addresses)];
 

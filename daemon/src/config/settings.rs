@@ -21,13 +21,6 @@ use super::tree::Node;
 use super::{Config, admins, audit, backends, duration, https, limits, provider, remote, services};
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
-const DEFAULT_SESSIONS: SessionLimits = SessionLimits {
-    lifetime: SignedDuration::from_hours(12),
-    inactivity_timeout: SignedDuration::from_hours(4),
-    max_per_user: 48,
-    record_addresses: false,
-    revalidate_every: None,
-};
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Minimum of `sessions.revalidateEvery`.
 const SHORTEST_ASKING: SignedDuration = SignedDuration::from_secs(10);
@@ -52,7 +45,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     }
     let taken = [Some(listen), https.redirect_http];
     let metrics = top.find("metrics").map_or(Ok(None), |field| metrics(&field, &taken))?;
-    let sessions = top.find("sessions").map_or(Ok(DEFAULT_SESSIONS), |field| sessions(&field))?;
+    let sessions = top.find("sessions").map_or(Ok(SessionLimits::default()), |field| sessions(&field))?;
     let limits = top.find("limits").map_or(Ok(limits::Limits::default()), |field| limits::read(&field))?;
     let proxies = limits::proxies(&top)?;
     let audit = top.find("audit").map_or(Ok(None), |field| audit::read(&field))?;
@@ -245,7 +238,7 @@ fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn sessions(field: &Field<'_>) -> Result<SessionLimits, FaultAt> {
     let section = field.section("sessions")?;
-    let default = DEFAULT_SESSIONS;
+    let default = SessionLimits::default();
     let span = |field: &Field<'_>, example, longest: SignedDuration, longest_text: &str| {
         let expected = format!("a duration from 1m to {longest_text}, such as `{example}` or `1h30m`");
         field.parsed(&expected, |text| {

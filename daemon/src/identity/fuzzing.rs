@@ -11,10 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::*;
 use crate::outbound::OutboundResponse;
 
-/// Name and function of a target.
 type Target = (&'static str, fn(&[u8]));
 
-/// The targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] = &[
     ("id_token", id_token),
     ("signing_keys", signing_keys),

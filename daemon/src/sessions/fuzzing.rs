@@ -10,10 +10,8 @@ use serde::de::DeserializeOwned;
 use super::ticket::Ticket;
 use crate::keys::TicketKey;
 
-/// Name and function of a fuzz target.
 type Target = (&'static str, fn(&[u8]));
 
-/// Fuzz targets of this module.
 pub(crate) const FUZZ_TARGETS: &[Target] =
     &[("ticket", ticket), ("session_token", session_token), ("api_bodies", api_bodies)];
 

@@ -12,3 +12,15 @@ pub struct SessionLimits {
     /// How often to revalidate a session with its provider. `None` means never.
     pub revalidate_every: Option<SignedDuration>,
 }
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            lifetime: SignedDuration::from_hours(12),
+            inactivity_timeout: SignedDuration::from_hours(4),
+            max_per_user: 48,
+            record_addresses: false,
+            revalidate_every: None,
+        }
+    }
+}

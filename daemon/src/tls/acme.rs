@@ -131,7 +131,6 @@ pub(super) struct Acme {
     ordering: tokio::sync::Mutex<()>,
 }
 
-/// The result of a check.
 enum DueCheck {
     NothingIsDue,
     /// What the daemon is waiting for.

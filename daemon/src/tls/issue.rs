@@ -84,15 +84,8 @@ impl Authority {
 
         // RFC 7468 §2: 64 characters per line.
         let text = BASE64_STANDARD.encode(&self.certificate);
-        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-        for (index, character) in text.chars().enumerate() {
-            if index > 0 && index % 64 == 0 {
-                pem.push('\n');
-            }
-            pem.push(character);
-        }
-        pem.push_str("\n-----END CERTIFICATE-----\n");
-        pem
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
 
     /// Issues a certificate with a new key for `names`.

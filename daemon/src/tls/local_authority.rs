@@ -22,7 +22,6 @@ pub struct LocalAuthority {
     certificate_store: CertificateStore,
     clock: Arc<dyn Clock>,
     current: RwLock<CurrentState>,
-    /// Serialises changes.
     changing: Mutex<()>,
 }
 

@@ -11,7 +11,7 @@ use infra_harness::documents::{Page, repository};
 use infra_harness::namespace::Namespace;
 use infra_harness::ports::Ports;
 use infra_harness::program::{Ran, Running, built};
-use infra_harness::skip;
+use infra_harness::{SYSTEMD_RUN, skip};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -23,39 +23,6 @@ const MOUNT: &str = r#"umask 022; mount -t tmpfs tmpfs "$1" && mount -t tmpfs tm
     mkdir -p "$1/$it/upper" "$1/$it/work" &&
         mount -t overlay overlay -o "lowerdir=/$it,upperdir=$1/$it/upper,workdir=$1/$it/work" "/$it" || exit 1
 done && touch /usr/bin/infrad && mount --bind "$2" /usr/bin/infrad && cp -r "$3/." / && rm -rf /var/lib/infrad /var/lib/infrad-rollback-guard /var/log/infrad"#;
-
-/// What `infrad as-service` needs of `systemd-run`.
-const SYSTEMD_RUN: &str = r#"#!/bin/sh -eu
-credentials=/run/credentials/played-$$
-passed=
-while :; do
-    case $1 in
-    --property=User=*) user=${1#*=*=} ;;
-    --property=StateDirectory=*)
-        for name in ${1#*=*=}; do install -d -o "$user" -g "$user" -m 0700 "/var/lib/$name"; done
-        ;;
-    --property=LogsDirectory=*) install -d -o "$user" -g "$user" -m 0700 "/var/log/${1#*=*=}" ;;
-    --property=LoadCredential=) passed= ;;
-    --property=LoadCredential=*) passed="$passed ${1#*=*=}" ;;
-    --quiet | --collect | --wait | --pipe | --service-type=exec | --unit=* | --description=* | --property=*) ;;
-    --) break ;;
-    *) echo "not played: $1" >&2 && exit 64 ;;
-    esac
-    shift
-done
-shift
-for it in $passed; do
-    install -d -o "$user" -g "$user" -m 0500 "$credentials"
-    install -o "$user" -g "$user" -m 0400 "${it#*:}" "$credentials/${it%%:*}"
-done
-if [ -n "${PLAY_UNIT-}" ]; then
-    exec setpriv --reuid="$user" --regid="$user" --init-groups env CREDENTIALS_DIRECTORY="$credentials" "$@"
-fi
-code=0
-runuser -u "$user" -- env CREDENTIALS_DIRECTORY="$credentials" "$@" || code=$?
-rm -rf "$credentials"
-exit "$code"
-"#;
 
 /// Starts the unit with its settings and those of its drop-ins.
 const PLAY_UNIT: &str = r#"#!/bin/sh -eu

@@ -52,3 +52,7 @@ pub mod tmux;
 pub mod unreliable;
 pub mod view;
 pub mod wait;
+
+/// A script that does what `infrad as-service` needs of `systemd-run`, on a host without systemd. A booted Debian has
+/// the real one.
+pub const SYSTEMD_RUN: &str = include_str!("systemd-run");

@@ -43,11 +43,10 @@ impl Setup {
         settings.request_refresh_tokens();
         let provider = Provider::new(settings, backends, Arc::new(clock.clone())).expect("a provider");
         let limits = SessionLimits {
-            lifetime: SignedDuration::from_hours(12),
             inactivity_timeout: SignedDuration::from_hours(12),
             max_per_user: 1000,
-            record_addresses: false,
             revalidate_every: Some(SignedDuration::from_hours(1)),
+            ..SessionLimits::default()
         };
         let sessions = Sessions::new(SessionSetup {
             store,
