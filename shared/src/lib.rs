@@ -19,4 +19,5 @@ pub mod printable;
 pub mod random;
 pub mod signals;
 pub mod table;
+mod text_form;
 pub mod token_text;

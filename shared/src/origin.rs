@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
+
+use crate::text_form::has_text_form;
 
 /// An HTTPS origin (RFC 6454 §4): lower-case host, and a port unless it is 443.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,23 +110,7 @@ impl fmt::Display for Origin {
     }
 }
 
-impl fmt::Debug for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
-}
-
-impl Serialize for Origin {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Origin {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+has_text_form!(Origin);
 
 #[cfg(test)]
 mod tests {

@@ -16,23 +16,34 @@ use sha2::{Digest, Sha256};
 use crate::digest::sha256;
 use crate::random;
 
-pub use audience::{AudienceToken, AudienceTokenID};
+pub use audience::AudienceTokenID;
 
-const PREFIX: &str = "infra_";
 const ID_CHARACTERS: usize = 10;
 const SECRET_CHARACTERS: usize = 24;
 
 /// Domain separation for the logout proof.
 const LOGOUT_CONTEXT: &[u8] = b"infra-logout-v1";
 
-/// A well-formed session token. It may not be valid.
+/// A well-formed token. It may not be valid.
 #[derive(Debug, Clone)]
-pub struct SessionToken {
+pub struct Token<ID> {
     text: SecretString,
-    id: SessionID,
+    id: ID,
 }
 
-/// The public part of a token. It names a session but grants no access.
+pub type SessionToken = Token<SessionID>;
+/// A token for one service. It may be for another service than the one that received it.
+pub type AudienceToken = Token<AudienceTokenID>;
+
+/// The public part of a token, which tells its kind.
+pub trait TokenID {
+    /// The text before the ID.
+    const PREFIX: &'static str;
+
+    fn new(id: String) -> Self;
+}
+
+/// The public part of a session token. It names a session but grants no access.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SessionID(String);
@@ -44,40 +55,29 @@ pub struct SessionID(String);
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogoutProof([u8; 32]);
 
-/// Generates a token with this prefix and returns its ID and its text.
-fn mint(prefix: &str) -> (String, SecretString) {
-    let id = random::alphanumeric(ID_CHARACTERS);
-    let text = format!("{prefix}{id}.{}", random::alphanumeric(SECRET_CHARACTERS)).into();
-    (id, text)
-}
-
-/// Returns the ID in `text` if it is a token with this prefix.
-fn id_in<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let (id, secret) = text.strip_prefix(prefix)?.split_once('.')?;
-    (is_alphanumeric(id, ID_CHARACTERS) && is_alphanumeric(secret, SECRET_CHARACTERS)).then_some(id)
-}
-
 fn is_alphanumeric(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-impl SessionToken {
+impl<ID: TokenID> Token<ID> {
     /// Generates a token from the operating system's random generator.
     #[must_use]
     pub fn mint() -> Self {
-        let (id, text) = mint(PREFIX);
-        Self { text, id: SessionID(id) }
+        let id = random::alphanumeric(ID_CHARACTERS);
+        let text = format!("{}{id}.{}", ID::PREFIX, random::alphanumeric(SECRET_CHARACTERS)).into();
+        Self { text, id: ID::new(id) }
     }
 
     /// Parses a token. Returns `None` if it is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let id = SessionID(id_in(text, PREFIX)?.to_owned());
-        Some(Self { text: text.into(), id })
+        let (id, secret) = text.strip_prefix(ID::PREFIX)?.split_once('.')?;
+        let is_token = is_alphanumeric(id, ID_CHARACTERS) && is_alphanumeric(secret, SECRET_CHARACTERS);
+        is_token.then(|| Self { text: text.into(), id: ID::new(id.to_owned()) })
     }
 
     #[must_use]
-    pub fn id(&self) -> &SessionID {
+    pub fn id(&self) -> &ID {
         &self.id
     }
 
@@ -92,10 +92,20 @@ impl SessionToken {
     pub fn sha256(&self) -> [u8; 32] {
         sha256(&[self.expose().as_bytes()])
     }
+}
 
+impl SessionToken {
     #[must_use]
     pub fn logout_proof(&self) -> LogoutProof {
         LogoutProof::of_hash(&self.sha256())
+    }
+}
+
+impl TokenID for SessionID {
+    const PREFIX: &'static str = "infra_";
+
+    fn new(id: String) -> Self {
+        Self(id)
     }
 }
 
@@ -108,7 +118,7 @@ impl SessionID {
     /// Reads an argument: an ID, or a pasted session token, which may be cut off. Rejects typing errors, which would
     /// look like the ID of an ended session.
     pub fn from_argument(text: &str) -> Result<Self, &'static str> {
-        let id = text.strip_prefix(PREFIX).map_or(text, |rest| rest.split('.').next().unwrap_or(rest));
+        let id = text.strip_prefix(Self::PREFIX).map_or(text, |rest| rest.split('.').next().unwrap_or(rest));
         Self::parse(id).ok_or("an ID has 10 letters and digits, such as `f3Kd9sQ1Zx`")
     }
 

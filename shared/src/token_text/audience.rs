@@ -5,53 +5,17 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
-
-use crate::digest::sha256;
-
-const PREFIX: &str = "infra_aud_";
-
-/// A well-formed audience token. It may not be valid, or may be for another service.
-#[derive(Debug, Clone)]
-pub struct AudienceToken {
-    text: SecretString,
-    id: AudienceTokenID,
-}
+use super::TokenID;
 
 /// The public part of an audience token. It names the token but grants no access.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AudienceTokenID(String);
 
-impl AudienceToken {
-    /// Generates a token from the operating system's random generator.
-    #[must_use]
-    pub fn mint() -> Self {
-        let (id, text) = super::mint(PREFIX);
-        Self { text, id: AudienceTokenID(id) }
-    }
+impl TokenID for AudienceTokenID {
+    const PREFIX: &'static str = "infra_aud_";
 
-    /// Parses a token. Returns `None` if it is malformed.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let id = AudienceTokenID(super::id_in(text, PREFIX)?.to_owned());
-        Some(Self { text: text.into(), id })
-    }
-
-    #[must_use]
-    pub fn id(&self) -> &AudienceTokenID {
-        &self.id
-    }
-
-    /// The whole text, for an `Authorization: Bearer` header or standard output.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.text.expose_secret()
-    }
-
-    /// The SHA-256 of the whole text, which the daemon stores.
-    #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
-        sha256(&[self.expose().as_bytes()])
+    fn new(id: String) -> Self {
+        Self(id)
     }
 }
 
@@ -76,8 +40,8 @@ impl fmt::Debug for AudienceTokenID {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SessionToken;
-    use super::*;
+    use super::super::{AudienceToken, SessionToken};
+    use crate::digest::sha256;
 
     #[test]
     fn minted_audience_token_is_parsed_again() {
