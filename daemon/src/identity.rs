@@ -195,16 +195,16 @@ impl Provider {
         let mut issued = None;
         tokio::time::timeout_at(
             permit.deadline,
-            self.exchange_with_permit(code_exchange, &mut attempt, &mut issued),
+            self.exchange_and_verify(code_exchange, &mut attempt, &mut issued),
         )
         .await
         .unwrap_or_else(|_| Err(unavailable("the exchange timed out")))
         .map_err(|error| FailedExchange { error, refresh_token: issued })
     }
 
-    /// Exchanges the code. This is the only place of a login that reads the client secret. Sets `issued` to the refresh
-    /// token of the response, before it checks anything else in it.
-    async fn exchange_with_permit(
+    /// Exchanges the code and verifies the response. This is the only place of a login that reads the client secret.
+    /// Sets `issued` to the refresh token of the response, before it checks anything else in it.
+    async fn exchange_and_verify(
         &self,
         code_exchange: CodeExchange<'_>,
         attempt: &mut CodeAttempt,
@@ -216,16 +216,7 @@ impl Provider {
             attempt.rejected();
         }
         let (id_token, tokens) = exchanged?;
-        let expected = Expectations {
-            issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            additional_audiences: &self.settings.additional_audiences,
-            nonce: code_exchange.nonce,
-            flow: Flow::Login,
-            algorithms: &self.settings.signing_algorithms,
-            access_token: &tokens.access_token,
-            now: self.clock.now(),
-        };
+        let expected = self.expectations(Flow::Login, code_exchange.nonce, &tokens.access_token);
         let verified = self
             .signing_keys
             .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
@@ -243,6 +234,25 @@ impl Provider {
             sources: identity.sources,
         });
         Ok(ExchangeOutcome { identity, refresh_credential })
+    }
+
+    /// What an ID token must fulfil now, next to `access_token`.
+    fn expectations<'a>(
+        &'a self,
+        flow: Flow<'a>,
+        nonce: &'a SecretString,
+        access_token: &'a SecretString,
+    ) -> Expectations<'a> {
+        Expectations {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            additional_audiences: &self.settings.additional_audiences,
+            nonce,
+            flow,
+            algorithms: &self.settings.signing_algorithms,
+            access_token,
+            now: self.clock.now(),
+        }
     }
 
     /// Builds the identity from verified claims, and fetches userinfo if they lack something that was requested.

@@ -85,3 +85,42 @@ impl<T> FetchCache<T> {
 pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
     (SignedDuration::ZERO..age).contains(&now.duration_since(then))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::unusable::Unusable;
+
+    const DAY: i64 = 24 * 60 * 60;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    #[test]
+    fn failed_fetch_is_shared_only_with_callers_that_waited() {
+        let (asked_at, later) = (Instant::now(), Instant::now() + Duration::from_mins(1));
+        let mut cache = FetchCache::<u8>::default();
+        assert!(cache.find(asked_at, at(0)).is_none());
+        let error = IdentityError::Unusable(Unusable::new("a reason", "a hint"));
+        assert!(cache.store(Err(error), at(0)).is_err());
+        // An unusable provider stays unusable for the others.
+        assert!(matches!(cache.find(asked_at, at(0)), Some(Err(IdentityError::Unusable(_)))));
+        assert!(cache.find(later, at(0)).is_none());
+    }
+
+    #[test]
+    fn value_is_used_while_fresh_and_stale_for_a_day() {
+        let asked_at = Instant::now();
+        let mut cache = FetchCache::default();
+        cache.store(Ok((7, SignedDuration::from_secs(60))), at(0)).expect("a value");
+        assert!(cache.find(asked_at, at(59)).is_some_and(|found| *found.expect("a value") == 7));
+        assert!(cache.find(asked_at, at(60)).is_none() && cache.find(asked_at, at(-1)).is_none());
+        let error = IdentityError::Unavailable("a reason".to_owned());
+        assert!(cache.store(Err(error), at(60)).is_err());
+        assert!(cache.find(asked_at, at(60)).is_some_and(|found| *found.expect("the last value") == 7));
+        assert!(cache.stale(at(DAY - 1)).is_some() && cache.stale(at(DAY)).is_none());
+    }
+}

@@ -142,16 +142,8 @@ impl Provider {
         id_token: &SecretString,
         metadata: &Metadata,
     ) -> Result<Map<String, Value>, ClaimsError> {
-        let expected = Expectations {
-            issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            additional_audiences: &self.settings.additional_audiences,
-            nonce: &credential.nonce,
-            flow: Flow::Refresh { subject: &credential.subject, auth_time: credential.auth_time },
-            algorithms: &self.settings.signing_algorithms,
-            access_token: &response.access_token,
-            now: self.clock.now(),
-        };
+        let flow = Flow::Refresh { subject: &credential.subject, auth_time: credential.auth_time };
+        let expected = self.expectations(flow, &credential.nonce, &response.access_token);
         let verified = self
             .signing_keys
             .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
