@@ -292,12 +292,12 @@ async fn exchange(
         Head::Unfinished => return Ok(()),
     };
     let service = service_fn(move |request| {
-        let (handler, slot) = (Arc::clone(&handler), Arc::clone(&is_held));
+        let (handler, is_held) = (Arc::clone(&handler), Arc::clone(&is_held));
         async move {
             if is_too_large {
                 Ok(Page::TooLarge.response())
             } else {
-                handler.answer(request, from, to, slot).await
+                handler.answer(request, from, to, is_held).await
             }
         }
     });

@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
     {
         return Ok(Exit::Done);
     }
-    prepare_login(context, &origin, arguments, &mut login_lock)
+    log_in(context, &origin, arguments, &mut login_lock)
 }
 
 /// The ID of the stored session.
@@ -140,7 +140,8 @@ fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
     Ok(())
 }
 
-fn prepare_login(
+/// Makes the server prove itself, chooses the provider, and runs the sign-in.
+fn log_in(
     context: &Context,
     origin: &Origin,
     arguments: &Login,
@@ -213,7 +214,7 @@ fn run_login(
         return Err(outcome::no_browser_failure("BROWSER is not set"));
     }
     let url = login.check(&started).map_err(failed)?;
-    login_lock.note(url.as_str());
+    login_lock.share_url(url.as_str());
     let mut pending = login.open(url, started.ticket).map_err(failed)?;
     let request = pending.receive_code().map_err(failed)?;
     let pause = |wait| pending.pause(wait).map_err(failed);

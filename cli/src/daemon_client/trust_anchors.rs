@@ -72,9 +72,9 @@ impl TrustAnchors {
                 }
                 Err(error) => error,
             };
-            let goes_on = is_other_authority(&error) && !self.has_answered.get();
+            let may_try_next = is_other_authority(&error) && !self.has_answered.get();
             first_error.get_or_insert(error);
-            if !goes_on {
+            if !may_try_next {
                 break;
             }
         }

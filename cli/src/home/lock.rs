@@ -133,7 +133,7 @@ pub(super) fn try_login_lock(path: &Path, terminal: Terminal) -> Result<LoginLoc
 
 impl LoginLock {
     /// Writes the URL for waiting processes. They wait even if this fails.
-    pub fn note(&mut self, url: &str) {
+    pub fn share_url(&mut self, url: &str) {
         let _ = self.file.set_len(0);
         let _ = self.file.rewind();
         let _ = writeln!(self.file, "{url}");

@@ -200,7 +200,7 @@ fn login_lock_is_exclusive_and_shows_its_url() {
         panic!("nobody else logs in")
     };
     assert!(matches!(fixture.home().try_login_lock(), Ok(LoginLockAttempt::Held { url: None })));
-    lock.note("https://okta.test/authorize?state=a");
+    lock.share_url("https://okta.test/authorize?state=a");
     match fixture.home().try_login_lock() {
         Ok(LoginLockAttempt::Held { url }) => {
             assert_eq!(url.as_deref(), Some("https://okta.test/authorize?state=a"));

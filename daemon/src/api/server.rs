@@ -28,11 +28,11 @@ pub(super) async fn describe(State(api): State<Api>, uri: Uri, headers: HeaderMa
         public_urls: api.sessions.public_urls().to_vec(),
         ca_rollover: api.sessions.daemon_identity().statement(),
     };
-    with_announcement(&api, json_response(StatusCode::OK, &server))
+    with_rollover_header(&api, json_response(StatusCode::OK, &server))
 }
 
 /// Adds a header if a CA rollover is announced, so that clients fetch the announcement.
-pub(super) fn with_announcement(api: &Api, answer: impl IntoResponse) -> Response {
+pub(super) fn with_rollover_header(api: &Api, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if let Some(sequence) = api.sessions.daemon_identity().sequence() {
         response.headers_mut().insert(ca_rollover::HEADER, sequence.into());

@@ -8,7 +8,7 @@ use infra_shared::api::{CurrentSession, NewerSessions, ProblemCode};
 use super::Api;
 use super::body::{UnverifiedBearer, credentials, is_from_web_page};
 use super::problem::{ProblemResponse, json_response, no_content};
-use super::server::with_announcement;
+use super::server::with_rollover_header;
 use crate::listener::CachedResponse;
 use crate::sessions::{AcceptedTokens, Caller, NotAuthenticated, SessionUse};
 use crate::store::CachedJson;
@@ -20,7 +20,7 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Response {
-    with_announcement(&api, show_session(&api, query, &token).await)
+    with_rollover_header(&api, show_session(&api, query, &token).await)
 }
 
 async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<Response, ProblemResponse> {
@@ -50,7 +50,7 @@ pub(super) fn show_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<C
     }
     let token = credentials(headers, "bearer")?;
     let authorized = api.sessions.authenticate_cached(token, AcceptedTokens::SESSION_TOKEN)?;
-    Some(CachedResponse::Ready(with_announcement(api, describe(api, authorized.caller(), None))))
+    Some(CachedResponse::Ready(with_rollover_header(api, describe(api, authorized.caller(), None))))
 }
 
 fn describe(api: &Api, caller: &Caller, newer: Option<NewerSessions>) -> Response {
@@ -59,7 +59,7 @@ fn describe(api: &Api, caller: &Caller, newer: Option<NewerSessions>) -> Respons
 }
 
 pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
-    with_announcement(&api, log_out(&api, &token).await)
+    with_rollover_header(&api, log_out(&api, &token).await)
 }
 
 async fn log_out(api: &Api, token: &str) -> Result<Response, ProblemResponse> {
