@@ -81,7 +81,7 @@ pub enum IssueError {
 impl Services {
     pub fn new(sessions: Arc<Sessions>, services: Vec<ServiceSettings>, backends: Backends) -> Self {
         let services = services.into_iter().map(|settings| {
-            let credentials = Credentials::new(settings.credentials.clone());
+            let credentials = Credentials::new(&settings.name, settings.credentials.clone());
             Arc::new(Service { settings, credentials })
         });
         Self { all: services.collect(), sessions, backends }

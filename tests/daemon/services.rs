@@ -251,6 +251,31 @@ fn introspection_requires_service_credential() {
 }
 
 #[test]
+fn rejected_service_is_named_in_the_log() {
+    let provider = Provider::start();
+    let mut daemon = daemon(&provider);
+    let api = daemon.api();
+    let wrong = "canary-service-credential-0123456780";
+    let ask = |service: &str| {
+        let request = api.request("POST", "/v1/introspect").basic_auth(service, Some(wrong));
+        Answered::of(request.form(&[("token", "any")])).problem().code
+    };
+    assert_eq!((ask("wiki"), ask("mute")), (ProblemCode::NotAuthenticated, ProblemCode::NotAuthenticated));
+    daemon.wait_for_log("this is not a credential of the service `wiki`");
+    daemon.wait_for_log("the service `mute` has no `credentials` in the configuration");
+    let review = api.request("POST", "/v1/kubernetes/prod/tokenreview").bearer_auth(wrong);
+    let review = Answered::of(review.json(&token_review("any", &[]))).problem();
+    assert_eq!(review.code, ProblemCode::NotAuthenticated);
+    assert!(review.detail.expect("what to do").contains("as a bearer token"));
+
+    std::fs::remove_file(daemon.directory().join("service-credential")).expect("a file of the test");
+    daemon.restart();
+    assert_eq!(introspect(&daemon.api(), "wiki", "any").status, 503);
+    let line = daemon.wait_for_log("no value was read before, so the service gets 503");
+    assert!(line.contains("wiki"), "{line}");
+}
+
+#[test]
 fn service_credential_is_replaced_without_restart() {
     let provider = Provider::start();
     let daemon = daemon(&provider);

@@ -170,7 +170,10 @@ pub(super) fn is_from_web_page(headers: &HeaderMap) -> bool {
 
 fn reject_web_pages(parts: &Parts) -> Result<(), ProblemResponse> {
     if is_from_web_page(&parts.headers) {
-        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"sent by a web page (Origin)"));
+        return Err(ProblemResponse::new(ProblemCode::BadRequest, &"sent by a web page (Origin)")
+            .with_detail(
+                "the request has an `Origin` header, as browsers send for web pages: leave it out",
+            ));
     }
     Ok(())
 }

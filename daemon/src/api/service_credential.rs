@@ -1,6 +1,7 @@
 //! Authenticates services: HTTP Basic with name and credential (RFC 6749 §2.3.1), or if the path names the service,
 //! the credential as a bearer token.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -13,16 +14,20 @@ use zeroize::Zeroizing;
 use super::Api;
 use super::body::credentials;
 use super::problem::ProblemResponse;
-use crate::services::Service;
+use crate::services::{Service, ServiceSettings};
 
+/// How a service authenticates at a route of all services.
+const BY_BASIC: &str = "authenticate with the service's name and one of its `credentials` by HTTP Basic";
+/// How it authenticates at a route of its own.
+const BY_BEARER: &str = "authenticate with one of the service's `credentials` as a bearer token";
 const CHALLENGE: &str = "Basic realm=\"infra\", charset=\"UTF-8\"";
 
 pub(super) async fn authenticate_any_service<'a>(
     api: &'a Api,
     headers: &HeaderMap,
 ) -> Result<&'a Service, ProblemResponse> {
-    let (service, secret) = named_service(api, headers).map_err(rejected)?;
-    verify_secret(api, service, &secret).await
+    let (service, secret) = named_service(api, headers).map_err(|reason| rejected(&reason, BY_BASIC))?;
+    verify_secret(api, service, &secret, BY_BASIC).await
 }
 
 /// Like [`authenticate_any_service`], but from the cache only and without waiting. `None` means not cached, not wrong.
@@ -52,15 +57,20 @@ pub(super) async fn authenticate_service<'a>(
     let secret = match (credentials(headers, "bearer"), basic(headers)) {
         (Some(secret), _) => Zeroizing::new(secret.as_bytes().to_vec()),
         (None, Some((name, secret))) if name == service.settings().name => secret,
-        _ => return Err(rejected("the request has no credential of this service")),
+        _ => {
+            let reason =
+                format!("the request has no credential of the service `{}`", service.settings().name);
+            return Err(rejected(&reason, BY_BEARER));
+        }
     };
-    verify_secret(api, service, &secret).await
+    verify_secret(api, service, &secret, BY_BEARER).await
 }
 
 async fn verify_secret<'a>(
     api: &Api,
     service: &'a Service,
     secret: &[u8],
+    how: &'static str,
 ) -> Result<&'a Service, ProblemResponse> {
     let unavailable = |error| {
         ProblemResponse::new(ProblemCode::Unavailable, &error).with_detail(
@@ -74,7 +84,16 @@ async fn verify_secret<'a>(
         let decoded = Zeroizing::new(percent_decode(&Zeroizing::new(spaced)).collect::<Vec<u8>>());
         is_valid = api.services.verify_credential(service, &decoded).await.map_err(unavailable)?;
     }
-    if is_valid { Ok(service) } else { Err(rejected("this is not a credential of the service")) }
+    if is_valid {
+        return Ok(service);
+    }
+    let ServiceSettings { name, credentials, .. } = service.settings();
+    let reason = if credentials.is_empty() {
+        format!("the service `{name}` has no `credentials` in the configuration")
+    } else {
+        format!("this is not a credential of the service `{name}`")
+    };
+    Err(rejected(&reason, how))
 }
 
 /// Parses name and secret of HTTP Basic (RFC 7617 §2).
@@ -85,8 +104,6 @@ fn basic(headers: &HeaderMap) -> Option<(String, Zeroizing<Vec<u8>>)> {
     Some((std::str::from_utf8(name).ok()?.to_owned(), Zeroizing::new(secret.get(1..)?.to_vec())))
 }
 
-fn rejected(reason: &'static str) -> ProblemResponse {
-    ProblemResponse::new(ProblemCode::NotAuthenticated, &reason)
-        .with_challenge(CHALLENGE)
-        .with_detail("authenticate with the service's name and one of its `credentials` by HTTP Basic")
+fn rejected(reason: &dyn Display, how: &'static str) -> ProblemResponse {
+    ProblemResponse::new(ProblemCode::NotAuthenticated, reason).with_challenge(CHALLENGE).with_detail(how)
 }

@@ -40,8 +40,8 @@ impl From<IssueError> for ProblemResponse {
                 .with_detail("this service does not admit you: ask your operator to admit you or one of your groups"),
             IssueError::NotAClusterUser(NotAClusterUser::NoVerifiedEmail) => {
                 Self::new(ProblemCode::Forbidden, &reason).with_detail(
-                    "your identity provider has not verified your e-mail, which would be your name in this cluster: \
-                     ask your operator",
+                    "your identity provider has not verified your e-mail address, which would be your name in this cluster: \
+                     have it verified there, or ask the daemon's operator to set `username: subject`",
                 )
             }
             IssueError::NotAClusterUser(NotAClusterUser::Reserved) => {

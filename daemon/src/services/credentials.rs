@@ -22,6 +22,8 @@ const READ_INTERVAL: Duration = Duration::from_secs(5);
 const MIN_LENGTH: usize = 24;
 
 pub(super) struct Credentials {
+    /// Name of the service, for the log.
+    service: String,
     references: Vec<Reference>,
     cache: Mutex<Cache>,
     /// Held by the one request that reads; others wait for its result.
@@ -49,8 +51,13 @@ enum CacheResult {
 }
 
 impl Credentials {
-    pub(super) fn new(references: Vec<Reference>) -> Self {
-        Self { references, cache: Mutex::default(), reading: tokio::sync::Mutex::default() }
+    pub(super) fn new(service: &str, references: Vec<Reference>) -> Self {
+        Self {
+            service: service.to_owned(),
+            references,
+            cache: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) async fn verify(&self, secret: &[u8], backends: &Backends) -> Result<bool, ReadError> {
@@ -68,7 +75,7 @@ impl Credentials {
         }
         let read = self.read(backends).await;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = cache.update(read);
+        let failure = cache.update(&self.service, read);
         match (cache.contains(&hash), failure) {
             (false, Some(error)) => Err(error),
             (included, _) => Ok(included),
@@ -120,7 +127,7 @@ impl Cache {
     /// Stores what was read. A reference that failed keeps the hash that was read last.
     ///
     /// Returns the error if no reference could be read: then a secret that does not match may still be valid.
-    fn update(&mut self, read: Vec<Result<[u8; 32], ReadError>>) -> Option<ReadError> {
+    fn update(&mut self, service: &str, read: Vec<Result<[u8; 32], ReadError>>) -> Option<ReadError> {
         self.hashes.resize(read.len(), None);
         let (mut succeeded, mut failure) = (false, None);
         for (stored, read) in self.hashes.iter_mut().zip(read) {
@@ -130,7 +137,15 @@ impl Cache {
                     succeeded = true;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read a service's credential: still using the last value");
+                    if stored.is_some() {
+                        tracing::warn!(service, %error, "cannot read a service's credential: still using the last value");
+                    } else {
+                        tracing::warn!(
+                            service,
+                            %error,
+                            "cannot read a service's credential: no value was read before, so the service gets 503"
+                        );
+                    }
                     failure = Some(error);
                 }
             }
@@ -182,12 +197,12 @@ mod tests {
     fn credential_that_fails_keeps_its_last_hash() {
         let unavailable = || Err(ReadError::Malformed("away".to_owned()));
         let mut cache = Cache::default();
-        assert!(cache.update(vec![Ok([1; 32]), Ok([2; 32])]).is_none());
-        assert!(cache.update(vec![unavailable(), Ok([3; 32])]).is_none());
+        assert!(cache.update("reports", vec![Ok([1; 32]), Ok([2; 32])]).is_none());
+        assert!(cache.update("reports", vec![unavailable(), Ok([3; 32])]).is_none());
         assert!(cache.contains(&[1; 32]) && cache.contains(&[3; 32]) && !cache.contains(&[2; 32]));
-        assert!(cache.update(vec![unavailable(), unavailable()]).is_some());
+        assert!(cache.update("reports", vec![unavailable(), unavailable()]).is_some());
         assert!(cache.contains(&[1; 32]) && cache.contains(&[3; 32]));
-        assert!(cache.update(vec![Ok([4; 32]), Ok([3; 32])]).is_none());
+        assert!(cache.update("reports", vec![Ok([4; 32]), Ok([3; 32])]).is_none());
         assert!(!cache.contains(&[1; 32]) && cache.contains(&[4; 32]));
     }
 }
