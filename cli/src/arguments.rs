@@ -16,6 +16,7 @@ use infra_shared::token_text::SessionID;
 
 use crate::completion;
 
+pub use help::SYNONYMS;
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 
 /// A person takes no longer to sign in, and the daemon's ticket lasts no longer.
@@ -92,8 +93,8 @@ pub enum Command {
 
     /// Run a command with a token for one service in its environment
     ///
-    /// The token is valid only at that service, for ten minutes at most, and ends with the session. The command does not get
-    /// the session token. `infra` exits with the command's exit code.
+    /// The token is valid only at that service, for ten minutes at most, and ends with the session. The command is not given
+    /// the session token; a command of yours can still run `infra`. `infra` exits with the command's exit code.
     #[command(after_long_help = help::EXEC)]
     Exec(Exec),
 
@@ -177,7 +178,7 @@ pub struct Login {
     #[arg(long, overrides_with = "keyring")]
     pub no_keyring: bool,
 
-    /// Sign in again, even if you are signed in
+    /// Sign in again, even if you are signed in: revokes the current session with all its tokens
     #[arg(long)]
     pub force: bool,
 
@@ -282,7 +283,7 @@ pub struct Token {
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
     pub audience: Option<String>,
 
-    /// Exit with 3 if the session expires earlier than that
+    /// Exit with 3 if the session expires earlier, unused; with `--audience`, get a token that lasts that long, less than 10m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
 }

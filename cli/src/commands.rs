@@ -21,12 +21,12 @@ mod use_server;
 use infra_shared::api::ProblemCode;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
-use infra_shared::printable::counted;
+use infra_shared::printable::{counted, printable};
 use infra_shared::token_text::{LogoutProof, SessionToken};
 use jiff::Timestamp;
 
 use crate::arguments::{Arguments, Command};
-use crate::daemon_client::{DaemonClient, DaemonError};
+use crate::daemon_client::{DaemonClient, DaemonError, STALE_EXPORTS};
 use crate::failure::{Exit, Failure};
 use crate::home::{Home, State};
 use crate::keyring::Keyring;
@@ -34,6 +34,9 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::{self, Connection, TrustOptions, check_trust_options};
 use expiry_notice::with_notice;
+
+/// Maximum length of a displayed path.
+const MAX_PATH: usize = 200;
 
 /// What every command needs.
 struct Context {
@@ -98,7 +101,42 @@ impl Context {
             return Err(Failure::new(Exit::Usage, "INFRA_TOKEN is set but INFRA_SERVER is not")
                 .hint("set INFRA_SERVER to the server that issued the token, or unset INFRA_TOKEN"));
         }
+        if let (Some(token), Some(named)) = (&self.settings.token, &named) {
+            self.check_token_server(token, named, state)?;
+        }
         Ok(named.or_else(|| default_server(state)))
+    }
+
+    /// Rejects an `INFRA_TOKEN` that is stored here for another server than the `named` one, which could use it. One
+    /// daemon may have several names, which its identity shows.
+    fn check_token_server(&self, token: &SessionToken, named: &Origin, state: &State) -> Result<(), Failure> {
+        let mut sessions = state.sessions.sessions.iter();
+        let owner = sessions.find(|(_, stored)| stored.token.expose() == token.expose());
+        let Some((owner, stored)) = owner.filter(|(owner, _)| *owner != named) else { return Ok(()) };
+        let given = || TrustOptions::from_environment(named, &self.settings).ok();
+        if state.trust(named) == Some(&stored.trust) || given().is_some_and(|given| given.is(&stored.trust)) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            format!("INFRA_TOKEN is the session token of {owner}, but {named} is the server of this command"),
+        )
+        .because_text(format!("{named} could use the token at {owner}, as you"))
+        .hint("set INFRA_SERVER to the server that issued the token, or unset INFRA_TOKEN"))
+    }
+
+    /// The parent directory of `INFRA_HOME` if it does not exist, as after the end of an `infrad dev`.
+    fn missing_home_parent(&self) -> Option<String> {
+        let parent = self.home.path().parent().filter(|_| self.settings.is_home_set)?;
+        matches!(parent.try_exists(), Ok(false)).then(|| printable(&parent.display().to_string(), MAX_PATH))
+    }
+
+    /// Adds to `failure` that `INFRA_HOME` cannot have a session.
+    fn note_missing_home(&self, failure: Failure) -> Failure {
+        match self.missing_home_parent() {
+            Some(parent) => failure.note(missing_home_note(&parent)),
+            None => failure,
+        }
     }
 
     /// A client for `origin`. The server must prove its stored trust record, which the trust options of the environment
@@ -223,6 +261,10 @@ fn changed_entry_warning(origin: &Origin) -> String {
         "the keyring entry of {origin} is kept, because another program has changed it; if nothing needs it, remove it in \
          your desktop's password manager (service `infra`)"
     )
+}
+
+fn missing_home_note(parent: &str) -> String {
+    format!("INFRA_HOME is in {parent}, which does not exist; {STALE_EXPORTS}")
 }
 
 fn default_server(state: &State) -> Option<Origin> {

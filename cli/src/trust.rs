@@ -11,7 +11,7 @@ use infra_shared::pin::Pin;
 use infra_shared::printable::counted;
 
 use crate::arguments::TrustArguments;
-use crate::daemon_client::{DaemonClient, DaemonError};
+use crate::daemon_client::{DaemonClient, DaemonError, STALE_EXPORTS};
 use crate::failure::{Exit, Failure};
 use crate::home::TrustRecord;
 use crate::settings::Settings;
@@ -61,8 +61,27 @@ impl Connection {
 }
 
 impl TrustOptions {
-    /// Reads the trust options. The command line overrides the environment.
+    /// Reads the trust options, of the command line or of the environment. If both have one, they must agree: later
+    /// commands read only the environment, and would reject what this one stores.
     pub fn read(arguments: &TrustArguments, settings: &Settings) -> Result<Self, Failure> {
+        if let (Some(given), Some(variable)) = (arguments.fingerprint, settings.fingerprint)
+            && given != variable
+        {
+            let shown = [given.to_string(), variable.to_string()];
+            return Err(contradiction(["--fingerprint", "INFRA_FINGERPRINT"], shown));
+        }
+        if let (Some(given), Some(variable)) = (&arguments.ca_file, &settings.ca_file)
+            && given != variable
+        {
+            let record = |file| {
+                Ok::<_, Failure>(TrustRecord::CaFile { certificates: read_authorities(file)?, pin: None })
+            };
+            let (given, variable) = (record(given)?, record(variable)?);
+            if !given.agrees_with(&variable) {
+                let shown = [given.description(), variable.description()];
+                return Err(contradiction(["--ca-file", "INFRA_CA_FILE"], shown));
+            }
+        }
         let pin = arguments.fingerprint.map(|pin| (pin, "--fingerprint"));
         let pin = pin.or(settings.fingerprint.map(|pin| (pin, "INFRA_FINGERPRINT")));
         let file = arguments.ca_file.as_deref().map(|file| (file, "--ca-file"));
@@ -92,6 +111,11 @@ impl TrustOptions {
         Self::read(&TrustArguments { fingerprint: None, ca_file: None }, settings)
     }
 
+    /// Whether they are exactly `record`.
+    pub fn is(&self, record: &TrustRecord) -> bool {
+        self.record.as_ref() == Some(record)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.record.is_none()
     }
@@ -114,6 +138,14 @@ impl TrustOptions {
             _ => None,
         }
     }
+}
+
+/// An option and a variable that name different identities.
+fn contradiction([option, variable]: [&str; 2], [given, other]: [String; 2]) -> Failure {
+    Failure::new(Exit::Usage, format!("{option} and {variable} name different identities"))
+        .because_text(format!("given by {option}: {given}"))
+        .because_text(format!("given by {variable}: {other}"))
+        .hint(format!("if {option} is right, unset {variable} or correct it; {STALE_EXPORTS}"))
 }
 
 /// The PEM text of `file`, which must contain certification authorities.
@@ -198,8 +230,9 @@ pub fn check_trust_options(
             .because_text(format!("stored by an earlier sign-in or `infra trust`: {}", known.description()))
             .hint(format!(
                 "if the stored one is right, correct or omit {}; if the server's operator confirms the given one, run `infra \
-                 trust {origin}` with it",
-                options.sources.join(" and ")
+                 trust {origin}` with it{}",
+                options.sources.join(" and "),
+                if origin.is_loopback() { format!("; {STALE_EXPORTS}") } else { String::new() }
             )))
         }
         _ => Ok(()),

@@ -9,8 +9,12 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use infra_shared::completion::{Program, Shell};
 
+pub use help::SYNONYMS;
 pub use sessions::SessionsCommand;
 pub use values::session_id;
+
+/// The configuration file, unless another one is named.
+pub const DEFAULT_CONFIG: &str = "/etc/infra/infrad.yaml";
 
 /// This program, as shells ask it at TAB.
 pub const PROGRAM: Program =
@@ -34,7 +38,7 @@ pub struct Arguments {
 pub struct Global {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", env = "INFRAD_CONFIG")]
-    #[arg(default_value = "/etc/infra/infrad.yaml", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    #[arg(default_value = DEFAULT_CONFIG, hide_env_values = true, value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
     /// Log more than the configuration sets: once for `debug`, twice for `trace`

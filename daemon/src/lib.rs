@@ -56,7 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = PROGRAM.answer_shell(&words) {
         return exit;
     }
-    let arguments: Arguments = match command_line::parse(&words) {
+    let arguments: Arguments = match command_line::parse(&words, arguments::SYNONYMS) {
         Ok(arguments) => arguments,
         Err(outcome) => {
             let terminal = Terminal::new(false, command_line::colour(&words));

@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+use clap::error::{ContextKind, ContextValue};
 use clap::{ColorChoice, Command, CommandFactory, FromArgMatches, ValueEnum};
 
 use crate::failure::{Exit, Failure};
@@ -14,9 +15,15 @@ use crate::printable::printable;
 /// Longest text quoted from an argument.
 const MAX_CHARACTERS: usize = 200;
 
+/// Names that people type as commands, with what to type instead.
+pub type Synonyms = [(&'static str, &'static str)];
+
 /// Parses `words`, the first of which is the program's name. Without arguments to run, returns the outcome: the exit
 /// code after help or a version was printed, or what is wrong.
-pub fn parse<A: CommandFactory + FromArgMatches>(words: &[OsString]) -> Result<A, Result<ExitCode, Failure>> {
+pub fn parse<A: CommandFactory + FromArgMatches>(
+    words: &[OsString],
+    synonyms: &Synonyms,
+) -> Result<A, Result<ExitCode, Failure>> {
     let parsed = A::command()
         .color(colour(words))
         .try_get_matches_from(words)
@@ -25,7 +32,7 @@ pub fn parse<A: CommandFactory + FromArgMatches>(words: &[OsString]) -> Result<A
         if is_help(&error) {
             print(&error).map_err(|error| Failure::output(&error))
         } else {
-            Err(misuse(A::command(), words))
+            Err(misuse(A::command(), words, synonyms))
         }
     })
 }
@@ -44,11 +51,16 @@ fn print(help: &clap::Error) -> io::Result<ExitCode> {
 
 /// Explains why `program` rejects `words`. The words are made printable before clap quotes them, because a script may
 /// pass text from elsewhere.
-fn misuse(mut program: Command, words: &[OsString]) -> Failure {
+fn misuse(mut program: Command, words: &[OsString], synonyms: &Synonyms) -> Failure {
     let words: Vec<OsString> =
         words.iter().map(|word| printable(&word.to_string_lossy(), MAX_CHARACTERS).into()).collect();
     let what = match program.try_get_matches_from_mut(&words) {
-        Err(error) if !is_help(&error) => without_secrets(&explanation(&error)),
+        Err(error) if !is_help(&error) => {
+            if let Some((name, meant)) = synonym(&error, synonyms) {
+                return Failure::usage(format!("unrecognized subcommand '{name}'")).hint(meant);
+            }
+            without_secrets(&explanation(&error))
+        }
         _ => "an argument has characters that cannot be shown, or too many".to_owned(),
     };
     program.build();
@@ -59,6 +71,12 @@ fn misuse(mut program: Command, words: &[OsString]) -> Failure {
         .fold(&program, |command, word| command.find_subcommand(word).unwrap_or(command));
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     Failure::usage(what).hint(format!("`{name} --help`"))
+}
+
+/// The unknown command, if it is one of `synonyms`.
+fn synonym(error: &clap::Error, synonyms: &Synonyms) -> Option<(&'static str, &'static str)> {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    synonyms.iter().find(|(name, _)| name == typed).copied()
 }
 
 /// clap's text without its hint. All lines but the first are indented.

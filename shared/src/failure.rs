@@ -132,6 +132,13 @@ impl Failure {
             .chain(self.note.iter().map(|note| ("note", note)));
         lines.fold(self.what.clone(), |text, (label, line)| format!("{text}\n  {label}: {line}"))
     }
+
+    /// All of it in one line, for the log of a script.
+    pub fn line(&self) -> String {
+        let rest = self.causes.iter().cloned().chain(self.hint.iter().map(|hint| format!("try: {hint}")));
+        let rest: Vec<String> = rest.collect();
+        if rest.is_empty() { self.what.clone() } else { format!("{}: {}", self.what, rest.join("; ")) }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -173,6 +180,11 @@ mod tests {
             failure.to_string(),
             "the session cannot be saved: the upper layer broke: the lower layer broke"
         );
+        assert_eq!(
+            failure.line(),
+            "the session cannot be saved: the upper layer broke; the lower layer broke; try: `df ~`"
+        );
+        assert_eq!(Failure::<Infra>::new(Exit::Failed, "the disk is full").line(), "the disk is full");
     }
 
     #[test]

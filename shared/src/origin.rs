@@ -39,6 +39,17 @@ impl Origin {
         self.port
     }
 
+    /// Whether the host is this machine: a loopback address or `localhost`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match Host::parse(&self.host) {
+            Ok(Host::Ipv4(address)) => address.is_loopback(),
+            Ok(Host::Ipv6(address)) => address.is_loopback(),
+            Ok(Host::Domain(name)) => name == "localhost",
+            Err(_) => false,
+        }
+    }
+
     /// Replaces the port, for a daemon that learns its port when it binds.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
@@ -136,6 +147,20 @@ mod tests {
             Ok("https://[::1]:8443".to_owned())
         );
         assert_eq!("127.0.0.1:8443".parse::<Origin>().map(|origin| origin.port()), Ok(8443));
+    }
+
+    #[test]
+    fn loopback_is_an_address_or_localhost() {
+        for (text, is_loopback) in [
+            ("127.0.0.1:8443", true),
+            ("127.9.0.1", true),
+            ("[::1]:8443", true),
+            ("localhost", true),
+            ("10.0.0.1", false),
+            ("localhost.example.com", false),
+        ] {
+            assert_eq!(text.parse::<Origin>().expect(text).is_loopback(), is_loopback, "{text}");
+        }
     }
 
     #[test]

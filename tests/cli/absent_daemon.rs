@@ -300,3 +300,44 @@ fn all_servers_are_asked_at_once_and_told_in_order() {
         logout.stderr.lines().filter_map(|line| line.strip_prefix("signed out of ")).collect();
     assert_eq!(told, sorted, "{logout}");
 }
+
+#[test]
+fn pending_sign_out_is_shown_by_status() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    daemon.stop();
+    alice.infra(["logout"]).run().expect(7);
+    for words in [&["status"][..], &["status", "--all"], &["status", "--offline"]] {
+        let ran = alice.infra(words).run().expect(3);
+        assert!(
+            ran.stdout.contains("  pending   an earlier sign-out: its session may be valid until"),
+            "{ran}"
+        );
+    }
+    let ran = alice.infra(["status", "--quiet"]).run().expect(3).stdout_is_empty();
+    assert!(
+        ran.stderr.contains("an earlier sign-out is not delivered") && ran.stderr.lines().count() == 1,
+        "{ran}"
+    );
+    daemon.start_again();
+    let ran = alice.infra(["status"]).run().expect(3);
+    assert!(!ran.stdout.contains("pending"), "{ran}");
+}
+
+#[test]
+fn stopped_daemon_of_this_machine_is_to_be_started() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    daemon.stop();
+    let hint = ["start the daemon on this machine", "paste its new `export` lines"];
+    alice.infra(["login", "--force"]).run().expect(4).stderr_contains(&hint);
+    alice.infra(["token", "--audience", "wiki"]).run().expect(4).stderr_contains(&hint);
+    for words in [["status", "--all"], ["doctor", &daemon.origin()]] {
+        let shown = alice.infra(words).run().stdout;
+        assert!(hint.iter().all(|words| shown.contains(words)), "{shown}");
+    }
+}

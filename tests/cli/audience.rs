@@ -4,7 +4,7 @@ use std::fs;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
-use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::program::{Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::services::{self, introspect, verify};
 use infra_shared::clock::{Clock, SystemClock};
@@ -262,6 +262,8 @@ fn token_of_the_environment_that_is_rejected_is_to_be_replaced() {
             let ran = call.run().expect(3);
             let output = format!("{}{}", ran.stdout, ran.stderr);
             assert!(output.contains("set INFRA_TOKEN to") && output.contains("or unset it and"), "{ran}");
+            let reason = if *token == revoked { "was revoked" } else { "INFRA_TOKEN is not valid" };
+            assert!(output.contains(reason), "the reason is not `{reason}`\n{ran}");
         }
     }
     // A token for one service is none of a session, and is called what it is.
@@ -302,4 +304,37 @@ fn time_that_no_session_lasts_for_is_told_with_the_longest() {
     alice.infra(["login", "--force", "--no-keyring"]).browser(&browser).run().expect(0);
     exec("9m").expect(2).stderr_contains(&["lasts 9 min", "each expires 5 min after the sign-in"]);
     exec("2m").expect(0);
+}
+
+#[test]
+fn min_left_beyond_the_inactivity_timeout_is_wrong_usage() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = daemon(&provider);
+    daemon
+        .change(|configuration| configuration.sessions = "{lifetime: 12h, inactivityTimeout: 4h}".to_owned());
+    daemon.restart();
+    login::succeed(&alice, &daemon, &provider);
+    let refused = |ran: Ran| {
+        let ran = ran.expect(2).stdout_is_empty().stderr_contains(&["no unused session at", "within 4 h of"]);
+        assert!(!ran.stderr.contains("infra login"), "a sign-in does not help\n{ran}");
+    };
+    refused(alice.infra(["token", "--min-left", "5h"]).run());
+    refused(alice.infra(["token", "--min-left", "4h"]).run());
+    let token = login::token(&alice);
+    let call = alice.infra(["token", "--min-left", "5h"]).env("INFRA_TOKEN", token);
+    refused(call.env("INFRA_SERVER", daemon.origin()).run());
+    alice.infra(["token", "--min-left", "3h"]).run().expect(0);
+}
+
+#[test]
+fn word_after_token_is_suggested_as_a_service() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let suggestion = "`infra token --audience wiki` if that is a service";
+    alice.infra(["token", "wiki"]).run().expect(3).stderr_contains(&[suggestion]);
+    let ran = alice.infra(["token", "wiki"]).env("INFRA_SERVER", daemon.origin()).run().expect(2);
+    ran.stderr_contains(&[suggestion]);
+    let ran = alice.infra(["token", "wiki.example.test"]).run().expect(3);
+    assert!(!ran.stderr.contains("--audience"), "{ran}");
 }

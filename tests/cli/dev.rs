@@ -39,6 +39,17 @@ fn dev_says_that_it_is_for_development() {
 }
 
 #[test]
+fn configuration_file_is_ignored_with_a_warning() {
+    let home = tempfile::tempdir().expect("a home");
+    let mut command = command(home.path(), &["true"]);
+    command.env("INFRAD_CONFIG", "/nowhere/infrad.yaml");
+    let ran = Running::start(command, "infrad dev".to_owned(), None, LIMIT).wait().expect(0);
+    ran.stderr_contains(&["has a configuration of its own and ignores /nowhere/infrad.yaml"]);
+    let ran = dev(home.path(), &["true"]).expect(0);
+    assert!(!ran.stderr.contains("ignores"), "{ran}");
+}
+
+#[test]
 fn closed_terminal_stops_dev_and_leaves_no_files() {
     let home = tempfile::tempdir().expect("a home");
     std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");

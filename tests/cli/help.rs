@@ -241,3 +241,19 @@ fn long_help(command: Option<&str>) -> String {
     let command = command.map_or(Some(&program), |name| program.find_subcommand(name)).expect("a command");
     command.get_after_long_help().map(ToString::to_string).unwrap_or_default()
 }
+
+#[test]
+fn command_of_another_name_is_named() {
+    for (program, word, meant) in [
+        ("infra", "dev", "try: `infrad dev`"),
+        ("infra", "serve", "try: `infrad serve`"),
+        ("infra", "whoami", "try: `infra status`"),
+        ("infrad", "start", "`infrad dev` to try Infra"),
+        ("infrad", "login", "try: `infra login`"),
+    ] {
+        let output = Command::new(built(program)).arg(word).output().expect("a program");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(meant) && !text.contains("similar"), "{text}");
+    }
+}

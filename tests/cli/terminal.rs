@@ -181,6 +181,18 @@ fn dumb_terminal_gets_line_prompts() {
     running.wait().expect(2).stderr_contains(&["that is not a server"]);
 }
 
+#[test]
+fn shell_line_pasted_at_the_server_prompt_is_explained() {
+    let alice = User::new();
+    let mut running = alice.infra(["login"]).start_in_terminal();
+    running.wait_for("a question", |_, stderr| stderr.contains("Server").then_some(()));
+    running.enter("export INFRA_HOME='/tmp/infrad-dev-o7o4wu/infra'");
+    running
+        .wait()
+        .expect(2)
+        .stderr_contains(&["that is not a server", "paste it again, now at the shell's prompt"]);
+}
+
 /// The displayed URL, once its line is complete.
 pub(crate) fn authorization_url(running: &mut Running, provider: &Provider) -> String {
     running.wait_for("the URL", |_, stderr| {

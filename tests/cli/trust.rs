@@ -132,6 +132,9 @@ fn contradicting_variable_stops_every_command() {
     login::succeed(&alice, &daemon, &provider);
     let wrong = format!("sha256:{}", "0".repeat(64));
     let call = |arguments: &[&str]| alice.infra(arguments).env("INFRA_FINGERPRINT", &wrong);
+    let brief = call(&["status", "--quiet"]).run().expect(5).stdout_is_empty();
+    assert_eq!(brief.stderr.lines().count(), 1, "{brief}");
+    brief.stderr_contains(&["; stored by an earlier sign-in", "; try: "]);
     for arguments in [
         &["status"][..],
         &["status", "--quiet"],
@@ -225,4 +228,76 @@ fn leaf_without_ca_gets_a_hint_about_ca_files() {
     let message = "cannot prove the fingerprint that was given; nothing was sent to it";
     assert!(ran.stderr.contains(message) && ran.stderr.contains(&given), "{ran}");
     assert!(ran.stderr.contains("--ca-file") && !ran.stderr.contains("infra trust"), "{ran}");
+}
+
+#[test]
+fn option_that_contradicts_its_variable_is_refused_at_login() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    let other = format!("sha256:{}", "0".repeat(64));
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let words = ["login", &daemon.origin(), "--fingerprint", &daemon.fingerprint(), "--no-keyring"];
+    let ran = alice.infra(words).env("INFRA_FINGERPRINT", &other).browser(&browser).run().expect(2);
+    ran.stdout_is_empty().stderr_contains(&[
+        "--fingerprint and INFRA_FINGERPRINT name different identities",
+        &format!("given by INFRA_FINGERPRINT: {other}"),
+        "unset INFRA_FINGERPRINT",
+    ]);
+    assert!(browser.opened().is_empty() && alice.file("config.json").is_none());
+
+    let (one, two) = (authority.file(), provider.authority_file());
+    let words = ["login", &daemon.origin(), "--ca-file", one.to_str().expect("a path")];
+    let ran = alice.infra(words).env("INFRA_CA_FILE", &two).browser(&browser).run().expect(2);
+    ran.stderr_contains(&["--ca-file and INFRA_CA_FILE name different identities"]);
+
+    let agreeing = login::call(&alice, &daemon).env("INFRA_FINGERPRINT", daemon.fingerprint());
+    agreeing.browser(&browser).run().expect(0);
+    let words = ["trust", &daemon.origin(), "--fingerprint", &daemon.fingerprint()];
+    alice.infra(words).env("INFRA_FINGERPRINT", &other).run().expect(2);
+}
+
+#[test]
+fn token_stored_for_another_server_is_not_sent() {
+    let provider = Provider::start();
+    let (mut ours, other) = (Daemon::start(&provider), Daemon::start(&provider));
+    let second_name = format!("https://localhost:{}", ours.port());
+    ours.change(|configuration| configuration.public_urls.push(second_name.clone()));
+    ours.restart();
+    let alice = User::new();
+    for daemon in [&other, &ours] {
+        login::succeed(&alice, daemon, &provider);
+    }
+    let token = login::token(&alice);
+    for words in [
+        &["status"][..],
+        &["status", "--all"],
+        &["token"],
+        &["token", "--audience", "wiki"],
+        &["exec", "--audience", "wiki", "--", "true"],
+        &["sessions"],
+        &["logout"],
+    ] {
+        let call = alice.infra(words).env("INFRA_TOKEN", &token).env("INFRA_SERVER", other.origin());
+        let ran = call.run().expect(2).stdout_is_empty();
+        ran.stderr_contains(&["INFRA_TOKEN is the session token of", &ours.origin(), &other.origin()]);
+    }
+    let log = other.complete_log();
+    assert!(!log.contains("not_authenticated"), "{log}");
+    // One daemon has several names.
+    let call = alice.infra(["status", "--quiet"]).env("INFRA_TOKEN", &token);
+    call.env("INFRA_SERVER", &second_name).env("INFRA_FINGERPRINT", ours.fingerprint()).run().expect(0);
+}
+
+#[test]
+fn other_name_of_this_machine_is_suggested() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let alice = User::new();
+    login::succeed(&alice, &daemon, &provider);
+    let other = format!("localhost:{}", daemon.port());
+    let meant = format!("`127.0.0.1:{}` if you mean that server", daemon.port());
+    let ran = alice.infra(["status", &other]).run().expect(3);
+    assert!(ran.stdout.contains(&meant), "{ran}");
+    alice.infra(["token", &other]).run().expect(3).stderr_contains(&[&meant]);
 }

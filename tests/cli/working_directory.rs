@@ -95,3 +95,33 @@ fn touched(trace: &str, directory: &Path) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+#[test]
+fn home_that_is_gone_is_named_and_not_made_again() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut daemon = Daemon::start(&provider);
+    let gone = alice.home().join("infrad-dev-gone");
+    let call = |words: &[&str]| {
+        let call = alice.infra(words).env("INFRA_HOME", gone.join("infra"));
+        call.env("INFRA_SERVER", daemon.origin()).env("INFRA_FINGERPRINT", daemon.fingerprint())
+    };
+    let origin = daemon.origin();
+    for words in [
+        &["status"][..],
+        &["status", "--json"],
+        &["token"],
+        &["token", "--audience", "demo"],
+        &["exec", "--audience", "demo", "--", "true"],
+    ] {
+        call(words).run().expect(3).stderr_contains(&["infrad-dev-gone, which does not exist"]);
+    }
+    call(&["sessions"]).run().expect(3);
+    call(&["logout"]).run().expect(0);
+    call(&["use", &origin]).run().expect(2);
+    call(&["doctor"]).run();
+    assert!(!gone.exists(), "a command that stores nothing made it");
+    daemon.stop();
+    let call = alice.infra(["login"]).env("INFRA_HOME", gone.join("infra"));
+    let call = call.env("INFRA_SERVER", &origin).env("INFRA_FINGERPRINT", daemon.fingerprint());
+    call.run().expect(4).stderr_contains(&["infrad-dev-gone for INFRA_HOME, because it did not exist"]);
+}

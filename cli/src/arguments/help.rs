@@ -1,6 +1,30 @@
 //! Text that `--help` shows after the options, and the manual pages show in sections of the same names. Sentences are
 //! indented by two spaces, commands by four: tests run these commands.
 
+use infra_shared::command_line::Synonyms;
+
+/// Names of other programs' commands for the same, and commands of `infrad`.
+pub const SYNONYMS: &Synonyms = &[
+    ("sign-in", "`infra login`"),
+    ("signin", "`infra login`"),
+    ("sign-out", "`infra logout`"),
+    ("signout", "`infra logout`"),
+    ("whoami", "`infra status`"),
+    ("run", "`infra exec`"),
+    ("start", "`infrad serve`, or `infrad dev` to try Infra"),
+    ("as-service", "`infrad as-service`"),
+    ("audit", "`infrad audit`"),
+    ("backup", "`infrad backup`"),
+    ("ca", "`infrad ca`"),
+    ("certificate", "`infrad certificate`"),
+    ("check", "`infrad check` for a configuration, `infra doctor` for this machine"),
+    ("dev", "`infrad dev`"),
+    ("fingerprint", "`infrad fingerprint`, on the daemon's host"),
+    ("key", "`infrad key`"),
+    ("restore", "`infrad restore`"),
+    ("serve", "`infrad serve`, or `infrad dev` to try Infra"),
+];
+
 /// After `infra -h`, and where a command is missing.
 pub(super) const SHORT: &str = "\
 `infra help COMMAND` explains a command with examples, `infra --help` the exit codes and the environment.";

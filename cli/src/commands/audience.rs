@@ -10,7 +10,7 @@ use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{CheckMode, State as SessionState, check_session};
-use super::{Context, session_token, suggestions};
+use super::{Context, session_token};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{State, StoredAudienceToken};
@@ -124,7 +124,7 @@ fn request_failure(
         Some(ProblemCode::Forbidden) => {
             Failure::new(error.exit(), format!("{origin} does not issue you a token for `{service}`"))
                 .because(error)
-                .hint(format!("ask the operator of {origin} to admit you or one of your groups"))
+                .hint(format!("ask the operator of {origin} for access, and show this message"))
         }
         // The daemon answered, so it is no outage: with INFRA_TOKEN, each call gets a new token.
         Some(ProblemCode::TooManyRequests) => {
@@ -133,7 +133,7 @@ fn request_failure(
                 .because(error)
                 .hint(format!("again in {wait} s; use each token for its ten minutes, not for one call"))
         }
-        _ => suggestions::failed_call(context, state, origin, error),
+        _ => session_token::failed_call(context, state, origin, error),
     }
 }
 

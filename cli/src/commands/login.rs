@@ -17,6 +17,7 @@ use super::status::{CheckMode, Report, State as SessionState, account, check_ses
 use super::{Context, suggestions, times};
 use crate::arguments::Login;
 use crate::browser_login::{Browser, BrowserLogin, LoginError, Setup};
+use crate::daemon_client::STALE_EXPORTS;
 use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, Server};
 use crate::settings::{self, Environment};
@@ -39,7 +40,13 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
     if reuse_live_session(context, &origin, arguments, arguments.force)? {
         return Ok(Exit::Done);
     }
+    let missing_parent = context.missing_home_parent();
     let mut login_lock = lock::acquire(context, arguments.timeout)?;
+    if let Some(parent) = missing_parent {
+        context
+            .terminal
+            .warn(&format!("created {parent} for INFRA_HOME, because it did not exist; {STALE_EXPORTS}"));
+    }
     // Another process may have signed in meanwhile. That session is new enough even for `--force`.
     if stored_session_id(context, &origin)? != session_before
         && reuse_live_session(context, &origin, arguments, false)?
@@ -73,9 +80,14 @@ fn choose_server(context: &Context, arguments: &Login) -> Result<Origin, Failure
     }
     if known.is_empty() {
         let answer = context.terminal.ask("Server (host or host:port)")?;
-        return answer
-            .parse()
-            .map_err(|error| Failure::new(Exit::Usage, "that is not a server's address").because(&error));
+        return answer.parse().map_err(|error| {
+            let failure = Failure::new(Exit::Usage, "that is not a server's address").because(&error);
+            failure.hint(if answer.trim().contains(char::is_whitespace) {
+                "if you pasted a line for your shell here: paste it again, now at the shell's prompt, then `infra login`"
+            } else {
+                "`infra login SERVER`, with the address from the server's operator"
+            })
+        });
     }
     let names: Vec<String> = known.iter().map(ToString::to_string).collect();
     let chosen = context.terminal.choose("Server", &names)?;
@@ -118,7 +130,9 @@ fn reuse_live_session(
 fn report_live(context: &Context, origin: &Origin, report: &Report) {
     let account = report.user.as_ref().map(account).unwrap_or_default();
     let left = report.live_for().map(times::left).unwrap_or_default();
-    context.terminal.info(&format!("already signed in to {origin} as {account} ({left} left)"));
+    context.terminal.info(&format!(
+        "already signed in to {origin} as {account} ({left} left); `infra login --force` replaces this session"
+    ));
     report.warn_of_skew(context.terminal);
     warn_of_newer(context, report);
 }
@@ -134,7 +148,7 @@ fn make_current(context: &Context, origin: &Origin) -> Result<(), Failure> {
     })?;
     if had_cached {
         context.terminal.info(
-            "if a service rejected your token: the next `infra token --audience` gets a new one, or prints the reason",
+            "kept tokens for services were dropped: the next `infra token --audience` gets a new one, or prints why not",
         );
     }
     Ok(())

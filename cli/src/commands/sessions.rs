@@ -10,7 +10,7 @@ use infra_shared::token_text::SessionToken;
 use serde::Serialize;
 
 use super::status::machine;
-use super::{Context, suggestions, times};
+use super::{Context, session_token, suggestions, times};
 use crate::arguments::{Sessions, SessionsCommand};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -86,7 +86,7 @@ impl<'a> SessionAccess<'a> {
     }
 
     fn failure(&self, error: &DaemonError) -> Failure {
-        suggestions::failed_call(self.context, &self.state, &self.origin, error)
+        session_token::failed_call(self.context, &self.state, &self.origin, error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `infra status`: shows the account at each server and when the session expires.
 
+mod json;
 mod keyring_copy;
 mod newer_sessions;
 mod report;
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use infra_shared::origin::Origin;
 use serde::Serialize;
 
-use super::{Context, concurrent};
+use super::{Context, concurrent, missing_home_note};
 use crate::arguments::Status;
 use crate::failure::{Exit, Failure};
 use keyring_copy::CopyCheck;
@@ -23,7 +24,7 @@ pub(super) use text::account;
 #[derive(Serialize)]
 struct All {
     schema: u32,
-    servers: Vec<report::Json>,
+    servers: Vec<json::Json>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure> {
@@ -66,6 +67,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
             let deciding = reports.iter().find(|report| report.exit() != Exit::Done);
             report_briefly(context, deciding.or(reports.is_empty().then_some(&none)));
         }
+        note_missing_home(context, exit);
         for report in reports {
             show_warnings(context, report);
         }
@@ -90,8 +92,18 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         report_briefly(context, Some(&report));
     }
     let exit = report.exit();
+    note_missing_home(context, exit);
     show_warnings(context, report);
     Ok(exit)
+}
+
+/// Explains why no session is stored, if `INFRA_HOME` cannot have one.
+fn note_missing_home(context: &Context, exit: Exit) {
+    if exit == Exit::LoginNeeded
+        && let Some(parent) = context.missing_home_parent()
+    {
+        context.terminal.info(&format!("note: {}", missing_home_note(&parent)));
+    }
 }
 
 /// Reports in one line why there is no live session and what to do, even with `-q`, so that a failing script explains
@@ -99,9 +111,12 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
 fn report_briefly(context: &Context, report: Option<&Report>) {
     let Some(report) = report.filter(|report| report.exit() != Exit::Done) else { return };
     let failure = report.failure();
-    context.terminal.error(&match report.exit() {
-        Exit::LoginNeeded => format!("{failure}: {}", report.login),
-        _ => failure.to_string(),
+    context.terminal.error(&match (report.exit(), report.undelivered) {
+        (Exit::LoginNeeded, None) => format!("{failure}: {}", report.login),
+        (Exit::LoginNeeded, Some(_)) => {
+            format!("{failure}: {}; an earlier sign-out is not delivered: `infra logout`", report.login)
+        }
+        _ => failure.line(),
     });
 }
 

@@ -4,8 +4,7 @@ use infra_shared::command_line::nearest;
 use infra_shared::origin::Origin;
 
 use super::{Context, default_server};
-use crate::daemon_client::DaemonError;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::home::State;
 
 /// The known server whose name is most similar to an unknown one, without the scheme.
@@ -14,22 +13,16 @@ pub(super) fn similar_server(state: &State, origin: &Origin) -> Option<String> {
     if state.config.servers.contains_key(origin) {
         return None;
     }
-    nearest(&short_name(origin), known.iter().map(String::as_str)).map(ToOwned::to_owned)
+    // A daemon on this machine has several names, none of them similar.
+    let mut here = state.config.servers.keys().filter(|known| known.is_loopback() && origin.is_loopback());
+    let same_port = here.find(|known| known.port() == origin.port()).map(short_name);
+    same_port
+        .or_else(|| nearest(&short_name(origin), known.iter().map(String::as_str)).map(ToOwned::to_owned))
 }
 
 /// A sign-in would not help, because the variable replaces the stored session.
 const OTHER_TOKEN: &str =
     "set INFRA_TOKEN to what `infra token` prints for a live session, or unset it and run `infra login`";
-
-/// The failure of a call with the session token.
-pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
-    let failure = error.to_failure(origin);
-    if error.exit() == Exit::LoginNeeded {
-        failure.hint(login_command(context, state, origin))
-    } else {
-        failure
-    }
-}
 
 /// Suggests a sign-in at `origin`, or a known server with a similar name.
 pub(super) fn login_command(context: &Context, state: &State, origin: &Origin) -> String {

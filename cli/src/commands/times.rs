@@ -26,6 +26,18 @@ pub(super) fn left(duration: SignedDuration) -> String {
     }
 }
 
+/// Two durations that differ, with seconds if they would look alike.
+pub(super) fn distinct(one: SignedDuration, other: SignedDuration) -> (String, String) {
+    let with_seconds = |duration: SignedDuration| match (left(duration), duration.as_secs() % 60) {
+        (text, 1..) if (60..48 * 3600).contains(&duration.as_secs()) => {
+            format!("{text} {} s", duration.as_secs() % 60)
+        }
+        (text, _) => text,
+    };
+    let shown = (left(one), left(other));
+    if shown.0 == shown.1 { (with_seconds(one), with_seconds(other)) } else { shown }
+}
+
 /// A moment in local time: time of day with zone, and the date unless it is today.
 pub(super) fn local(moment: Timestamp, now: Timestamp) -> String {
     local_in(&ZONE, moment, now)
@@ -112,6 +124,16 @@ mod tests {
         ] {
             assert_eq!(in_a_sentence(local), sentence);
         }
+    }
+
+    #[test]
+    fn durations_that_look_alike_get_seconds() {
+        let texts = |one, other| distinct(SignedDuration::from_secs(one), SignedDuration::from_secs(other));
+        let owned = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(texts(14_392, 14_399), owned("3 h 59 min 52 s", "3 h 59 min 59 s"));
+        assert_eq!(texts(14_400, 14_410), owned("4 h", "4 h 10 s"));
+        assert_eq!(texts(3600, 7200), owned("1 h", "2 h"));
+        assert_eq!(texts(30, 30), owned("30 s", "30 s"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `infra token`: prints only the session token or an audience token to standard output, for scripts.
 
+use infra_shared::origin::Origin;
 use jiff::SignedDuration;
 
 use super::audience::{self, TokenRequest, ValidToken};
@@ -17,8 +18,23 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
         expiry_notice::show(context, &state, &origin);
         return Ok(Exit::Done);
     }
-    let (origin, state, token) = session_token::obtain(context, arguments.server.as_ref(), min_left)?;
+    let (origin, state, token) = session_token::obtain(context, arguments.server.as_ref(), min_left)
+        .map_err(|failure| suggest_audience(context, arguments.server.as_ref(), failure))?;
     context.terminal.data(&format!("{}\n", token.expose()))?;
     expiry_notice::show(context, &state, &origin);
     Ok(Exit::Done)
+}
+
+/// An unknown server with a name of one word may be meant as a service.
+fn suggest_audience(context: &Context, server: Option<&Origin>, failure: Failure) -> Failure {
+    let is_known =
+        |server: &Origin| context.home.read().is_ok_and(|state| state.config.servers.contains_key(server));
+    let is_word = |server: &&Origin| server.port() == 443 && !server.host().contains(['.', ':', '[']);
+    let is_missing = matches!(failure.exit(), Exit::Usage | Exit::LoginNeeded);
+    match server.filter(is_word).filter(|server| is_missing && !is_known(server)) {
+        Some(server) => {
+            failure.hint_first(&format!("`infra token --audience {}` if that is a service", server.host()))
+        }
+        None => failure,
+    }
 }

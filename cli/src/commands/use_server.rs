@@ -7,14 +7,13 @@ use crate::failure::{Exit, Failure};
 
 pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
     context.named_server(Some(server))?;
-    let (state, is_known) = context.home.update(|state| {
-        let is_known = state.config.servers.contains_key(server);
-        if is_known {
-            state.config.current = Some(server.clone());
-        }
-        is_known
-    })?;
-    if is_known {
+    let state = context.home.read()?;
+    if state.config.servers.contains_key(server) {
+        context.home.update(|state| {
+            if state.config.servers.contains_key(server) {
+                state.config.current = Some(server.clone());
+            }
+        })?;
         context.terminal.info(&format!("{server} is now the current server"));
         return Ok(Exit::Done);
     }

@@ -103,7 +103,7 @@ fn login_is_bound_to_pin_of_proved_server() {
 }
 
 #[test]
-fn trust_options_override_the_environment() {
+fn trust_options_complete_the_environment_or_agree_with_it() {
     let (pin, other) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
     let (ours, theirs) = (Authority::new(), Authority::new());
     let read = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
@@ -113,7 +113,12 @@ fn trust_options_override_the_environment() {
     let (nothing, environment) = (settings(None, None), settings(Some(other), None));
     assert_eq!(read(None, None, &nothing), None);
     assert_eq!(read(None, None, &environment), Some(TrustRecord::Pinned { pin: other }));
-    assert_eq!(read(Some(pin), None, &environment), Some(TrustRecord::Pinned { pin }));
+    assert_eq!(read(Some(other), None, &environment), Some(TrustRecord::Pinned { pin: other }));
+    let contradicts = |fingerprint: Option<Pin>, ca_file: Option<&Authority>, settings: &Settings| {
+        let proof = TrustArguments { fingerprint, ca_file: ca_file.map(Authority::file) };
+        TrustOptions::read(&proof, settings).expect_err("a contradiction").exit() == Exit::Usage
+    };
+    assert!(contradicts(Some(pin), None, &environment));
     let file = theirs.file();
     let environment = settings(Some(other), Some(&file));
     let of = |authority: &Authority, pin: Pin| TrustRecord::CaFile {
@@ -121,7 +126,9 @@ fn trust_options_override_the_environment() {
         pin: Some(pin),
     };
     assert_eq!(read(None, None, &environment), Some(of(&theirs, other)));
-    assert_eq!(read(Some(pin), Some(&ours), &environment), Some(of(&ours, pin)));
+    assert_eq!(read(Some(other), Some(&theirs), &environment), Some(of(&theirs, other)));
+    assert_eq!(read(Some(pin), Some(&ours), &nothing), Some(of(&ours, pin)));
+    assert!(contradicts(None, Some(&ours), &environment));
     let alone = TrustRecord::CaFile { certificates: pem(&ours), pin: None };
     assert_eq!(read(None, Some(&ours), &nothing), Some(alone));
 

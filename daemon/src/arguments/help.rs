@@ -1,6 +1,26 @@
 //! What `--help` says after the options, and the manual pages in the sections of the same names. Two columns of spaces
 //! before a sentence, four before a line to be typed: tests read those lines.
 
+use infra_shared::command_line::Synonyms;
+
+/// Names of other programs' commands for the same, and commands of `infra`.
+pub const SYNONYMS: &Synonyms = &[
+    ("start", "`systemctl start infrad`, `infrad serve`, or `infrad dev` to try Infra"),
+    ("run", "`systemctl start infrad`, `infrad serve`, or `infrad dev` to try Infra"),
+    ("stop", "`systemctl stop infrad`, or Ctrl-C in the terminal of the daemon"),
+    ("restart", "`systemctl restart infrad`"),
+    ("reload", "`systemctl reload infrad`"),
+    ("doctor", "`infrad check --live`"),
+    ("validate", "`infrad check`"),
+    ("exec", "`infra exec`"),
+    ("kubernetes", "`infra kubernetes`"),
+    ("login", "`infra login`"),
+    ("logout", "`infra logout`"),
+    ("token", "`infra token`"),
+    ("trust", "`infra trust`"),
+    ("use", "`infra use`"),
+];
+
 /// After `infrad -h`, and where a command is missing.
 pub(super) const SHORT: &str = "\
 Run `infrad help COMMAND` for a command's options and examples, `infrad --help` for exit codes and files.";

@@ -11,7 +11,7 @@ use infra_shared::command_line;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, INTERRUPTED, service_access};
-use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command, session_id};
+use crate::arguments::{Arguments, AuditCommand, BackupCommand, Command, SYNONYMS, session_id};
 use crate::failure::Failure;
 use crate::platform::{UNIT, Unit};
 
@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, words: &[OsString]) -> Result<ExitCod
     let words = &words.iter().map(without_token).collect::<Vec<_>>();
     let typed: Vec<OsString> = [OsString::from("infrad")].iter().chain(words).cloned().collect();
     // An error in the command is reported as if it had been typed alone.
-    let arguments: Arguments = match command_line::parse(&typed) {
+    let arguments: Arguments = match command_line::parse(&typed, SYNONYMS) {
         Ok(arguments) => arguments,
         Err(outcome) => return outcome,
     };

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::serve::{Signals, log_start_failure, until_stopped};
 use super::{Context, failure_of, user_instructions};
+use crate::arguments::DEFAULT_CONFIG;
 use crate::assembly::{Daemon, StartOverrides};
 use crate::config::Config;
 use crate::dev::{DevelopmentProvider, run_command};
@@ -43,6 +44,12 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     }
     logging::start(config.log, context.verbosity, context.terminal)
         .map_err(|error| log_start_failure(&error))?;
+    if context.config_path != Path::new(DEFAULT_CONFIG) {
+        context.terminal.warn(&format!(
+            "`infrad dev` has a configuration of its own and ignores {}",
+            context.config_path.display()
+        ));
+    }
     context.terminal.warn(
         "FOR DEVELOPMENT ONLY: the identity provider of this daemon accepts anyone who claims to be alice or bob",
     );

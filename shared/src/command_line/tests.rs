@@ -32,7 +32,7 @@ fn server(text: &str) -> Result<u16, String> {
 }
 
 fn parse(words: &[OsString]) -> Result<Tool, Result<ExitCode, Failure>> {
-    super::parse(words)
+    super::parse(words, &[("signin", "`tool login`")])
 }
 
 fn misuse(line: &str) -> String {
@@ -50,6 +50,7 @@ fn misuse_is_explained_by_clap_with_a_hint() {
             "unrecognized subcommand 'logni'\n  tip: a similar subcommand exists: 'login'\n  \
              Usage: tool <COMMAND>\n  try: `tool --help`",
         ),
+        ("tool signin x", "unrecognized subcommand 'signin'\n  try: `tool login`"),
         (
             "tool login --provder x",
             "unexpected argument '--provder' found\n  tip: a similar argument exists: '--provider'\n  \

@@ -99,7 +99,7 @@ fn server_checks(
                         subject(),
                         "it cannot be reached",
                         Some(error.to_string()),
-                        error.unreachable_hint(),
+                        error.unreachable_hint(origin),
                     ),
                     not_asked("trust"),
                 ],

@@ -42,8 +42,8 @@ pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Fai
             let waited = jiff::SignedDuration::try_from(timeout).unwrap_or_default();
             Failure::new(Exit::LoginFailed, format!("the sign-in was not completed within {}", times::left(waited)))
                 .hint(
-                    "`infra login` again; if no browser opened, use `--no-browser` to print the address, or set `BROWSER` \
-                     to another browser",
+                    "`infra login` again; if the page of the identity provider did not load, `infra doctor` checks the provider; \
+                     if no browser opened, use `--no-browser` to print the address, or set `BROWSER` to another browser",
                 )
         }
         LoginError::Interrupted => Failure::new(Exit::Interrupted, "interrupted: nothing has changed"),

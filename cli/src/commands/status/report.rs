@@ -39,12 +39,12 @@ pub(crate) enum State {
 pub(crate) struct Report {
     pub(crate) state: State,
     pub(crate) server: Option<Origin>,
-    trust: Option<&'static str>,
+    pub(super) trust: Option<&'static str>,
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Session>,
     pub(super) storage: Option<Storage>,
     pub(crate) checked: CheckMode,
-    clock_offset_seconds: Option<i64>,
+    pub(super) clock_offset_seconds: Option<i64>,
     /// The daemon's time at the check.
     pub(crate) now: Timestamp,
     pub(crate) token: Option<SessionToken>,
@@ -54,37 +54,26 @@ pub(crate) struct Report {
     pub(in crate::commands) cause: Option<ClientError>,
     /// Sessions of the user that were opened elsewhere since.
     pub(super) newer: Option<NewerSessions>,
+    /// Until when sessions may be valid whose sign-out has not reached the daemon, by the local clock.
+    pub(super) undelivered: Option<Timestamp>,
     /// The command to sign in there.
     pub(super) login: String,
-}
-
-/// Output of `status --json`, schema 1.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Json {
-    schema: u32,
-    state: State,
-    server: Option<Origin>,
-    trust: Option<&'static str>,
-    user: Option<User>,
-    session: Option<JsonSession>,
-    storage: Option<Storage>,
-    checked: &'static str,
-    clock_offset_seconds: Option<i64>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonSession {
-    #[serde(flatten)]
-    session: Session,
-    /// 0 if the session has ended, `null` if that is unknown.
-    seconds_left: Option<i64>,
 }
 
 /// Determines the state of the session at `origin`, or of `token` from the environment. Stores what the daemon
 /// returns.
 pub(crate) fn check_session(
+    context: &Context,
+    origin: &Origin,
+    state: &home::State,
+    token: Option<&SessionToken>,
+    mode: CheckMode,
+) -> Report {
+    let report = determine(context, origin, state, token, mode);
+    Report { undelivered: undelivered(context, origin, state), ..report }
+}
+
+fn determine(
     context: &Context,
     origin: &Origin,
     state: &home::State,
@@ -112,6 +101,19 @@ pub(crate) fn check_session(
     };
     context.store_ca_rollover(origin, &connection);
     report
+}
+
+/// Until when a session may be valid whose sign-out is still pending, after `state` was read and deliveries were tried.
+fn undelivered(context: &Context, origin: &Origin, state: &home::State) -> Option<Timestamp> {
+    if !state.has_pending_logout(origin) {
+        return None;
+    }
+    let (state, now) = (context.home.read().ok()?, context.now());
+    let pending = state.sessions.pending_logouts.iter().filter(|pending| pending.server == *origin);
+    let left =
+        pending.map(|pending| pending.expires_at.duration_since(pending.clock_offset.daemon_time(now)));
+    let left = left.filter(|left| *left > SignedDuration::ZERO).max()?;
+    now.checked_add(left).ok()
 }
 
 /// Queries the daemon about the session of `token`.
@@ -215,6 +217,7 @@ impl Report {
             ended: None,
             cause: None,
             newer: None,
+            undelivered: None,
             login: "`infra login SERVER`".to_owned(),
         }
     }
@@ -330,9 +333,11 @@ impl Report {
             State::Unreachable => Failure::new(self.exit(), format!("cannot check the session at {server}")),
             State::Untrusted => Failure::new(self.exit(), format!("{server} did not prove its identity")),
         };
-        match &self.cause {
+        match (&self.cause, &self.server) {
             _ if self.exit() == Exit::LoginNeeded => failure.hint(&self.login),
-            Some(ClientError::Daemon(cause)) => failure.because(cause).hint(cause.unreachable_hint()),
+            (Some(ClientError::Daemon(cause)), Some(server)) => {
+                failure.because(cause).hint(cause.unreachable_hint(server))
+            }
             _ => failure,
         }
     }
@@ -363,34 +368,5 @@ impl Report {
         let session = self.session.as_ref().filter(|_| self.state == State::Expired)?;
         let over = self.now.duration_since(session.expires_at);
         (over >= SignedDuration::ZERO).then_some(over)
-    }
-
-    /// Whether the state comes from the daemon's response.
-    fn is_from_daemon(&self) -> bool {
-        self.checked == CheckMode::Online
-            && self.state != State::Untrusted
-            && !matches!(&self.cause, Some(ClientError::Daemon(cause)) if cause.problem().is_none())
-    }
-
-    pub(super) fn json(&self) -> Json {
-        let session = self.session.clone().map(|session| {
-            let seconds_left = match self.state {
-                State::Active => Some(self.left(&session).as_secs()),
-                State::LoggedOut | State::Expired | State::Revoked => Some(0),
-                State::Unreachable | State::Untrusted => None,
-            };
-            JsonSession { session, seconds_left }
-        });
-        Json {
-            schema: 1,
-            state: self.state,
-            server: self.server.clone(),
-            trust: self.trust,
-            user: self.user.clone(),
-            session,
-            storage: self.storage,
-            checked: if self.is_from_daemon() { "online" } else { "offline" },
-            clock_offset_seconds: self.clock_offset_seconds,
-        }
     }
 }

@@ -73,6 +73,12 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         let end = now.checked_sub(over).unwrap_or(now);
         lines.push(format!("  expired   {} ({} ago)", times::local(end, now), times::left(over)));
     }
+    if let Some(until) = report.undelivered {
+        lines.push(format!(
+            "  pending   an earlier sign-out: its session may be valid until {}; `infra logout` delivers it",
+            times::local(until, now)
+        ));
+    }
     match report.state {
         State::LoggedOut | State::Expired | State::Revoked => {
             lines.push(format!("  try       {}", report.login));
@@ -82,7 +88,7 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         }
         State::Unreachable => {
             if let Some(ClientError::Daemon(cause)) = &report.cause {
-                lines.push(format!("  try       {}", cause.unreachable_hint()));
+                lines.push(format!("  try       {}", cause.unreachable_hint(server)));
             }
         }
         State::Active | State::Untrusted => {}
