@@ -256,6 +256,10 @@ REFUSED = [
     (["restore.file=x"], "set `backup.enabled`"),
     (["newStore=yes"], "/newStore"),
     (["newStore=true"], "newStore has no use without persistence.rollbackGuard.enabled"),
+    (["acceptRollback=yes"], "/acceptRollback"),
+    (["acceptRollback=true"], "acceptRollback has no use without persistence.rollbackGuard.enabled"),
+    (["acceptRollback=true", "newStore=true", "persistence.rollbackGuard.enabled=true"], "acceptRollback and newStore exclude each other"),
+    (["acceptRollback=true", "restore.file=x", "backup.enabled=true"], "acceptRollback and restore.file exclude each other"),
     (["newStore=true", "restore.file=x", "backup.enabled=true"], "newStore and restore.file exclude each other"),
     (["config.tls.acme.domains[0]=infra.example.com", "config.tls.files.certificate=/a", "config.tls.files.privateKey=/b"], "one of them"),
     (["config.providers[0].clientSecret=kubernetes:Infra_Okta/x"], "must name a Secret and a key in it"),
@@ -431,24 +435,33 @@ def notes():
     ).stdout.split("NOTES:")[1]
     for words in ("infra login infra.example.com --fingerprint sha256:", "infrad fingerprint", "There is no backup"):
         assert words in notes_text, notes_text
-    assert "newStore" not in notes_text, notes_text
+    assert "newStore" not in notes_text and "acceptRollback" not in notes_text, notes_text
 
 
 def new_store():
+    start_option("newStore", "--new-store")
+
+
+def accept_rollback():
+    start_option("acceptRollback", "--accept-rollback")
+
+
+def start_option(value, option):
     """Once, and never by default."""
     values = chart / "ci/kubernetes-values.yaml"
-    for chosen, words in (([], ["serve"]), (["newStore=true", "persistence.rollbackGuard.enabled=true"], ["serve", "--new-store"])):
+    for chosen, words in (([], ["serve"]), ([f"{value}=true", "persistence.rollbackGuard.enabled=true"], ["serve", option])):
         more = settings(chosen)
         (deployment,) = of_kind(manifests(render(values, more=more)), "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["/usr/bin/infrad", *words], container["command"]
         told = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client", *more).stdout
-        assert ("`newStore` is set" in told) == bool(chosen), told
+        assert (f"`{value}` is set" in told) == bool(chosen), told
 
 
 try:
     {function.__name__: function for function in (
         lint, package, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes, new_store,
+        accept_rollback,
     )}[part]()
 except AssertionError as error:
     sys.exit(f"{part}: {error or 'see the traceback'}\n" + "".join(__import__("traceback").format_exc()))

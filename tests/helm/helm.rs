@@ -91,3 +91,8 @@ fn notes_show_how_users_sign_in() {
 fn new_store_is_made_where_the_values_say_so() {
     run_part("new_store");
 }
+
+#[test]
+fn rollback_is_accepted_where_the_values_say_so() {
+    run_part("accept_rollback");
+}

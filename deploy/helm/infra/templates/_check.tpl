@@ -78,6 +78,15 @@
 {{- if and $values.newStore (not $values.persistence.rollbackGuard.enabled) -}}
 {{- fail "newStore has no use without persistence.rollbackGuard.enabled: infrad makes a new store on an empty volume by itself" -}}
 {{- end -}}
+{{- if and $values.acceptRollback $values.newStore -}}
+{{- fail "acceptRollback and newStore exclude each other: older data is no new store" -}}
+{{- end -}}
+{{- if and $values.acceptRollback $values.restore.file -}}
+{{- fail "acceptRollback and restore.file exclude each other: a restore revokes all sessions already" -}}
+{{- end -}}
+{{- if and $values.acceptRollback (not $values.persistence.rollbackGuard.enabled) -}}
+{{- fail "acceptRollback has no use without persistence.rollbackGuard.enabled: infrad notices older data only with it" -}}
+{{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.annotations) -}}
 {{- fail "ingress.annotations must ask the controller to pass TLS through, such as `haproxy.org/ssl-passthrough: \"true\"`: infrad cannot stand behind one that ends it" -}}
 {{- end -}}
