@@ -119,18 +119,28 @@ public class Hello {
         return builder.sslContext(tls).build();
     }
 
+    static void stop(String reason) {
+        System.err.println(reason);
+        System.exit(1);
+    }
+
     public static void main(String[] arguments) throws Exception {
         for (String name : List.of("INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE")) {
-            if (!ENV.containsKey(name)) throw new IllegalArgumentException(name + " is not set");
+            if (!ENV.containsKey(name)) stop(name + " is not set");
         }
         if (!ENV.get("INFRA_SERVER").matches("https://.*[^/]")) {
-            throw new IllegalArgumentException("INFRA_SERVER must be an https address without a slash at its end");
+            stop("INFRA_SERVER must be an https address without a slash at its end");
         }
         // The daemon closes idle connections after 30 s: close them first.
         System.setProperty("jdk.httpclient.keepalive.timeout", "20");
         Hello hello = new Hello(client(ENV.get("CA_FILE")));
         int port = Integer.parseInt(ENV.getOrDefault("PORT", "8080"));
-        HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 0);
+        HttpServer server = HttpServer.create();
+        try {
+            server.bind(new InetSocketAddress("127.0.0.1", port), 0);
+        } catch (IOException error) {
+            stop("cannot listen on port " + port + ": " + error.getMessage() + "; set PORT to another one");
+        }
         server.createContext("/", hello::hello);
         server.setExecutor(Executors.newFixedThreadPool(16));
         server.start();

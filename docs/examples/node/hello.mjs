@@ -6,10 +6,14 @@ import http from 'node:http';
 import https from 'node:https';
 
 const { INFRA_SERVER, CA_FILE, SERVICE, CREDENTIAL_FILE, PORT = '8080' } = process.env;
-if (!SERVICE || !CREDENTIAL_FILE) throw new Error('SERVICE or CREDENTIAL_FILE is not set');
-if (!/^https:.*[^/]$/.test(INFRA_SERVER)) {
-  throw new Error('INFRA_SERVER must be an https address without a slash at its end');
+if (!SERVICE || !CREDENTIAL_FILE) stop('SERVICE or CREDENTIAL_FILE is not set');
+if (!/^https:.*[^/]$/.test(INFRA_SERVER)) stop('INFRA_SERVER must be an https address without a slash at its end');
+
+function stop(reason) {
+  console.error(reason);
+  process.exit(1);
 }
+
 // The daemon closes idle connections after 30 s: close them first.
 const agent = new https.Agent({ ca: CA_FILE && readFileSync(CA_FILE), keepAlive: true, timeout: 20_000 });
 const recent = new Map(); // SHA-256 of a valid token: its user, and how long to reuse the answer
@@ -60,4 +64,6 @@ async function hello(request, response) {
   }
 }
 
-http.createServer(hello).listen(Number(PORT), '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${PORT}`));
+const server = http.createServer(hello);
+server.on('error', (error) => stop(`cannot listen on port ${PORT}: ${error.code}; set PORT to another one`));
+server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${PORT}`));

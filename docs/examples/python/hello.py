@@ -70,7 +70,10 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
 
 port = int(os.environ.get("PORT", "8080"))
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Hello)
+try:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Hello)
+except OSError as error:
+    sys.exit(f"cannot listen on port {port}: {error.strerror}; set PORT to another one")
 print(f"listening on http://127.0.0.1:{port}", flush=True)
 try:
     server.serve_forever()
