@@ -99,6 +99,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/providers.md", "$ infrad check --live", Elsewhere("tests/daemon/providers.rs")),
     ("docs/proxies.md", "# /etc/nginx", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/proxies.md", "# in location", Shown("an addition to the block for nginx")),
     ("docs/proxies.md", "# /etc/caddy", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/traefik.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/dynamic.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
