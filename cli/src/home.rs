@@ -132,6 +132,15 @@ impl Home {
         lock::try_login_lock(&self.path.join("login.lock"), self.terminal)
     }
 
+    /// Removes the directory and its parent if nothing but the lock of a failed sign-in is in them.
+    pub fn remove_unused(&self) {
+        let _ = std::fs::remove_file(self.path.join("login.lock"));
+        for directory in self.path.ancestors().take(2) {
+            // Fails if something is in it.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+
     fn config(&self) -> Document<Config> {
         Document::new(self.path.join("config.json"), self.terminal)
     }

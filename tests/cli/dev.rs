@@ -101,6 +101,28 @@ fn dev_runs_login_to_logout_in_one_command() {
 }
 
 #[test]
+fn dev_shows_a_wrong_audience_and_a_user_who_is_not_admitted() {
+    let home = tempfile::tempdir().expect("a home");
+    let asked = r#"infra login && infra token --audience demo >demo && infra token --audience reports >reports
+        echo "code=$?"
+        for service in demo reports; do
+            printf 'Authorization: Bearer %s\n' "$(cat demo)" |
+                curl --silent --output /dev/null --write-out "$service=%{http_code}\n" --cacert "$INFRA_DEV_CA_FILE" \
+                    --header @- "$INFRA_SERVER/v1/verify/$service"
+        done"#;
+    for (user, code) in [("alice", "code=0"), ("bob", "code=1")] {
+        let browser = RecordingBrowser::signing_in(user, &[]);
+        let mut command = command(home.path(), &["sh", "-c", asked]);
+        browser.prepare(&mut command);
+        let ran = Running::start(command, format!("infrad dev as {user}"), None, LIMIT).wait().expect(0);
+        for words in [code, "demo=200", "reports=401"] {
+            assert!(ran.stdout.contains(words), "{user}: no {words}\n{ran}");
+        }
+        assert_eq!(ran.stderr.contains("does not admit you"), user == "bob", "{ran}");
+    }
+}
+
+#[test]
 fn missing_command_fails_and_leaves_nothing() {
     let home = tempfile::tempdir().expect("a home");
     std::fs::create_dir(home.path().join("tmp")).expect("a place for throw-away directories");

@@ -112,10 +112,10 @@ fn home_that_is_gone_is_named_and_not_made_again() {
         &["token"],
         &["token", "--audience", "demo"],
         &["exec", "--audience", "demo", "--", "true"],
+        &["sessions"],
     ] {
         call(words).run().expect(3).stderr_contains(&["infrad-dev-gone, which does not exist"]);
     }
-    call(&["sessions"]).run().expect(3);
     call(&["logout"]).run().expect(0);
     call(&["use", &origin]).run().expect(2);
     call(&["doctor"]).run();
@@ -123,5 +123,11 @@ fn home_that_is_gone_is_named_and_not_made_again() {
     daemon.stop();
     let call = alice.infra(["login"]).env("INFRA_HOME", gone.join("infra"));
     let call = call.env("INFRA_SERVER", &origin).env("INFRA_FINGERPRINT", daemon.fingerprint());
-    call.run().expect(4).stderr_contains(&["infrad-dev-gone for INFRA_HOME, because it did not exist"]);
+    call.run().expect(4).stderr_contains(&["infrad-dev-gone, which does not exist"]);
+    assert!(!gone.exists(), "a failed sign-in left it behind");
+    daemon.start_again();
+    let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
+    let call = login::call(&alice, &daemon).env("INFRA_HOME", gone.join("infra")).browser(&browser);
+    call.run().expect(0).stderr_contains(&["infrad-dev-gone for INFRA_HOME, because it did not exist"]);
+    assert!(gone.join("infra/sessions.json").exists());
 }

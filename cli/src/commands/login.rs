@@ -40,20 +40,38 @@ pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure>
     if reuse_live_session(context, &origin, arguments, arguments.force)? {
         return Ok(Exit::Done);
     }
-    let missing_parent = context.missing_home_parent();
-    let mut login_lock = lock::acquire(context, arguments.timeout)?;
-    if let Some(parent) = missing_parent {
-        context
-            .terminal
-            .warn(&format!("created {parent} for INFRA_HOME, because it did not exist; {STALE_EXPORTS}"));
+    let Some(parent) = context.missing_home_parent() else {
+        return sign_in(context, &origin, arguments, session_before.as_ref());
+    };
+    // The lock for sign-ins creates the directory.
+    match sign_in(context, &origin, arguments, session_before.as_ref()) {
+        Ok(exit) => {
+            let what = format!("created {parent} for INFRA_HOME, because it did not exist");
+            context.terminal.warn(&format!("{what}; {STALE_EXPORTS}"));
+            Ok(exit)
+        }
+        Err(failure) => {
+            context.home.remove_unused();
+            Err(context.note_missing_home(failure))
+        }
     }
+}
+
+/// Signs in, unless another process has since `session_before`.
+fn sign_in(
+    context: &Context,
+    origin: &Origin,
+    arguments: &Login,
+    session_before: Option<&SessionID>,
+) -> Result<Exit, Failure> {
+    let mut login_lock = lock::acquire(context, arguments.timeout)?;
     // Another process may have signed in meanwhile. That session is new enough even for `--force`.
-    if stored_session_id(context, &origin)? != session_before
-        && reuse_live_session(context, &origin, arguments, false)?
+    if stored_session_id(context, origin)?.as_ref() != session_before
+        && reuse_live_session(context, origin, arguments, false)?
     {
         return Ok(Exit::Done);
     }
-    log_in(context, &origin, arguments, &mut login_lock)
+    log_in(context, origin, arguments, &mut login_lock)
 }
 
 /// The ID of the stored session.

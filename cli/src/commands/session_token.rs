@@ -19,8 +19,7 @@ pub(super) fn obtain(
 ) -> Result<(Origin, State, SessionToken), Failure> {
     let state = context.home.read()?;
     let Some(origin) = context.server(server, &state)? else {
-        let failure = Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`");
-        return Err(context.note_missing_home(failure));
+        return Err(no_server(context));
     };
     let token = match (&context.settings.token, state.sessions.sessions.get(&origin)) {
         // The user set it, and only the daemon knows how long it is valid.
@@ -76,7 +75,12 @@ fn confirm_lifetime(
     report.token.ok_or_else(|| not_signed_in(context, state, origin))
 }
 
-fn not_signed_in(context: &Context, state: &State, origin: &Origin) -> Failure {
+pub(super) fn no_server(context: &Context) -> Failure {
+    let failure = Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`");
+    context.note_missing_home(failure)
+}
+
+pub(super) fn not_signed_in(context: &Context, state: &State, origin: &Origin) -> Failure {
     let failure = Failure::new(Exit::LoginNeeded, format!("you are not signed in to {origin}"))
         .hint(suggestions::login_command(context, state, origin));
     context.note_missing_home(failure)

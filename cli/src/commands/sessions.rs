@@ -10,7 +10,7 @@ use infra_shared::token_text::SessionToken;
 use serde::Serialize;
 
 use super::status::machine;
-use super::{Context, session_token, suggestions, times};
+use super::{Context, session_token, times};
 use crate::arguments::{Sessions, SessionsCommand};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
@@ -66,15 +66,12 @@ struct SessionAccess<'a> {
 impl<'a> SessionAccess<'a> {
     fn begin(context: &'a Context) -> Result<Self, Failure> {
         let state = context.home.read()?;
-        let not_signed_in =
-            |hint: String| Failure::new(Exit::LoginNeeded, "you are not signed in").hint(hint);
-        let origin =
-            context.server(None, &state)?.ok_or_else(|| not_signed_in("`infra login SERVER`".to_owned()))?;
+        let origin = context.server(None, &state)?.ok_or_else(|| session_token::no_server(context))?;
         let stored = || state.sessions.sessions.get(&origin).map(|session| session.token.clone());
         let token = context.settings.token.clone().or_else(stored);
         let Some(token) = token else {
             context.deliver_logouts(&origin, &state);
-            return Err(not_signed_in(suggestions::login_command(context, &state, &origin)));
+            return Err(session_token::not_signed_in(context, &state, &origin));
         };
         let connection =
             context.connect_and_deliver(&origin, &state).map_err(|error| error.to_failure(&origin))?;

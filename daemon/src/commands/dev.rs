@@ -114,8 +114,16 @@ fn configuration(
             "scopes": ["openid", "email", "profile", "groups"],
             "allow": "everyone",
         }],
-        // For audience tokens: `infra token --audience demo`.
-        "services": [{"name": "demo", "credentials": [plaintext(credential)], "allow": "everyone"}],
+        // For audience tokens: `infra token --audience demo`. The second one refuses bob.
+        "services": [
+            {"name": "demo", "credentials": [plaintext(credential)], "allow": "everyone"},
+            {
+                "name": "reports",
+                "audience": "https://reports.example.com",
+                "credentials": [plaintext(credential)],
+                "allow": [{"provider": "dev", "groups": ["engineering"]}],
+            },
+        ],
     });
     let mut config: Config = text.to_string().parse().map_err(|error| {
         Failure::failed("`infrad dev` cannot use its temporary directory").because(&error)

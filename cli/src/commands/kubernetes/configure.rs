@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::arguments::Configure;
-use crate::commands::Context;
+use crate::commands::{Context, session_token};
 use crate::failure::{Exit, Failure};
 use crate::kubeconfig::{self, Entries, Kubectl};
 use crate::settings::{self, KubeconfigVariables};
@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Failure> {
     let state = context.home.read()?;
     let Some(origin) = context.server(None, &state)? else {
-        return Err(Failure::new(Exit::LoginNeeded, "no server is known here").hint("`infra login SERVER`"));
+        return Err(session_token::no_server(context));
     };
     let words = ["--server", &origin.to_string(), "kubernetes", "token", "--cluster", &arguments.cluster];
     let entries = Entries {
