@@ -11,7 +11,9 @@ mod debian;
 mod fresh_root;
 #[path = "../helm/helm.rs"]
 mod helm;
+mod install_script;
 mod making;
 mod page;
+mod release;
 mod tarball;
 mod unit;
