@@ -42,7 +42,7 @@ const FOLLOWED: [&str; 12] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 31] = [
+const GUIDES: [&str; 34] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -56,6 +56,7 @@ const GUIDES: [&str; 31] = [
     "docs/kubernetes-install.md",
     "docs/known-issues.md",
     "docs/login.md",
+    "docs/macos.md",
     "docs/managed-kubernetes.md",
     "docs/moving.md",
     "docs/okta.md",
@@ -73,7 +74,9 @@ const GUIDES: [&str; 31] = [
     "docs/tutorial.md",
     "docs/upgrading.md",
     "docs/validate-a-token.md",
+    "docs/windows.md",
     "docs/workstation.md",
+    "docs/wsl.md",
 ];
 
 #[test]

@@ -41,6 +41,12 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/infra.md", ALL, Elsewhere("tests/cli/help.rs")),
     ("docs/infrad.md", ALL, Shown("examples of the help; tests/daemon/pages.rs parses them")),
     ("docs/install.md", ALL, Elsewhere("tests/packages/debian.rs, in a Debian without anything else")),
+    (
+        "docs/install.md",
+        "curl --proto",
+        Shown("there is no release yet; tests/packages/install_script.rs runs its script"),
+    ),
+    ("docs/install.md", "cargo install", Shown("a release build; `deploy/packages` makes the same")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "$ infrad key rewrap", Elsewhere("tests/daemon/keys.rs")),
     ("docs/keys.md", "$ infrad key rotate", Elsewhere("tests/daemon/keys.rs")),
@@ -70,6 +76,12 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/login.md", "$ infra login", Elsewhere("tests/cli/login.rs")),
     ("docs/login.md", "export BROWSER", Shown("a setting; tests/cli/surroundings.rs tries such lists")),
     ("docs/login.md", "infra login --force", Elsewhere("tests/cli/login.rs")),
+    ("docs/macos.md", "xattr", Shown("a program of macOS")),
+    (
+        "docs/macos.md",
+        "cargo build",
+        Elsewhere("tests/cli/dev.rs, on Linux, with the programs that are built already"),
+    ),
     ("docs/managed-kubernetes.md", "config:", Elsewhere("tests/helm/helm.rs")),
     ("docs/moving.md", "systemctl disable --now", Elsewhere("tests/daemon/installed.rs")),
     ("docs/moving.md", "cd /", Elsewhere("tests/daemon/installed.rs")),
@@ -104,6 +116,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/proxies.md", "# /etc/traefik/traefik.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/traefik/dynamic.yaml", Elsewhere("tests/daemon/reverse_proxies.rs")),
     ("docs/proxies.md", "# /etc/envoy", Elsewhere("tests/daemon/reverse_proxies.rs")),
+    ("docs/releasing.md", ALL, Elsewhere("tests/packages/release.rs makes and verifies such signatures")),
     ("docs/revalidation.md", "$ infrad check --live", Elsewhere("tests/daemon/keys.rs")),
     (
         "docs/runbooks.md",
@@ -141,9 +154,13 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/tutorial.md", "$ target/debug/infrad dev", Elsewhere("tests/cli/pages.rs")),
     ("docs/validate-a-token.md", ALL, Elsewhere("tests/daemon/examples.rs")),
+    ("docs/windows.md", ALL, Shown("commands of Windows")),
     ("docs/workstation.md", "ok     files", Shown("what `infra doctor` prints: tests/cli/doctor.rs")),
     ("docs/workstation.md", "export INFRA_KEY_EXCHANGE", Elsewhere("tests/cli/man_in_the_middle.rs")),
     ("docs/workstation.md", "{\"schema\":1,\"ok\"", Shown("an answer: tests/cli/doctor.rs")),
+    ("docs/wsl.md", "$ infra login", Shown("the line of an operator; README.md has it as well")),
+    ("docs/wsl.md", "$env:", Shown("commands of Windows")),
+    ("docs/wsl.md", "$token", Shown("commands of Windows")),
 ];
 
 impl Block {
