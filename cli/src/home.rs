@@ -21,6 +21,7 @@ use infra_shared::origin::Origin;
 use jiff::Timestamp;
 
 use crate::failure::{Exit, Failure};
+use crate::platform::{self, Openness, Owner};
 use crate::terminal::Terminal;
 use document::Document;
 use lock::Lock;
@@ -40,12 +41,12 @@ pub enum HomeError {
         "{path} is a symbolic link, and its target may belong to another user: replace it by a directory or file of your own"
     )]
     Link { path: String },
-    #[error("{path} belongs to another user (uid {owner})")]
-    OtherOwner { path: String, owner: u32 },
-    #[error("cannot create {path}: {parent} belongs to another user (uid {owner})")]
-    OtherParentOwner { path: String, parent: String, owner: u32 },
-    #[error("other users can write to {path} (mode {mode:04o}), so they can replace your sessions")]
-    WritableByOthers { path: String, mode: u32 },
+    #[error("{path} belongs to another user ({owner})")]
+    OtherOwner { path: String, owner: Owner },
+    #[error("cannot create {path}: {parent} belongs to another user ({owner})")]
+    OtherParentOwner { path: String, parent: String, owner: Owner },
+    #[error("other users can write to {path} ({openness}), so they can replace your sessions")]
+    WritableByOthers { path: String, openness: Openness },
     #[error("{path} is not {expected}")]
     OtherKind { path: String, expected: &'static str },
     #[error(
@@ -235,10 +236,12 @@ impl From<HomeError> for Failure {
         let failure = Self::new(Exit::Failed, "cannot use the stored servers and sessions").because(&error);
         match error {
             // For example, a container volume that is writable by its group.
-            HomeError::OtherOwner { path, owner: 0 } if is_writable_directory(&path) => failure.hint(format!(
+            HomeError::OtherOwner { path, owner } if owner.is_system() && is_writable_directory(&path) => failure.hint(format!(
                 "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it"
             )),
-            HomeError::WritableByOthers { path, mode } => failure.hint(directory::writable_hint(&path, mode)),
+            HomeError::WritableByOthers { path, openness } => {
+                failure.hint(platform::writable_hint(&path, &openness))
+            }
             HomeError::Held { path, .. } => failure.hint(format!("make sure that no other `infra` is running, then remove {path}")),
             HomeError::Io { source, .. } if is_not_allowed(&source) => {
                 failure.hint("set `INFRA_HOME` to a directory of your own that you can write to")
@@ -263,8 +266,7 @@ fn is_not_allowed(error: &std::io::Error) -> bool {
 }
 
 fn is_writable_directory(path: &str) -> bool {
-    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    Path::new(path).is_dir() && rustix::fs::access(path, access).is_ok()
+    Path::new(path).is_dir() && platform::check_writable(Path::new(path)).is_ok()
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! `infra`: sign in to infrastructure from the terminal.
 //!
 //! From the top: `commands` · `browser_login` `kubeconfig` `trust` · `arguments` · `completion` · `daemon_client` `home`
-//! `keyring` · `terminal` · `settings` · `failure` · `durable` `proxy`.
+//! `keyring` · `terminal` · `settings` · `failure` · `platform` `proxy`.
 
 pub mod arguments;
 pub mod browser_login;
 pub mod commands;
 pub mod completion;
 pub mod daemon_client;
-pub mod durable;
 pub mod failure;
 pub mod home;
 pub mod keyring;
 pub mod kubeconfig;
+mod platform;
 pub mod proxy;
 pub mod settings;
 pub mod terminal;

@@ -12,6 +12,7 @@ use infra_shared::pin::Pin;
 use infra_shared::token_text::SessionToken;
 
 use crate::failure::{Exit, Failure};
+use crate::platform;
 
 pub use environment::{Destination, Environment};
 /// Names the directory of this program's files.
@@ -78,9 +79,7 @@ impl Settings {
                 .transpose()
         };
         let is_set = |name: &str| find(name).is_some();
-        // On Linux a desktop session sets a variable; other systems always have one.
-        let has_desktop =
-            cfg!(not(target_os = "linux")) || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
+        let has_desktop = platform::HAS_DESKTOP || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(is_set);
         parse_key_exchange(find(KEY_EXCHANGE).as_deref())?;
         Ok(Self {
             home: home(find(HOME))?,
@@ -98,17 +97,13 @@ impl Settings {
     /// Finds a program in `PATH`. Empty and relative entries are ignored, because they depend on the working directory,
     /// which another user may control.
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
-        let folders = self.path.as_deref().map(env::split_paths).into_iter().flatten();
-        folders
-            .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join(name))
-            .find(|file| file.is_file())
+        platform::find_program(OsStr::new(name), self.path.as_deref()?)
     }
 }
 
 /// Where this process runs. Computed on demand, because only a sign-in needs it.
 pub fn environment() -> Environment {
-    Environment::find(Path::new("/"), variable)
+    Environment::find(Path::new(platform::ROOT), variable)
 }
 
 /// Makes the `ClientHello` fit into one packet, for middleboxes that require it.
@@ -154,7 +149,7 @@ pub fn is_utf8() -> bool {
     // POSIX.1-2024 §8.2: the first that is set decides.
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(variable).unwrap_or_default();
     let locale = locale.to_string_lossy().to_ascii_lowercase();
-    cfg!(windows) || locale.ends_with("utf-8") || locale.ends_with("utf8")
+    platform::TEXT_IS_UTF8 || locale.ends_with("utf-8") || locale.ends_with("utf8")
 }
 
 /// A variable that is set and not empty.

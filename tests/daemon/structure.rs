@@ -36,7 +36,7 @@ const CLI: &[&[&str]] = &[
     &["terminal"],
     &["settings"],
     &["failure"],
-    &["durable", "proxy"],
+    &["platform", "proxy"],
 ];
 
 const LONGEST_FILE: usize = 400;
@@ -105,6 +105,39 @@ fn database_library_is_used_by_one_engine_only() {
         .map(|(path, _)| path.as_path())
         .partition(|path| path.starts_with("store/sqlite") || *path == Path::new("store/sqlite.rs"));
     assert!(!inside.is_empty() && outside.is_empty(), "{outside:?}");
+}
+
+/// Everything that differs between systems is in one room of the CLI, so that another system needs one folder more.
+#[test]
+fn only_platform_module_of_cli_asks_for_the_system() {
+    let files = rust_files("cli/src");
+    let faults: Vec<&Path> = files
+        .iter()
+        .filter(|(path, text)| module(path) != "platform" && asks_for_system(text))
+        .map(|(path, _)| path.as_path())
+        // Chooses the library for the keyring of each system.
+        .filter(|path| !path.ends_with("tests.rs") && *path != Path::new("keyring.rs"))
+        .collect();
+    assert!(faults.is_empty(), "{faults:?}: move it to cli/src/platform/");
+    for text in [
+        "use rustix::fs::access;",
+        "std::os::unix::fs::chown(p)",
+        "#[cfg(unix)]",
+        "cfg!(target_os = \"macos\")",
+    ] {
+        assert!(asks_for_system(text), "{text}");
+    }
+    assert!(!asks_for_system("// as rustix:: does\n#[cfg(test)]\nmod tests {\n use std::os::unix::net;"));
+}
+
+fn asks_for_system(text: &str) -> bool {
+    let code = code(text);
+    let is_condition = |line: &str| {
+        let line = line.trim_start();
+        (line.contains("cfg(") || line.contains("cfg!("))
+            && ["unix", "windows", "target_os", "target_family"].iter().any(|system| line.contains(system))
+    };
+    code.contains("rustix::") || code.contains("std::os::") || code.lines().any(is_condition)
 }
 
 #[test]

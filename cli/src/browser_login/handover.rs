@@ -9,7 +9,8 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use super::Browser;
-use super::listener::{AllowedPeers, can_identify_owners};
+use super::listener::AllowedPeers;
+use crate::platform::can_identify_owners;
 use crate::settings::Environment;
 
 /// How the address is handed over on this machine.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use infra_shared::printable::printable;
 
 use super::listener::Notice;
+use crate::platform;
 use crate::settings::{Destination, Environment};
 
 /// POSIX maximum length of a host name.
@@ -113,8 +114,7 @@ fn ssh_host(host_name: &str) -> String {
 
 /// This machine's host name.
 pub(super) fn host_name() -> String {
-    let machine = rustix::system::uname();
-    printable(&machine.nodename().to_string_lossy(), MAX_HOST_NAME)
+    printable(&platform::host_name(), MAX_HOST_NAME)
 }
 
 #[cfg(test)]

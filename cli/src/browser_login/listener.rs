@@ -4,7 +4,6 @@
 mod callback_handler;
 mod head;
 mod interrupt;
-mod peer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,12 +24,9 @@ use tokio::{runtime, task};
 
 use super::pages::{LoginSummary, Page};
 use super::response::{ExpectedResponse, Response};
+use crate::platform::{Interrupts, Peer};
 use callback_handler::CallbackHandler;
 use head::{Head, MAX_HEAD};
-use interrupt::Interrupts;
-use peer::Peer;
-
-pub(super) use peer::can_identify_owners;
 
 /// Time limit for a connection, except one whose response is held.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);

@@ -7,12 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use super::listener::Event;
+use crate::platform;
 
 pub(super) use commands::candidates;
 
@@ -20,8 +18,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for the browser after a program reported failure. `xdg-open` and similar programs may report
 /// failure although the browser still opens later.
 const SLOW_BROWSER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a program may take to exit after SIGTERM.
-const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Tries `commands` in order until the browser has fetched the address, independent of exit codes. Tries the next
 /// command only if one failed and no browser followed. If dropped, stops the running command.
@@ -61,10 +57,7 @@ struct Opener {
 impl Opener {
     fn start(mut command: Command, was_fetched: &Arc<AtomicBool>) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Do not expose the working directory. A separate process group keeps Ctrl-C away from the browser.
-        command.current_dir("/");
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        platform::set_apart(&mut command);
         Ok(Self { child: command.spawn()?, was_fetched: Arc::clone(was_fetched) })
     }
 
@@ -79,21 +72,10 @@ impl Opener {
         }
     }
 
-    /// Sends SIGTERM to the program and its children, and waits briefly.
+    /// Ends the program and its children.
     fn stop(&mut self) {
-        if self.was_fetched.load(Ordering::SeqCst) || !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        let group = Pid::from_child(&self.child);
-        let _ = kill_process_group(group, Signal::TERM);
-        let begin = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if begin.elapsed() >= EXIT_TIMEOUT {
-                let _ = kill_process_group(group, Signal::KILL);
-                let _ = self.child.wait();
-                return;
-            }
-            thread::sleep(PAUSE);
+        if !self.was_fetched.load(Ordering::SeqCst) && matches!(self.child.try_wait(), Ok(None)) {
+            platform::end(&mut self.child);
         }
     }
 }

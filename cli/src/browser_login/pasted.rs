@@ -5,19 +5,17 @@
 //! address. All other input stays for the next program. One exception remains: a long line, or several lines of the
 //! same total length, are consumed and reported as invalid.
 
-use std::io::{self, Stdin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use url::{ParseError, Url};
 
 use super::listener::Event;
 use super::response::{ExpectedResponse, Response};
+use crate::platform::{ReadResult, read_available};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const HOST: &str = "127.0.0.1";
@@ -46,8 +44,7 @@ impl Keyboard {
             let mut line = Vec::new();
             while !over.load(Ordering::SeqCst) {
                 let is_asked = asked.load(Ordering::SeqCst);
-                match read_available(&io::stdin(), if is_asked { None } else { Some(min_length) }, &mut line)
-                {
+                match read_available(if is_asked { None } else { Some(min_length) }, MAX_LINE, &mut line) {
                     Ok(ReadResult::Nothing) => thread::sleep(PAUSE),
                     Ok(ReadResult::Data) if line.ends_with(b"\n") => {
                         let text = String::from_utf8_lossy(&std::mem::take(&mut line)).trim().to_owned();
@@ -76,59 +73,6 @@ impl Drop for Keyboard {
         // Later input is for other programs.
         self.is_over.store(true, Ordering::SeqCst);
     }
-}
-
-enum ReadResult {
-    Nothing,
-    Data,
-    End,
-}
-
-/// Reads at most one available line, if it may be consumed. Never blocks.
-fn read_available(
-    terminal: &Stdin,
-    min_length: Option<usize>,
-    line: &mut Vec<u8>,
-) -> rustix::io::Result<ReadResult> {
-    if !is_in_foreground(terminal) {
-        // Reading now would stop this process (SIGTTIN).
-        return Ok(ReadResult::Nothing);
-    }
-    let waiting = usize::try_from(rustix::io::ioctl_fionread(terminal)?).unwrap_or(usize::MAX);
-    let may_consume = match min_length {
-        None => waiting > 0 || is_readable(terminal),
-        // In non-canonical mode the available input is not a line.
-        Some(min_length) => {
-            (waiting == 1 || waiting >= min_length)
-                && tcgetattr(terminal)?.local_modes.contains(LocalModes::ICANON)
-        }
-    };
-    if !may_consume {
-        return Ok(ReadResult::Nothing);
-    }
-    if line.len() > MAX_LINE {
-        line.clear();
-    }
-    let mut bytes = [0; MAX_LINE];
-    // Bypass the standard library's buffer, which would consume input after the line.
-    match rustix::io::read(terminal, &mut bytes)? {
-        0 => Ok(ReadResult::End),
-        length => {
-            line.extend_from_slice(bytes.get(..length).unwrap_or_default());
-            Ok(ReadResult::Data)
-        }
-    }
-}
-
-/// Whether input or the end of the input is available.
-fn is_readable(terminal: &Stdin) -> bool {
-    let mut descriptors = [PollFd::new(terminal, PollFlags::IN)];
-    poll(&mut descriptors, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-/// Whether this process may read the terminal: it is in the foreground, or the terminal is not its controlling one.
-fn is_in_foreground(terminal: &Stdin) -> bool {
-    tcgetpgrp(terminal).map_or(true, |foreground| foreground == rustix::process::getpgrp())
 }
 
 /// Length in bytes of the shortest address that can be expected.

@@ -6,6 +6,7 @@ use infra_shared::printable::counted;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
+use crate::platform;
 use crate::settings;
 use crate::terminal::Terminal;
 
@@ -75,7 +76,7 @@ fn local_in(zone: &TimeZone, moment: Timestamp, now: Timestamp) -> String {
 /// The user's time zone. Without `TZ`, the machine's zone file is read directly. Looking up its name would read all
 /// zones first, which takes longer than everything else.
 static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
-    let of_machine = || TimeZone::tzif("", &std::fs::read("/etc/localtime").ok()?).ok();
+    let of_machine = || TimeZone::tzif("", &std::fs::read(platform::TIME_ZONE_FILE?).ok()?).ok();
     let zone = if settings::has_time_zone() { None } else { of_machine() };
     zone.unwrap_or_else(TimeZone::system)
 });

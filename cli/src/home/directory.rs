@@ -1,12 +1,12 @@
 //! The directory: no other user can add, replace or delete files in it. The modes of the files protect what is in them.
 
-use std::fs::{DirBuilder, Metadata, Permissions};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{HomeError, io_error};
+use crate::platform;
 use crate::terminal::Terminal;
 
 /// Checks the directory and returns whether it exists. Never changes its mode: it may be shared, as `/tmp` is.
@@ -17,18 +17,12 @@ pub(super) fn check(path: &Path, terminal: Terminal) -> Result<bool, HomeError> 
         Err(error) => return Err(io_error(path)(error)),
     };
     match check_metadata(path, &metadata) {
-        Err(HomeError::WritableByOthers { .. }) if !keeps_modes(path) => warn_no_modes(path, terminal),
+        Err(HomeError::WritableByOthers { .. }) if !platform::keeps_access(path) => {
+            warn_no_modes(path, terminal);
+        }
         checked => checked?,
     }
     Ok(true)
-}
-
-/// Whether the file system of a directory keeps modes, by a file that is deleted at once.
-fn keeps_modes(directory: &Path) -> bool {
-    let Ok(probe) = tempfile::tempfile_in(directory) else { return true };
-    let mode = 0o400;
-    let changed = probe.set_permissions(Permissions::from_mode(mode)).and_then(|()| probe.metadata());
-    changed.is_ok_and(|metadata| metadata.mode() & 0o777 == mode)
 }
 
 /// Rejects what is not a directory of this user that only this user can write to.
@@ -37,33 +31,15 @@ pub(super) fn check_metadata(path: &Path, metadata: &Metadata) -> Result<(), Hom
     if !metadata.is_dir() {
         return Err(HomeError::OtherKind { path: path.display().to_string(), expected: "a directory" });
     }
-    let mode = metadata.mode() & 0o7777;
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(HomeError::WritableByOthers { path: path.display().to_string(), mode });
-    }
-    Ok(())
-}
-
-/// Permission bits that let other users create, replace or delete files in a directory.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// Only the owner of a file may delete or rename it.
-const STICKY: u32 = 0o1000;
-
-/// What to do about a directory with this mode that others can write to.
-pub(super) fn writable_hint(path: &str, mode: u32) -> String {
-    if mode & STICKY == 0 {
-        format!("`chmod go-w {path}`, or set `INFRA_HOME` to a directory that only you can write to")
-    } else {
-        format!("set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it")
+    match platform::writable_by_others(path, metadata).map_err(io_error(path))? {
+        Some(openness) => Err(HomeError::WritableByOthers { path: path.display().to_string(), openness }),
+        None => Ok(()),
     }
 }
-
-/// Permission bits of other users.
-pub(super) const OTHERS: u32 = 0o077;
 
 /// Warns that the mode of `path` was tightened, or that the file system does not support modes.
-pub(super) fn warn_tightened(path: &Path, what: &str, now: io::Result<Metadata>, terminal: Terminal) {
-    if now.is_ok_and(|metadata| metadata.mode() & OTHERS == 0) {
+pub(super) fn warn_tightened(path: &Path, what: &str, is_private: bool, terminal: Terminal) {
+    if is_private {
         terminal.warn(&format!("{} {what}", path.display()));
     } else {
         warn_no_modes(path, terminal);
@@ -88,7 +64,7 @@ pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
         return Ok(());
     }
     check_parent_owner(path)?;
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
+    platform::create_private_directory(path).map_err(io_error(path))?;
     check(path, terminal).map(|_| ())
 }
 
@@ -97,8 +73,7 @@ pub(super) fn ensure(path: &Path, terminal: Terminal) -> Result<(), HomeError> {
 pub(super) fn check_parent_owner(path: &Path) -> Result<(), HomeError> {
     let exists = |parent: &&Path| parent.symlink_metadata().is_ok();
     let Some(parent) = path.ancestors().skip(1).find(exists) else { return Ok(()) };
-    let owner = parent.metadata().map_err(io_error(parent))?.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    if let Some(owner) = platform::other_parent_owner(parent).map_err(io_error(parent))? {
         let (path, parent) = (path.display().to_string(), parent.display().to_string());
         return Err(HomeError::OtherParentOwner { path, parent, owner });
     }
@@ -110,8 +85,8 @@ pub(super) fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), HomeEr
     if metadata.is_symlink() {
         return Err(HomeError::Link { path: path.display().to_string() });
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(HomeError::OtherOwner { path: path.display().to_string(), owner: metadata.uid() });
+    match platform::other_owner(path, metadata).map_err(io_error(path))? {
+        Some(owner) => Err(HomeError::OtherOwner { path: path.display().to_string(), owner }),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -1,18 +1,16 @@
 //! One JSON file: read as a whole, replaced as a whole, and moved away if damaged.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::directory::{OTHERS, check_owner, warn_tightened};
+use super::directory::{check_owner, warn_tightened};
 use super::{HomeError, io_error};
-use crate::durable::sync_directory;
+use crate::platform;
 use crate::terminal::Terminal;
 
 /// Room for thousands of servers.
@@ -53,18 +51,12 @@ pub(super) struct VersionOnly {
 
 /// The contents, if the file exists, is valid and belongs to this user.
 pub(super) fn read_lossy<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let file = open(path).ok()?;
+    let file = platform::open_without_waiting(path).ok()?;
     let metadata = file.metadata().ok()?;
     check_owner(path, &metadata).ok()?;
     let mut text = Vec::new();
     let is_whole = metadata.is_file() && file.take(MAX_BYTES).read_to_end(&mut text).is_ok();
     is_whole.then(|| serde_json::from_slice(&text).ok())?
-}
-
-/// Opens without following a link or blocking on a pipe.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 impl<T: Serialize + DeserializeOwned + Default> Document<T> {
@@ -112,24 +104,17 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
     /// Writes a temporary file with the final mode, flushes it and renames it into place.
     fn write(&self, text: &[u8]) -> io::Result<()> {
         let directory = self.path.parent().expect("a file in the directory");
-        let mut temporary = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(directory)?;
+        let mut temporary = platform::temporary_beside(directory, UNFINISHED)?;
         temporary.write_all(text)?;
         temporary.write_all(b"\n")?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(&self.path)?;
-        sync_directory(directory)
+        platform::replace(temporary, &self.path)
     }
 
     fn read_text(&self) -> Result<Option<Vec<u8>>, HomeError> {
-        let file = match open(&self.path) {
+        let file = match platform::open_without_waiting(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Err(HomeError::Link { path: self.name() });
-            }
+            Err(error) if platform::is_link(&error) => return Err(HomeError::Link { path: self.name() }),
             Err(error) => return Err(io_error(&self.path)(error)),
         };
         // Of the open file, so that the checked file is the one that is read.
@@ -138,11 +123,11 @@ impl<T: Serialize + DeserializeOwned + Default> Document<T> {
         if !metadata.is_file() {
             return Err(HomeError::OtherKind { path: self.name(), expected: "a file" });
         }
-        if metadata.mode() & OTHERS != 0 {
-            let tightened = file.set_permissions(Permissions::from_mode(0o600));
-            let now = tightened.and_then(|()| file.metadata());
-            let what = "was readable by other users: now only you have access (0600)";
-            warn_tightened(&self.path, what, now, self.terminal);
+        if platform::open_to_others(&self.path, &metadata).map_err(io_error(&self.path))?.is_some() {
+            let is_private = platform::tighten(&self.path, &file);
+            let what =
+                format!("was readable by other users: now only you have access{}", platform::FILE_ALONE);
+            warn_tightened(&self.path, &what, is_private, self.terminal);
         }
         let mut text = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error(&self.path))?;

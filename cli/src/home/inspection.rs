@@ -1,16 +1,15 @@
 //! Finds problems of the files without changing, moving, locking or creating anything.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{Access, OFlags};
 use serde::de::DeserializeOwned;
 
 use super::directory::{check_metadata, check_owner, check_parent_owner};
 use super::document::{MAX_BYTES, VERSION, VersionOnly};
 use super::{Home, HomeError, State, io_error};
+use crate::platform::{self, Openness};
 
 /// Result of an inspection.
 #[derive(Debug, Default)]
@@ -28,9 +27,9 @@ pub enum Problem {
     #[error(transparent)]
     Unusable(#[from] HomeError),
     #[error(
-        "{path} is accessible to other users (mode {mode:04o} instead of 0600): the next command corrects it, if the file system supports modes"
+        "{path} is accessible to other users ({openness}): the next command corrects it, if the file system supports modes"
     )]
-    Open { path: String, mode: u32 },
+    Open { path: String, openness: Openness },
     #[error("{path} is damaged: the next command renames it and starts a new file")]
     Damaged { path: String },
     #[error("{path} cannot be written: {reason}")]
@@ -60,9 +59,9 @@ impl Inspection {
             Err(error) => return Err(io_error(home)(error).into()),
         };
         check_metadata(home, &metadata)?;
-        if let Err(error) = rustix::fs::access(home, Access::WRITE_OK | Access::EXEC_OK) {
+        if let Err(reason) = platform::check_writable(home) {
             let path = home.display().to_string();
-            self.problems.push(Problem::ReadOnly { path, reason: error.into() });
+            self.problems.push(Problem::ReadOnly { path, reason });
         }
         let mut files = 0;
         for entry in fs::read_dir(home).map_err(io_error(home))?.flatten() {
@@ -71,7 +70,7 @@ impl Inspection {
             files += 1;
             match check_owner(&path, &metadata) {
                 Err(error) => self.problems.push(error.into()),
-                Ok(()) if metadata.is_file() => self.check_mode(&path, &metadata),
+                Ok(()) if metadata.is_file() => self.check_access(&path, &metadata),
                 Ok(()) => {}
             }
         }
@@ -81,10 +80,13 @@ impl Inspection {
         Ok(())
     }
 
-    fn check_mode(&mut self, path: &Path, metadata: &Metadata) {
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            self.problems.push(Problem::Open { path: path.display().to_string(), mode });
+    fn check_access(&mut self, path: &Path, metadata: &Metadata) {
+        match platform::open_to_others(path, metadata) {
+            Ok(Some(openness)) => {
+                self.problems.push(Problem::Open { path: path.display().to_string(), openness });
+            }
+            Ok(None) => {}
+            Err(error) => self.problems.push(io_error(path)(error).into()),
         }
     }
 
@@ -98,11 +100,9 @@ impl Inspection {
 
 /// Reads a file. `Err(None)` if it does not exist or was already reported.
 fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, Option<Problem>> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file: File = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match platform::open_without_waiting(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(None),
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || platform::is_link(&error) => {
             return Err(None);
         }
         Err(error) => return Err(Some(io_error(path)(error).into())),

@@ -1,17 +1,14 @@
 //! Locks between processes. The kernel releases them when the holder exits. On a file system without locks, exclusive
 //! creation of a file replaces them.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
-
 use super::{HomeError, io_error};
+use crate::platform::{self, locks_are_unsupported};
 use crate::terminal::Terminal;
 
 /// A change takes milliseconds, even with a hundred processes waiting.
@@ -54,7 +51,7 @@ impl Lock {
         let file = open(path)?;
         let begin = Instant::now();
         loop {
-            match file.try_lock() {
+            match platform::try_lock(&file) {
                 Ok(()) => return Ok(Self::Kernel { _file: file }),
                 Err(TryLockError::WouldBlock) if begin.elapsed() < TIMEOUT => thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
@@ -74,7 +71,7 @@ impl Lock {
         let path = path.with_extension("held");
         let begin = Instant::now();
         loop {
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            match platform::create_new(&path) {
                 Ok(_) => return Ok(Self::File { path }),
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(io_error(&path)(error)),
                 Err(_) if begin.elapsed() < TIMEOUT => thread::sleep(PAUSE),
@@ -96,19 +93,13 @@ impl Drop for Lock {
     }
 }
 
-/// Whether the file system does not support locks, as some network and FUSE file systems.
-fn locks_are_unsupported(error: &io::Error) -> bool {
-    let without = [Errno::NOLCK, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::INVAL];
-    without.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
 /// Tries to acquire the login lock without waiting.
 ///
 /// On a file system without locks, sign-ins are not serialized. They take minutes, and a lock file left by a killed
 /// process would block all later ones.
 pub(super) fn try_login_lock(path: &Path, terminal: Terminal) -> Result<LoginLockAttempt, HomeError> {
     let mut file = open(path)?;
-    match file.try_lock() {
+    match platform::try_lock(&file) {
         Err(TryLockError::Error(error)) if locks_are_unsupported(&error) => {
             terminal.info(&format!(
                 "{} cannot be locked ({error}): run one `infra login` at a time",
@@ -148,19 +139,11 @@ impl Drop for LoginLock {
 }
 
 fn open(path: &Path) -> Result<File, HomeError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(|error| {
-            if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-                HomeError::Link { path: path.display().to_string() }
-            } else {
-                io_error(path)(error)
-            }
-        })
+    platform::open_lock(path).map_err(|error| {
+        if platform::is_link(&error) {
+            HomeError::Link { path: path.display().to_string() }
+        } else {
+            io_error(path)(error)
+        }
+    })
 }

@@ -16,8 +16,8 @@ use tokio::task;
 
 use super::super::pages::{Page, see_other};
 use super::super::response::ExpectedResponse;
-use super::peer::{self, Peer};
 use super::{AllowedPeers, Event, Notice, Outcome};
+use crate::platform::{self, Peer};
 
 /// 190 bits, so that no path of the listener can be guessed.
 const PATH_CHARACTERS: usize = 32;
@@ -150,7 +150,9 @@ impl CallbackHandler {
     ) -> Response<Full<Bytes>> {
         if self.allowed_peers != AllowedPeers::All {
             // Reading the connection tables takes time on a machine with many connections.
-            let owner = task::spawn_blocking(move || peer::owner(from, to)).await.unwrap_or(Peer::Unknown);
+            let owner = task::spawn_blocking(move || platform::connection_owner(from, to))
+                .await
+                .unwrap_or(Peer::Unknown);
             if !self.allowed_peers.includes(owner) {
                 // If the client has already disconnected, its owner is unknown.
                 if owner != Peer::Unknown {

@@ -1,10 +1,11 @@
 //! The commands that may open an address: those in `BROWSER`, or the desktop's. No shell interprets them.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::super::Browser;
+use crate::platform::{LIST_SEPARATOR, USUAL_PATH, find_program, openers};
 
 /// Browsers that draw in the terminal. The sign-in needs the terminal itself.
 const TERMINAL_BROWSERS: [&str; 8] =
@@ -15,39 +16,27 @@ const WSL: [&[&str]; 3] = [
     &["rundll32.exe", "url.dll,FileProtocolHandler"],
     &["/mnt/c/Windows/System32/rundll32.exe", "url.dll,FileProtocolHandler"],
 ];
-/// Search path if `PATH` is not set.
-const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The commands that may open `url`, in the order to try them, with programs found in `path`.
 pub(in super::super) fn candidates(browser: &Browser, url: &str, path: Option<&OsStr>) -> Vec<Command> {
     let path = path.unwrap_or(OsStr::new(USUAL_PATH));
     let commands = match browser {
         Browser::Named(named) => named_commands(named, url),
-        Browser::Desktop => desktop_commands(url),
+        Browser::Desktop => openers(url),
         Browser::Windows => WSL
             .into_iter()
             .map(|words| words.iter().copied().map(OsString::from).chain([OsString::from(url)]).collect())
-            .chain(desktop_commands(url))
+            .chain(openers(url))
             .collect(),
         Browser::Elsewhere => Vec::new(),
     };
     commands.iter().filter_map(|words| command(words, path)).collect()
 }
 
-fn desktop_commands(url: &str) -> Vec<Vec<OsString>> {
-    let words = |command: &Command| {
-        [command.get_program()].into_iter().chain(command.get_args()).map(OsString::from).collect()
-    };
-    // PowerShell is a shell.
-    let is_shell = |command: &&Command| command.get_program().to_string_lossy().contains("powershell");
-    open::commands(url).iter().filter(|command| !is_shell(command)).map(words).collect()
-}
-
 /// `BROWSER` is a list of commands, separated as in `PATH`. `%s` is replaced by the URL; otherwise the URL is
 /// appended.
 fn named_commands(named: &str, url: &str) -> Vec<Vec<OsString>> {
-    let separator = if cfg!(windows) { ';' } else { ':' };
-    let commands = named.split(separator).map(str::trim).filter(|command| !command.is_empty());
+    let commands = named.split(LIST_SEPARATOR).map(str::trim).filter(|command| !command.is_empty());
     commands
         .map(|text| {
             // A program's path may contain spaces.
@@ -88,28 +77,15 @@ fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
     if TERMINAL_BROWSERS.contains(&name) {
         return None;
     }
-    let mut command = Command::new(find(program, path)?);
+    let mut command = Command::new(find_program(program, path)?);
     command.args(arguments);
     Some(command)
-}
-
-/// The file of a program. An empty or relative `PATH` entry and a relative path are ignored. They would refer to the
-/// working directory, which another user may control.
-fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
-    if cfg!(windows) {
-        // An absolute path needs no search.
-        return Some(PathBuf::from(program));
-    }
-    if Path::new(program).components().count() > 1 {
-        return Some(PathBuf::from(program)).filter(|file| file.is_absolute());
-    }
-    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
-    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::*;
 

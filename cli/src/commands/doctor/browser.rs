@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use infra_shared::printable::printable;
-use rustix::fs::Access;
 
 use super::super::login;
 use super::{Check, Context};
 use crate::browser_login::{Browser, openers};
+use crate::platform::is_executable;
 use crate::settings;
 
 const NAME: &str = "browser";
@@ -28,7 +28,7 @@ pub(super) fn check(context: &Context) -> Check {
     }
     let path = context.settings.path.as_deref();
     let programs = openers(&browser, path);
-    if let Some(found) = programs.iter().map(Path::new).find(|program| is_program(program)) {
+    if let Some(found) = programs.iter().map(Path::new).find(|program| is_executable(program)) {
         return Check::ok(NAME, None, found.display().to_string());
     }
     let why = match &browser {
@@ -38,9 +38,4 @@ pub(super) fn check(context: &Context) -> Check {
         _ => "`PATH` contains no program that opens addresses, such as `xdg-open`".to_owned(),
     };
     Check::wrong(NAME, None, "cannot open a browser", Some(why), HINT)
-}
-
-/// Whether a file is executable. Windows resolves its programs by names that are not Linux files.
-fn is_program(file: &Path) -> bool {
-    cfg!(windows) || file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
 }

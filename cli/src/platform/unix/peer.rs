@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
+use super::super::Peer;
+
 /// A program may connect to 127.0.0.1 from an IPv6 socket too.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 /// Maximum bytes read from a table: 150-byte rows for about 400,000 connections.
@@ -14,42 +16,29 @@ const MAX_READS: usize = 3;
 /// The UID shown for users without a mapping in a user namespace.
 const OVERFLOW_UID: u32 = 65534;
 
-/// Owner of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Peer {
-    ThisUser,
-    AnotherUser,
-    /// Root, which relays Windows connections in WSL. Elsewhere, a root service may connect for another user.
-    Root,
-    /// No table lists the socket.
-    Unknown,
+/// Finds the owner of the open connection from `from` to `to`.
+pub(crate) fn connection_owner(from: SocketAddr, to: SocketAddr) -> Peer {
+    let found = (0..MAX_READS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
+    let own = rustix::process::geteuid().as_raw();
+    found.map_or(Peer::Unknown, |user| peer_of(user, own))
 }
 
-impl Peer {
-    fn from_uids(user: u32, own: u32) -> Self {
-        match user {
-            OVERFLOW_UID if own == OVERFLOW_UID => Self::Unknown,
-            _ if user == own => Self::ThisUser,
-            0 => Self::Root,
-            _ => Self::AnotherUser,
-        }
+fn peer_of(user: u32, own: u32) -> Peer {
+    match user {
+        OVERFLOW_UID if own == OVERFLOW_UID => Peer::Unknown,
+        _ if user == own => Peer::ThisUser,
+        0 => Peer::Root,
+        _ => Peer::AnotherUser,
     }
 }
 
-/// Finds the owner of the open connection from `from` to `to`.
-pub(in super::super) fn owner(from: SocketAddr, to: SocketAddr) -> Peer {
-    let found = (0..MAX_READS).find_map(|_| TABLES.iter().find_map(|table| look_up(table, from, to).ok()?));
-    let own = rustix::process::geteuid().as_raw();
-    found.map_or(Peer::Unknown, |user| Peer::from_uids(user, own))
-}
-
 /// Tests with an own connection if this system shows the owners of connections.
-pub(in super::super) fn can_identify_owners() -> bool {
+pub(crate) fn can_identify_owners() -> bool {
     let try_it = || -> io::Result<Peer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let to = listener.local_addr()?;
         let stream = TcpStream::connect(to)?;
-        Ok(owner(stream.local_addr()?, to))
+        Ok(connection_owner(stream.local_addr()?, to))
     };
     try_it().is_ok_and(|peer| peer == Peer::ThisUser)
 }
@@ -113,10 +102,10 @@ mod tests {
         let has_ipv6 = TcpListener::bind("[::]:0").is_ok();
         for host in ["127.0.0.1", "::ffff:127.0.0.1"].into_iter().take(1 + usize::from(has_ipv6)) {
             let ([stream, _accepted], from, to) = connected(host);
-            assert_eq!(owner(from, to), Peer::ThisUser, "{host}");
+            assert_eq!(connection_owner(from, to), Peer::ThisUser, "{host}");
             // A client that closed its sending side still waits for the response.
             stream.shutdown(std::net::Shutdown::Write).expect("a connection");
-            assert_eq!(owner(from, to), Peer::ThisUser, "{host}, half closed");
+            assert_eq!(connection_owner(from, to), Peer::ThisUser, "{host}, half closed");
         }
     }
 
@@ -124,9 +113,9 @@ mod tests {
     fn closed_connection_has_unknown_owner() {
         let ([stream, accepted], from, to) = connected("127.0.0.1");
         drop(stream);
-        assert_eq!(owner(from, to), Peer::Unknown);
+        assert_eq!(connection_owner(from, to), Peer::Unknown);
         drop(accepted);
-        assert_eq!(owner(from, to), Peer::Unknown);
+        assert_eq!(connection_owner(from, to), Peer::Unknown);
     }
 
     #[test]
@@ -140,7 +129,7 @@ mod tests {
             (OVERFLOW_UID, 1000, Peer::AnotherUser),
             (OVERFLOW_UID, OVERFLOW_UID, Peer::Unknown),
         ] {
-            assert_eq!(Peer::from_uids(user, own), peer, "{user} seen by {own}");
+            assert_eq!(peer_of(user, own), peer, "{user} seen by {own}");
         }
     }
 

@@ -1,0 +1,25 @@
+//! Linux and macOS.
+
+mod access;
+mod files;
+mod host;
+mod interrupt;
+mod keyboard;
+mod peer;
+mod process;
+
+pub(crate) use access::{
+    FILE_ALONE, check_writable, create_private_directory, keeps_access, open_to_others, other_owner,
+    other_parent_owner, tighten, writable_by_others, writable_hint,
+};
+pub(crate) use files::{
+    create_new, is_link, locks_are_unsupported, open_lock, open_without_waiting, replace, temporary_beside,
+    try_lock,
+};
+pub(crate) use host::{HAS_DESKTOP, ROOT, TEXT_IS_UTF8, TIME_ZONE_FILE, host_name};
+pub(crate) use interrupt::Interrupts;
+pub(crate) use keyboard::{ReadResult, read_available};
+pub(crate) use peer::{can_identify_owners, connection_owner};
+pub(crate) use process::{
+    LIST_SEPARATOR, USUAL_PATH, become_command, end, find_program, is_executable, openers, set_apart,
+};
