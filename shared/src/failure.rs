@@ -184,7 +184,7 @@ mod tests {
             failure.line(),
             "the session cannot be saved: the upper layer broke; the lower layer broke; try: `df ~`"
         );
-        assert_eq!(Failure::<Infra>::new(Exit::Failed, "the disk is full").line(), "the disk is full");
+        assert_eq!(Failure::new(Exit::Failed, "the disk is full").line(), "the disk is full");
     }
 
     #[test]
