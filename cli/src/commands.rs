@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use crate::arguments::{Arguments, Command};
 use crate::daemon_client::{DaemonClient, DaemonError, STALE_EXPORTS};
 use crate::failure::{Exit, Failure};
-use crate::home::{Home, State};
+use crate::home::{Home, State, TrustRecord};
 use crate::keyring::Keyring;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -113,8 +113,11 @@ impl Context {
         let mut sessions = state.sessions.sessions.iter();
         let owner = sessions.find(|(_, stored)| stored.token.expose() == token.expose());
         let Some((owner, stored)) = owner.filter(|(owner, _)| *owner != named) else { return Ok(()) };
-        let given = || TrustOptions::from_environment(named, &self.settings).ok();
-        if state.trust(named) == Some(&stored.trust) || given().is_some_and(|given| given.is(&stored.trust)) {
+        let is_given = || {
+            let given = TrustOptions::from_environment(named, &self.settings);
+            given.is_ok_and(|given| given.is(&stored.trust))
+        };
+        if is_of_one_daemon(&stored.trust) && (state.trust(named) == Some(&stored.trust) || is_given()) {
             return Ok(());
         }
         Err(Failure::new(
@@ -122,7 +125,7 @@ impl Context {
             format!("INFRA_TOKEN is the session token of {owner}, but {named} is the server of this command"),
         )
         .because_text(format!("{named} could use the token at {owner}, as you"))
-        .hint("set INFRA_SERVER to the server that issued the token, or unset INFRA_TOKEN"))
+        .hint("name the server that issued the token, or unset INFRA_TOKEN"))
     }
 
     /// The parent directory of `INFRA_HOME` if it does not exist, as after the end of an `infrad dev`.
@@ -263,6 +266,11 @@ fn changed_entry_warning(origin: &Origin) -> String {
     )
 }
 
+/// Whether only one daemon can prove `trust`. Public authorities and those of an organisation certify many servers.
+fn is_of_one_daemon(trust: &TrustRecord) -> bool {
+    matches!(trust, TrustRecord::Pinned { .. } | TrustRecord::CaFile { pin: Some(_), .. })
+}
+
 fn missing_home_note(parent: &str) -> String {
     format!("INFRA_HOME is in {parent}, which does not exist; {STALE_EXPORTS}")
 }
@@ -298,7 +306,7 @@ mod tests {
     use infra_shared::pin::Pin;
 
     use super::*;
-    use crate::home::{Server, TrustRecord};
+    use crate::home::Server;
 
     fn origin(text: &str) -> Origin {
         text.parse().expect("an origin")
@@ -332,6 +340,20 @@ mod tests {
         let named =
             named_server([("the argument", Some(&a)), ("--server", Some(&b)), ("INFRA_SERVER", None)]);
         assert_eq!(named.expect_err("two servers").exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn only_a_pin_identifies_one_daemon() {
+        let pin = Pin::of_public_key(b"a");
+        let file = |pin| TrustRecord::CaFile { certificates: String::new(), pin };
+        for (trust, is_one) in [
+            (TrustRecord::Pinned { pin }, true),
+            (file(Some(pin)), true),
+            (file(None), false),
+            (TrustRecord::System, false),
+        ] {
+            assert_eq!(is_of_one_daemon(&trust), is_one, "{trust:?}");
+        }
     }
 
     #[test]
