@@ -26,6 +26,9 @@ const OLDER: &str = "#!/bin/sh\necho infra 0.0.9\n";
 /// The files of the server, by path.
 type Files = Arc<Mutex<BTreeMap<String, Answer>>>;
 
+/// What is wrong with a file of the server.
+type Change<'a> = &'a dyn Fn(&mut Answer);
+
 /// A signed release on a server, and a user who installs it.
 struct Installation {
     release: Release,
@@ -40,9 +43,9 @@ impl Installation {
         peers::find_program("curl")?;
         let release = Release::prepare(PROGRAM)?;
         let (authority, files) = (Authority::new(), Files::default());
-        let served = Arc::clone(&files);
+        let shared = Arc::clone(&files);
         let server = Server::start(authority.issue(), move |request| {
-            let found = served.lock().expect("no test panics here").get(&request.path).cloned();
+            let found = shared.lock().expect("no test panics here").get(&request.path).cloned();
             async move { found.unwrap_or_else(|| Answer::text(404, "missing")) }
         });
         let home = TempDir::with_prefix("infra-install-").expect("a temporary directory");
@@ -183,7 +186,7 @@ fn script_changes_nothing_if_a_download_is_wrong() {
     let without_tls = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     without_tls.set_nonblocking(true).expect("a socket can be asynchronous");
     let elsewhere = without_tls.local_addr().expect("a bound socket has an address");
-    let cases: [(&str, &str, &str, &dyn Fn(&mut Answer)); 9] = [
+    let cases: [(&str, &str, &str, Change<'_>); 9] = [
         ("a changed archive", &archive, "its checksum is wrong", &|answer| {
             *answer.body.last_mut().expect("a body") ^= 1;
         }),
@@ -200,10 +203,10 @@ fn script_changes_nothing_if_a_download_is_wrong() {
             answer.body.clone_from(&signed_by_another);
         }),
         ("an empty signature", "SHA256SUMS.sig", "the signature of SHA256SUMS is wrong", &|answer| {
-            answer.body.clear()
+            answer.body.clear();
         }),
         ("a missing signature", "SHA256SUMS.sig", "cannot download SHA256SUMS.sig", &|answer| {
-            answer.status = 404
+            answer.status = 404;
         }),
         ("a redirect without TLS", "SHA256SUMS", "cannot download SHA256SUMS", &|answer| {
             *answer = Answer::redirect(&format!("http://{elsewhere}/SHA256SUMS"));

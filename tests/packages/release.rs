@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use infra_harness::peers;
 use infra_harness::program::{Ran, Running};
 use sha2::{Digest, Sha256};
@@ -84,14 +85,14 @@ impl Release {
         let entries = fs::read_dir(self.path("made")).expect("a release").flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut archives: Vec<String> =
-            names.filter(|name| name.ends_with(".tar.gz") || name.ends_with(".zip")).collect();
+            names.filter(|name| is_zip(name) || name.ends_with(".tar.gz")).collect();
         archives.sort();
         archives
     }
 
     /// The paths in an archive.
     fn contents(&self, archive: &str) -> Vec<String> {
-        let (program, option) = if archive.ends_with(".zip") { ("unzip", "-Z1") } else { ("tar", "-tzf") };
+        let (program, option) = if is_zip(archive) { ("unzip", "-Z1") } else { ("tar", "-tzf") };
         let mut command = Command::new(program);
         command.arg(option).arg(self.path("made").join(archive));
         run(command).expect(0).stdout.lines().map(str::to_owned).collect()
@@ -124,8 +125,12 @@ pub(crate) fn triples(job: &str) -> Vec<String> {
     triples
 }
 
+fn is_zip(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "zip")
+}
+
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 const FORMULA: &str = "manifests/homebrew/infra.rb";
