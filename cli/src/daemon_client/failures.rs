@@ -58,7 +58,7 @@ impl DaemonError {
         let failure = failure.because(self);
         match self {
             Self::Problem { retry_after: Some(wait), .. } => {
-                failure.hint(format!("again in {} s", wait.as_secs()))
+                failure.hint(format!("again in {} s; if it keeps failing, ask your operator", wait.as_secs()))
             }
             // Without a time, waiting does not help: an operator must fix it.
             Self::Problem { problem, .. }
