@@ -55,6 +55,15 @@ pub use schema::SCHEMA;
 use directories::Directories;
 use error::FaultAt;
 
+/// The variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "INFRAD_CONFIG";
+
+/// The name of the program's own variable, if it is set and empty: its value is probably missing.
+#[expect(clippy::disallowed_methods, reason = "the environment of the configuration is read here")]
+pub fn empty_variable() -> Option<&'static str> {
+    std::env::var_os(CONFIG_VARIABLE).is_some_and(|value| value.is_empty()).then_some(CONFIG_VARIABLE)
+}
+
 /// A configuration that passed every check that needs no network.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -64,6 +64,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let context = Context::new(&arguments);
+    if let Some(name) = config::empty_variable() {
+        let failure = Failure::usage(format!("{name} is set, but empty"));
+        return report(&failure.hint(format!("set {name} to its value, or unset it")), context.terminal);
+    }
+    if context.config_path.as_os_str().is_empty() {
+        let failure = Failure::usage("`--config` is empty");
+        return report(
+            &failure.hint("name the configuration file, or leave the option out"),
+            context.terminal,
+        );
+    }
     if let Err(error) = infra_shared::core_dumps::forbid() {
         let failure = Failure::failed("cannot forbid core dumps").because(&error);
         return report(&failure, context.terminal);

@@ -33,8 +33,8 @@ pub enum Fault {
     NotYaml,
     #[error("a tab indents this line, but YAML allows only spaces: replace the tab")]
     Tab,
-    #[error("this key is given twice: remove one")]
-    DuplicateKey,
+    #[error("{} is given twice{}: remove one", quoted(.key), first_in(*.first_line))]
+    DuplicateKey { key: String, first_line: Option<u64> },
     #[error("a second document starts here, but the configuration is one document: remove the `---`")]
     SeveralDocuments,
     #[error("unknown key {key}{}; {}", In(.section), hint(.nearest.as_deref(), .known))]
@@ -70,6 +70,15 @@ impl fmt::Display for In<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(formatter, " in `{}`", self.0) }
     }
+}
+
+/// A key, or that it cannot be shown.
+fn quoted(key: &str) -> String {
+    if key.is_empty() { "this key".to_owned() } else { format!("`{key}`") }
+}
+
+fn first_in(line: Option<u64>) -> String {
+    line.map(|line| format!(", first in line {line}")).unwrap_or_default()
 }
 
 fn hint(nearest: Option<&str>, known: &str) -> String {

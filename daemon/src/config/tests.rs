@@ -479,7 +479,10 @@ fn invalid_yaml_is_reported_with_position_not_text() {
 
 #[test]
 fn duplicate_key_is_rejected() {
-    assert_says(&with_provider_line("clientID: x"), &["line 8, column 5: ", "key"]);
+    assert_says(
+        &with_provider_line("clientID: x"),
+        &["line 8, column 5: ", "`clientID` is given twice, first in line "],
+    );
 }
 
 #[test]

@@ -49,17 +49,34 @@ impl Node {
 /// Converts the parser's error without its text, which quotes the file and may contain a secret.
 fn fault(error: &Error, text: &str) -> FaultAt {
     let error = error.without_snippet();
+    let place = error.location().map_or(Place { line: 1, column: 1 }, Place::from);
     let fault = match error {
-        Error::DuplicateMappingKey { .. } => Fault::DuplicateKey,
+        Error::DuplicateMappingKey { .. } => duplicate(text, place),
         Error::MultipleDocuments { .. } => Fault::SeveralDocuments,
         _ => Fault::NotYaml,
     };
-    let place = error.location().map_or(Place { line: 1, column: 1 }, Place::from);
     // The parser reports a consequence of the tab, in a nearby line.
     match find_tab(text, place.line).filter(|_| fault == Fault::NotYaml) {
         Some(place) => FaultAt { place, fault: Fault::Tab },
         None => FaultAt { place, fault },
     }
+}
+
+/// Names the key that is repeated at `place`, and the line before with the same key at the same indentation.
+fn duplicate(text: &str, place: Place) -> Fault {
+    let before = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
+    let key_in = |line: &str| {
+        let key: String = line.chars().skip(before).take_while(char::is_ascii_alphanumeric).collect();
+        // Anything else may be a secret.
+        line.contains(&format!("{key}:")).then_some(key).filter(|key| !key.is_empty())
+    };
+    let is_indented = |line: &str| line.chars().take(before).all(|character| " -".contains(character));
+    let mut lines: Vec<(u64, &str)> =
+        (1..).zip(text.lines()).take_while(|(line, _)| *line <= place.line).collect();
+    let key = lines.pop().and_then(|(_, line)| key_in(line)).unwrap_or_default();
+    let is_first = |line: &str| is_indented(line) && key_in(line).is_some_and(|found| found == key);
+    let first = lines.iter().rev().find(|(_, line)| is_first(line));
+    Fault::DuplicateKey { first_line: first.map(|(line, _)| *line), key }
 }
 
 /// Finds the nearest tab in an indentation (YAML 1.2 §6.1).
@@ -165,6 +182,23 @@ impl<'de> Visitor<'de> for ValueVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repeated_key_is_named_with_its_first_line() {
+        for (text, expected) in [
+            ("version: 1\nlog: {}\nlog: {}\n", "`log` is given twice, first in line 2: remove one"),
+            (
+                "providers:\n  - name: a\n    kind: okta\n  - name: b\n    kind: oidc\n    kind: okta\n",
+                "`kind` is given twice, first in line 5: remove one",
+            ),
+            ("providers:\n  - name: a\n    name: b\n", "`name` is given twice, first in line 2: remove one"),
+            ("log: {level: info, level: debug}\n", "`level` is given twice: remove one"),
+            ("\"a b\": 1\n\"a b\": 2\n", "this key is given twice: remove one"),
+        ] {
+            let Err(fault) = Node::parse(text) else { panic!("taken: {text:?}") };
+            assert_eq!(fault.fault.to_string(), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn tab_in_indentation_is_reported_with_position() {
