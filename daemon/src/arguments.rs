@@ -6,6 +6,7 @@ mod values;
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use infra_shared::completion::{Program, Shell};
 
@@ -39,6 +40,8 @@ pub struct Global {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", env = "INFRAD_CONFIG")]
     #[arg(default_value = DEFAULT_CONFIG, hide_env_values = true, value_hint = ValueHint::FilePath)]
+    // An empty variable is rejected later, by its name.
+    #[arg(value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub config: PathBuf,
 
     /// Log more than the configuration sets: once for `debug`, twice for `trace`
@@ -208,6 +211,8 @@ pub enum KeyCommand {
     },
 
     /// Wrap the data key with the first root key in `keys`; the running daemon rereads `keys`
+    ///
+    /// The root key has to exist: only the first start of a new store creates one.
     #[command(after_long_help = help::KEY_REWRAP)]
     Rewrap {
         /// Open the store with the recovery key; stop the daemon first. Prompts for the key, or reads it from standard input

@@ -31,7 +31,7 @@ use crate::listener::Requests;
 use crate::platform::{HandedSockets, ServiceManager};
 use crate::sessions::Bindings;
 use crate::tls::Certificates;
-use crate::upkeep::{LiveSessions, Supervision, Upkeep, run_provider_jobs};
+use crate::upkeep::{LiveSessions, RootKeyWatch, Supervision, Upkeep, run_provider_jobs};
 use endpoints::{Endpoint, bind, serve_operators};
 use lifecycle::{Lifecycle, Running};
 use providers::{apply_providers, open_sessions};
@@ -133,6 +133,7 @@ impl Daemon {
             sessions,
             requests: Arc::new(Requests::new(api::routes())),
             live_sessions: LiveSessions::default(),
+            root_key_watch: RootKeyWatch::default(),
             supervision: Supervision::new(audit.clone()),
             operations: Operations::new(&data_directory, config_path, clock, audit),
         });
@@ -182,6 +183,7 @@ impl Daemon {
             clock: running.operations.clock.clone(),
             audit: running.operations.audit.clone(),
             live_sessions: running.live_sessions.clone(),
+            root_key_watch: running.root_key_watch.clone(),
             rollback_reported: AtomicBool::new(false),
         });
         let background = tokio::spawn(upkeep.clone().run(supervision.clone()));

@@ -25,8 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use infra_shared::printable::printable;
-use jiff::Timestamp;
+use infra_shared::printable::{printable, when};
 
 use crate::arguments::{Arguments, CertificateCommand, Command};
 use crate::assembly::{AssemblyError, StartOverrides};
@@ -158,11 +157,6 @@ fn run_on(
     outcome
 }
 
-/// Formats a time for people.
-fn when(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
 /// Converts an error into the failure `what`, with a hint.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
     let is_transient = matches!(error, AssemblyError::Key(key) if key.is_transient());
@@ -175,7 +169,7 @@ fn hint_for(error: &AssemblyError) -> Option<String> {
         AssemblyError::Platform(PlatformError::Locked { process, .. }) => {
             Some(format!("stop the other infrad with {}", stopping(process)))
         }
-        AssemblyError::Key(key) => key.hint().map(str::to_owned),
+        AssemblyError::Key(key) => key.hint(),
         _ => error.hint(),
     }
 }
@@ -190,7 +184,8 @@ fn stopping(process: &str) -> String {
 
 /// A failure caused by `error`, with advice if a root key caused it.
 fn failure_for_keys(what: &str, error: &dyn Error, key: Option<&KeyError>) -> Failure {
-    failure_with(what, error, key.is_some_and(KeyError::is_transient), key.and_then(KeyError::hint))
+    let hint = key.and_then(KeyError::hint);
+    failure_with(what, error, key.is_some_and(KeyError::is_transient), hint.as_deref())
 }
 
 /// A failure that the process performing the operation reported.

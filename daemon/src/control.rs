@@ -153,6 +153,9 @@ pub struct DaemonStatus {
     #[serde(rename = "nextCA")]
     pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
+    /// The file of the root key, if it is missing: the daemon cannot start again without it.
+    #[serde(default)]
+    pub missing_root_key: Option<String>,
     pub live_sessions: Option<u64>,
     /// Reads of client secrets since the start, by reason.
     pub secret_reads: BTreeMap<String, u64>,

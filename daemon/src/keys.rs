@@ -5,6 +5,7 @@ mod aead;
 mod aws_kms;
 mod derivation;
 mod dry_run;
+mod error;
 mod header;
 mod native;
 mod next_data_key;
@@ -20,14 +21,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::outbound::BackendError;
-use crate::platform::PlatformError;
 #[cfg(feature = "aws")]
 use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
 pub use dry_run::{check, id_in_source, is_unused, native_id, wrapping};
+pub use error::{KeyError, creating_root_key};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
@@ -58,59 +58,6 @@ pub enum RootKeySettings {
     Vault { server: VaultSettings, transit_mount: String, key: String },
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    #[error("root key: {0}")]
-    RootKeyFile(PlatformError),
-    #[error("root key: {path} has {bytes} bytes, but a root key has 32: restore the right file")]
-    RootKeyLength { path: String, bytes: usize },
-    #[error(
-        "root key: {path} is inside the data directory, so a copy of the data would include its key: set another \
-         path in `keys`"
-    )]
-    RootKeyBesideData { path: String },
-    #[error("root key: {path} is missing but required by {header_path}: restore it")]
-    RootKeyGone { path: String, header_path: String, has_recovery: bool },
-    /// A systemd credential that this process did not receive. The key is not lost.
-    #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
-    RootKeyNotHanded { name: String, is_in_unit: bool },
-    #[error(
-        "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
-         or restore its file"
-    )]
-    OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
-    /// Temporary: a retry may succeed.
-    #[error("the root key {id} cannot be reached: {cause}")]
-    RootKeyAway { id: String, cause: String },
-    #[error("the root key {id} cannot be used: {cause}")]
-    RootKeyRejected { id: String, cause: String },
-    #[error("the root key {id} cannot unwrap the data key: another key wrapped it, or it was changed")]
-    DoesNotUnwrap { id: String },
-    #[error("{path} has no recovery key: it was written before the first `infrad key recovery create`")]
-    NoRecovery { path: String },
-    #[error(
-        "this recovery key does not open {path}: it belongs to another store, or a newer recovery key has replaced \
-         it"
-    )]
-    OtherRecoveryKey { path: String },
-    #[error("{data_dir} contains another store than the backup: set `dataDir` to an empty directory")]
-    OtherStore { data_dir: String },
-    #[error("{path} was damaged or changed: restore it from a backup")]
-    HeaderDamaged { path: String },
-    #[error(
-        "{path} has format version {version}, but this infrad supports up to version {known}: run the infrad that \
-         wrote it"
-    )]
-    HeaderNewer { path: String, version: u32, known: u32 },
-    #[error(
-        "{data_dir} contains the database {database}, but keys.json, which decrypts it, is missing: restore a backup \
-         with `infrad restore FILE`, or set `dataDir` to an empty directory to start over"
-    )]
-    HeaderGone { data_dir: String, database: String },
-    #[error(transparent)]
-    Platform(#[from] PlatformError),
-}
-
 /// The data key: 32 random bytes from which all other keys of a store are derived.
 pub struct DataKey(Zeroizing<[u8; 32]>);
 
@@ -135,6 +82,8 @@ pub struct Keys {
 struct State {
     data_key: DataKey,
     header: Header,
+    /// Wraps the data key.
+    root_key: RootKeySettings,
 }
 
 /// Non-secret facts about the keys, for `status`.
@@ -148,70 +97,11 @@ pub struct KeyStatus {
     pub recovery_key_created_at: Option<Timestamp>,
 }
 
-impl KeyError {
-    /// Converts an error of the service that holds the root key `id`.
-    fn from_backend(id: String, error: BackendError) -> Self {
-        match error {
-            BackendError::Unreachable(cause) => Self::RootKeyAway { id, cause },
-            error => Self::RootKeyRejected { id, cause: error.to_string() },
-        }
-    }
-
-    /// Whether the root key was unreachable, so that a retry may succeed.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::RootKeyAway { .. })
-    }
-
-    /// Whether the root key that wrapped something is not at hand, and a recovery key would open it.
-    pub fn can_be_recovered(&self) -> bool {
-        matches!(
-            self,
-            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. }
-        )
-    }
-
-    /// The hint for a root key error whose message does not contain one.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::RootKeyAway { .. } => Some(
-                "run the same command again when the root key is available: `infrad check --live` tests it",
-            ),
-            Self::RootKeyRejected { .. } | Self::DoesNotUnwrap { .. } => {
-                Some("correct the cause above, then run `infrad check --live`, which tests every root key")
-            }
-            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. } => {
-                Some("if the root key is lost for good, use the recovery key: `infrad key rewrap --recovery`")
-            }
-            Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => Some(
-                "find a copy of the root key: it is the only way to open this file, which was written before a \
-                 recovery key existed",
-            ),
-            Self::RootKeyNotHanded { is_in_unit: true, .. } => Some(
-                "`systemctl edit infrad`, then add under `[Service]` a `LoadCredential=NAME:FILE` for each entry of \
-                 `keys`",
-            ),
-            Self::RootKeyNotHanded { is_in_unit: false, .. } => Some(
-                "run it as root with `infrad as-service` in front: `infrad as-service COMMAND` runs as the unit runs \
-                 the daemon",
-            ),
-            Self::RootKeyFile(error) if error.is_permission_denied() => Some(
-                "run the same command as the user that can read the root key; if systemd runs the daemon, run \
-                 `infrad as-service COMMAND` as root",
-            ),
-            Self::Platform(error) | Self::RootKeyFile(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
-fn reason_for_no_credential(is_in_unit: bool) -> &'static str {
-    if is_in_unit { "the unit does not pass it to the daemon" } else { "this command runs outside the unit" }
-}
-
 impl Keys {
     /// Opens the keys of `data_dir` with the root key that wrapped them.
     ///
-    /// If the directory has neither header nor database, creates the keys under the first root key.
+    /// If the directory has neither header nor database, creates the keys under the first root key. Nothing else creates a
+    /// missing root key: with a mistyped path, it would replace the right one unnoticed.
     pub async fn open_or_create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
         match Self::open(data_dir, root_keys).await? {
             Some(keys) => Ok(keys),
@@ -223,26 +113,28 @@ impl Keys {
     pub async fn open(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Option<Self>, KeyError> {
         let Some(header) = Header::read(data_dir)? else { return Ok(None) };
         let header_path = header::path(data_dir).display().to_string();
-        let data_key = root::unwrap(&header, &header_path, root_keys, data_dir).await?;
-        Ok(Some(Self::of(data_dir, data_key, header)))
+        let (data_key, root_key) = root::unwrap(&header, &header_path, root_keys, data_dir).await?;
+        Ok(Some(Self::of(data_dir, data_key, header, root_key)))
     }
 
     async fn create(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<Self, KeyError> {
         dry_run::expect_no_database(data_dir)?;
         let (data_key, mut header) = (DataKey::random(), Header::new());
+        let root_key = root::first(root_keys);
+        root_key.create_if_missing(data_dir)?;
         root::wrap(&mut header, &data_key, root_keys, data_dir).await?;
         header.sign(&data_key);
         header.replace(data_dir)?;
-        Ok(Self::of(data_dir, data_key, header))
+        Ok(Self::of(data_dir, data_key, header, root_key.clone()))
     }
 
-    fn of(data_dir: &Path, data_key: DataKey, header: Header) -> Self {
+    fn of(data_dir: &Path, data_key: DataKey, header: Header, root_key: RootKeySettings) -> Self {
         let field_sealer = FieldSealer::new(&derivation::sealed_field_key(&data_key));
         let previous = next_data_key::previous_ticket_key(&header, &field_sealer);
         let ticket_key = TicketKey::new(&derivation::ticket_key(&data_key), previous.as_deref());
         Self {
             data_dir: data_dir.to_owned(),
-            state: Mutex::new(State { data_key, header }),
+            state: Mutex::new(State { data_key, header, root_key }),
             ticket_key,
             field_sealer,
         }
@@ -275,22 +167,30 @@ impl Keys {
         }
     }
 
+    /// Where the root key is that wraps the data key.
+    pub fn root_key(&self) -> RootKeySettings {
+        self.state().root_key.clone()
+    }
+
     /// Wraps the data key under the first of `root_keys`. The old wrapping stays valid until the header is replaced
     /// atomically.
     pub async fn rewrap(&self, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
         let (mut header, data_key) = self.copy();
         root::wrap(&mut header, &data_key, root_keys, &self.data_dir).await?;
-        self.change_header(|present| {
+        let mut state = self.state();
+        self.change_header_of(&mut state, |present| {
             present.root_key = header.root_key;
             present.wrapped_data_key = header.wrapped_data_key;
-        })
+        })?;
+        state.root_key = root::first(root_keys).clone();
+        Ok(())
     }
 
     /// Creates a recovery key and replaces the old one. The key is available only in the return value.
     pub fn create_recovery(&self, now: Timestamp) -> Result<RecoveryKey, KeyError> {
         let (header, data_key) = self.copy();
         let (key, wrapping) = recovery::create(&header, &data_key, now);
-        self.change_header(|present| present.recovery = Some(wrapping))?;
+        self.change_header_of(&mut self.state(), |present| present.recovery = Some(wrapping))?;
         Ok(key)
     }
 
@@ -300,11 +200,6 @@ impl Keys {
     }
 
     /// Changes the header, first on disk, then in memory.
-    fn change_header(&self, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
-        self.change_header_of(&mut self.state(), change)
-    }
-
-    /// Changes the header while the caller holds the lock on `state`.
     fn change_header_of(&self, state: &mut State, change: impl FnOnce(&mut Header)) -> Result<(), KeyError> {
         let mut header = state.header.clone();
         change(&mut header);
@@ -332,7 +227,7 @@ pub async fn rewrap_recovered(
     root_keys: &[RootKeySettings],
 ) -> Result<KeyStatus, KeyError> {
     let (header, data_key) = recover(data_dir, key)?;
-    let keys = Keys::of(data_dir, data_key, header);
+    let keys = Keys::of(data_dir, data_key, header, root::first(root_keys).clone());
     keys.rewrap(root_keys).await?;
     Ok(keys.status())
 }

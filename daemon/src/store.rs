@@ -17,6 +17,7 @@ mod token_hash;
 mod token_lookup;
 mod writes;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -92,10 +93,14 @@ impl DatabaseError {
     }
 }
 
-/// Whether a database failed because its disk is full.
+/// Whether a write failed because its disk is full.
 pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.filter_map(|cause| cause.downcast_ref::<DatabaseError>()).any(|cause| cause.is_disk_full)
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let of_database = cause.downcast_ref::<DatabaseError>().is_some_and(|cause| cause.is_disk_full);
+        let of_file = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        of_database || matches!(of_file, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    })
 }
 
 /// The store. Clones share it.

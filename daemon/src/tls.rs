@@ -10,8 +10,10 @@ mod history;
 mod issue;
 mod local_authority;
 mod resolver;
+mod validity;
 
 use infra_shared::pin::Pin;
+use infra_shared::printable::when;
 use jiff::Timestamp;
 
 use crate::store::StoreError;
@@ -22,6 +24,7 @@ pub use daemon_identity::DaemonIdentity;
 pub use files::{CertificateFiles, FilesError};
 pub use local_authority::LocalAuthority;
 pub use resolver::{Purpose, TlsServer};
+pub use validity::{Expiry, Validity};
 
 /// Why the daemon has no certificate to serve.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +43,9 @@ pub enum TlsError {
     #[error("the certificate cannot be used: {0}")]
     Serve(#[from] rustls::Error),
     #[error(
-        "a CA with the fingerprint {pin} is already announced and takes over at {takeover_at}: another CA would stop \
-         the users who learned of it; wait for it, or replace it with `--replace`"
+        "a CA with the fingerprint {pin} is already announced and takes over at {}: another CA would stop \
+         the users who learned of it; wait for it, or replace it with `--replace`",
+        when(*takeover_at)
     )]
     AlreadyAnnounced { pin: Pin, takeover_at: Timestamp },
     #[error(transparent)]

@@ -6,6 +6,7 @@ mod live_sessions;
 mod providers;
 mod restore;
 mod rollback_guard_file;
+mod root_key_watch;
 mod rotation;
 mod supervision;
 mod watchdog;
@@ -30,6 +31,7 @@ pub use live_sessions::LiveSessions;
 pub use providers::run_provider_jobs;
 pub use restore::{Restored, restore};
 pub use rollback_guard_file::RollbackGuardFile;
+pub use root_key_watch::RootKeyWatch;
 pub use rotation::rotate;
 pub use supervision::Supervision;
 
@@ -37,6 +39,8 @@ pub use supervision::Supervision;
 const INTERVAL: Duration = Duration::from_mins(1);
 /// The longest delay before a change is recorded outside the data directory.
 const GUARD_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between looks for the root key's file.
+const ROOT_KEY_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause between verifications of all sessions against the rollback guard.
 const VERIFICATION_INTERVAL: Duration = Duration::from_mins(10);
 /// The pause between probes while writes fail, and how many of these pauses apply while they succeed.
@@ -56,6 +60,7 @@ pub struct Upkeep {
     pub clock: Arc<dyn Clock>,
     pub audit: Audit,
     pub live_sessions: LiveSessions,
+    pub root_key_watch: RootKeyWatch,
     /// Whether a rollback was reported since the start.
     pub rollback_reported: AtomicBool,
 }
@@ -70,12 +75,14 @@ impl Upkeep {
     /// restarted. Neither affects the others.
     pub async fn run(self: Arc<Self>, supervision: Supervision) {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
-        let (probe, certificates, watched) = (self.clone(), self.certificates.clone(), self.store.clone());
+        let (probe, root_key) = (self.clone(), self.clone());
+        let (certificates, watched) = (self.certificates.clone(), self.store.clone());
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
             supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
             supervision.keep_running("verification", || verification.clone().verify_sessions()),
             supervision.keep_running("write probe", || probe.clone().probe_writes()),
+            supervision.keep_running("root key", || root_key.clone().watch_root_key()),
             supervision.keep_running("certificates", || {
                 let certificates = certificates.clone();
                 async move { certificates.maintain().await }
@@ -140,6 +147,14 @@ impl Upkeep {
                     );
                 }
             }
+        }
+    }
+
+    async fn watch_root_key(self: Arc<Self>) {
+        let mut ticks = ticks(ROOT_KEY_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.root_key_watch.look(&self.keys).await;
         }
     }
 

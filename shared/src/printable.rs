@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 /// Removes control, format and line-separating characters (Unicode Cc, Cf, Zl, Zp) from `text` and cuts it at `limit`
 /// characters.
 ///
@@ -18,6 +20,12 @@ pub fn counted(count: impl TryInto<u64>, thing: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")
+}
+
+/// Formats a time for operators: `2026-11-30 08:00 UTC`.
+#[must_use]
+pub fn when(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Whether a character is safe to print.

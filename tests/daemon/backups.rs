@@ -2,17 +2,22 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use infra_harness::copy::copy_files;
 use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::login;
 use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::services::write_private;
 use infra_harness::wait;
 use rustix::process::Signal;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
 const LIMIT: Duration = Duration::from_secs(20);
+/// How the command begins that creates a root key.
+const CREATE: &str = "(umask 377; set -C; head -c 32 /dev/urandom >";
+const ROOT_KEY: &str = "the 32 bytes of another root key";
 
 fn prepared(provider: &Provider) -> Daemon {
     Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {})
@@ -30,8 +35,14 @@ fn drill() -> [Vec<String>; 2] {
     let (_, drill) = page.split_once("<!-- recovery drill").expect("the part on recovery");
     let (drill, _) = drill.split_once("<!-- end").expect("its end");
     let (today, then) = drill.split_once("### When").expect("two parts");
-    [today, then]
-        .map(|part| part.lines().filter(|line| line.starts_with("infrad ")).map(ToOwned::to_owned).collect())
+    let is_typed = |line: &&str| line.starts_with("infrad ") || line.starts_with(CREATE);
+    [today, then].map(|part| part.lines().filter(is_typed).map(ToOwned::to_owned).collect())
+}
+
+/// Types the command of the page that creates a root key, for the root key of this daemon.
+fn create_root_key(daemon: &Daemon, line: &str) {
+    let line = line.replace("/etc/infra/root.key", &daemon.root_key().display().to_string());
+    assert!(Command::new("sh").args(["-euc", &line]).status().is_ok_and(|status| status.success()), "{line}");
 }
 
 #[test]
@@ -39,11 +50,14 @@ fn recovery_page_commands_work() {
     let provider = Provider::start();
     let backups = tempfile::tempdir().expect("a directory");
     let [today, then] = drill();
-    assert_eq!((today.len(), then.len()), (3, 3));
+    assert_eq!((today.len(), then.len()), (3, 4));
     let mut key = String::new();
     let mut follow = |daemon: &mut Daemon, line: &str| {
         if line == "infrad serve" {
             return daemon.start_again();
+        }
+        if line.starts_with(CREATE) {
+            return create_root_key(daemon, line);
         }
         let line = line.replace("/backups", &backups.path().display().to_string());
         let words: Vec<&str> = line.split(' ').skip(1).collect();
@@ -105,8 +119,10 @@ fn lost_root_key_page_commands_work() {
     let page = std::fs::read_to_string(PAGE).expect("the page");
     let (_, part) = page.split_once("<!-- recovery in place").expect("the part on a lost root key");
     let (part, _) = part.split_once("<!-- end").expect("its end");
-    let lines: Vec<&str> = part.lines().filter(|line| line.starts_with("infrad ")).collect();
-    let [command, "infrad serve"] = lines.as_slice() else { panic!("other commands: {lines:?}") };
+    let (_, block) = part.split_once("```sh\n").expect("a block");
+    let lines: Vec<&str> = block.lines().take_while(|line| *line != "```").collect();
+    let [create, command, "infrad serve"] = lines.as_slice() else { panic!("other commands: {lines:?}") };
+    create_root_key(&daemon, create);
     let words: Vec<&str> = command.split(' ').skip(1).collect();
     daemon.infrad_slice_with_input(&words, created.stdout.trim()).wait().expect(0);
     daemon.start_again();
@@ -143,11 +159,17 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
     drop(daemon);
     host.infrad(["backup", "verify", "kept.backup"]).wait().expect(1);
     host.infrad_with_input(["backup", "verify", "kept.backup", "--recovery"], &key).wait().expect(0);
-    host.infrad_with_input(["restore", "too-early", "--recovery"], &key)
+    host.infrad_with_input(["restore", "too-early", "--recovery"], &key).wait().expect(1).stderr_contains(&[
+        "no recovery key",
+        "try: open it with the root key of its time, without `--recovery`",
+    ]);
+    // Only a first start creates a root key.
+    host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)
         .wait()
         .expect(1)
-        .stderr_contains(&["no recovery key"]);
-    assert!(!host.data_dir().join("keys.json").exists());
+        .stderr_contains(&["root.key is missing: check its path in `keys`", "try: restore it", CREATE]);
+    assert!(!host.data_dir().join("keys.json").exists() && !host.root_key().exists());
+    write_private(&host.root_key(), ROOT_KEY);
     host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)
         .wait()
         .expect(0)
@@ -179,7 +201,8 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     let root_key = daemon.root_key();
     std::fs::remove_file(&root_key).expect("a root key");
     for lost in [&["key", "rewrap"][..], &["serve"]] {
-        let words = ["is missing but required by", "keys.json: restore it", "`infrad key rewrap --recovery`"];
+        let words =
+            ["is missing but required by", "keys.json: restore it", CREATE, "`infrad key rewrap --recovery`"];
         daemon.infrad_slice_with_input(lost, "").wait().expect(1).stderr_contains(&words);
     }
 
@@ -192,22 +215,27 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
         .wait()
         .expect(1)
         .stderr_contains(&["does not open"]);
+    // With the right recovery key, too, the new root key has to be there.
+    daemon
+        .infrad_with_input(["key", "rewrap", "--recovery"], &key)
+        .wait()
+        .expect(1)
+        .stderr_contains(&["root.key is missing: check its path in `keys`", CREATE]);
     assert!(std::fs::read(&header).expect("the header") == before && !root_key.exists());
 
+    write_private(&root_key, ROOT_KEY);
     daemon
         .infrad_with_input(["key", "rewrap", "--recovery"], &key)
         .wait()
         .expect(0)
         .stderr_contains(&["the root key native:"]);
-    let mode = root_key.metadata().expect("a root key").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o400);
     daemon.start_again();
     assert_live(&daemon, &token);
     daemon.infrad_with_input(["key", "recovery", "test"], &key).wait().expect(0);
     let log = std::fs::read_to_string(log).expect("the audit log");
     let rewraps: Vec<&str> = log.lines().filter(|line| line.contains("\"rewrap\"")).collect();
     let outcomes = rewraps.iter().map(|line| line.contains("\"succeeded\"")).collect::<Vec<_>>();
-    assert_eq!(outcomes, [false, true], "{rewraps:?}");
+    assert_eq!(outcomes, [false, false, true], "{rewraps:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use infra_harness::authority::{Authority, Leaf};
 use infra_harness::daemon::Daemon;
+use infra_harness::documents::repository;
 use infra_harness::ports::Ports;
 use infra_harness::provider::Provider;
 use infra_harness::services::write_private;
@@ -132,17 +133,77 @@ fn broken_files_fail_check_and_start() {
     daemon.stop();
     daemon.infrad(["check"]).wait().expect(0);
     write_private(&daemon.directory().join("tls.key"), &other.issue().key_pem);
-    daemon
-        .infrad(["check"])
-        .wait()
-        .expect(2)
-        .stderr_contains(&["does not belong to the certificate", "tls.crt"]);
-    daemon.infrad(["check", "--live"]).wait().expect(1);
-    daemon
-        .infrad(["serve"])
-        .wait()
-        .expect(1)
-        .stderr_contains(&["the daemon cannot start", "does not belong"]);
+    rejects_files(
+        &daemon,
+        &["does not belong to the certificate", "tls.crt", "try: replace both files together"],
+    );
+    replace(&daemon, &authority.issue_expired());
+    rejects_files(
+        &daemon,
+        &["the certificate expired on 20", " UTC\n", "try: replace both files with a renewed certificate"],
+    );
+    replace(&daemon, &authority.issue_like_public_ca(&["other.test"]));
+    rejects_files(
+        &daemon,
+        &["is not for 127.0.0.1: it names other.test", "try: use a certificate for the first entry"],
+    );
+}
+
+/// One check fails, and the others are reported all the same.
+#[track_caller]
+fn rejects_files(daemon: &Daemon, words: &[&str]) {
+    for arguments in [&["check"][..], &["check", "--live"]] {
+        let checked = daemon.infrad_slice_with_input(arguments, "").wait().expect(1).stdout;
+        for words in ["failed   https: certificate ", "root key"].iter().chain(words) {
+            assert!(checked.contains(words), "{arguments:?}, {words}: {checked}");
+        }
+        assert_eq!(checked.matches("failed ").count(), 1, "{checked}");
+    }
+    let refused = daemon.infrad(["serve"]).wait().expect(1);
+    // The error takes lines of its own.
+    for words in ["the daemon cannot start"].iter().chain(words) {
+        assert!(refused.stderr.contains(words.trim_end()), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn certificate_that_expires_soon_degrades_status() {
+    let (provider, authority) = (Provider::start(), Authority::new());
+    let daemon = with_files(&provider, &authority.issue_with_days_left(16), "");
+    let state = |daemon: &Daemon| daemon.infrad(["status"]).wait().expect(0).stdout;
+    assert!(state(&daemon).starts_with("state         ready\n"), "{}", state(&daemon));
+    let checked = daemon.infrad(["check"]).wait().expect(0);
+    assert!(!checked.stderr.contains("expires on"), "{checked}");
+
+    replace(&daemon, &authority.issue_with_days_left(2));
+    reload(&daemon);
+    let is_degraded = || {
+        Some(state(&daemon)).filter(|it| it.contains("degraded: the certificate from files expires on 20"))
+    };
+    let shown = wait::until(BOUND, is_degraded).unwrap_or_else(|| panic!("{}", state(&daemon)));
+    assert!(shown.contains("replace the files in `tls.files`"), "{shown}");
+    for arguments in [&["check"][..], &["check", "--live"]] {
+        let checked = daemon.infrad_slice_with_input(arguments, "").wait();
+        assert!(
+            checked.stderr.contains("warning: the certificate in ")
+                && checked.stderr.contains("expires on 20"),
+            "{checked}"
+        );
+        assert!(!checked.stdout.contains("failed   https"), "{checked}");
+    }
+}
+
+/// `infrad status`, `infrad check` and the alert say so from the same day on.
+#[test]
+fn alert_has_the_threshold_of_status() {
+    let rules = std::fs::read_to_string(repository().join("docs/monitoring/rules.yaml")).expect("the rules");
+    let (_, alert) = rules.split_once("- alert: InfradCertificateExpiring\n").expect("the alert");
+    let expression =
+        alert.lines().find(|line| line.trim_start().starts_with("expr: ")).expect("its expression");
+    // As in `daemon/src/tls/validity.rs`, whose own test has the same numbers.
+    for words in ["infrad_certificate_issue_timestamp_seconds) / 6 and", "< 14 * 86400"] {
+        assert!(expression.contains(words), "{expression}");
+    }
 }
 
 #[test]
@@ -154,7 +215,8 @@ fn tls_key_readable_by_others_is_refused() {
     let mode = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
     mode(0o644);
     let message = format!("other users can read this private key: run `chmod 640 {}`", key.display());
-    daemon.infrad(["check"]).wait().expect(2).stderr_contains(&[&message]);
+    let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
+    assert!(checked.contains(&message), "{checked}");
     daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["the daemon cannot start", &message]);
     // A group on the host may read the key.
     mode(0o640);

@@ -3,11 +3,18 @@
 
 mod host;
 
+use std::time::Duration;
+
 use host::Host;
 use infra_harness::documents::Page;
+use infra_harness::wait;
 
+const LIMIT: Duration = Duration::from_secs(20);
 const CONFIGURATION: &str = "/etc/infra/infrad.yaml";
 const ACCEPT: &str = "`infrad as-service serve --accept-rollback`";
+/// The copy that systemd keeps for the running unit.
+const RESTORE_KEPT: &str =
+    "`install -o root -g root -m 0400 /run/credentials/infrad.service/root.key /etc/infra/root.key`";
 
 #[test]
 fn older_data_is_accepted_as_the_page_says() {
@@ -86,17 +93,15 @@ fn check_rejects_damaged_root_key() {
     };
     // Before the first start, and with data.
     for _ in 0..2 {
-        damage(
-            &host,
-            "head -c 31 /dev/zero",
-            &["/etc/infra/root.key has 31 bytes", "restore /etc/infra/root.key"],
-        );
-        damage(&host, "true", &["/etc/infra/root.key has 0 bytes", "restore /etc/infra/root.key"]);
+        let restore = if host.is_running() { RESTORE_KEPT } else { "restore /etc/infra/root.key" };
+        damage(&host, "head -c 31 /dev/zero", &["/etc/infra/root.key has 31 bytes", restore]);
+        damage(&host, "true", &["/etc/infra/root.key has 0 bytes", restore]);
         host.run("cp -a /root/copy /etc/infra/root.key; infrad check").expect(0);
         if !host.is_running() {
             host.start();
         }
     }
+    damage(&host, "head -c 32 /dev/zero", &["needs the root key", RESTORE_KEPT]);
     host.stop();
     damage(&host, "head -c 32 /dev/zero", &["put the right file into /etc/infra/root.key"]);
     host.run("cp -a /root/copy /etc/infra/root.key").expect(0);
@@ -219,6 +224,11 @@ fn runbook_for_a_lost_root_key_works_as_written() {
         let recovery = host.run("infrad key recovery create").expect(0).stdout;
         host.follow(PAGE, "With a copy of the root key", "");
         host.run(loss).expect(0);
+        let checked = host.run("infrad check").expect(1).stdout;
+        assert!(checked.contains(RESTORE_KEPT) && !checked.contains("recovery"), "{checked}");
+        host.follow(PAGE, "While the daemon runs, with the Debian package", "");
+        host.run("cmp /root/root.key.copy /etc/infra/root.key; test \"$(stat -c '%U %a' /etc/infra/root.key)\" = 'root 400'").expect(0);
+        host.run(loss).expect(0);
         host.run("infrad backup /var/backups/infrad/before-recovery.backup").expect(0);
         host.follow(PAGE, "With the recovery key", &recovery);
         assert!(host.is_running());
@@ -231,6 +241,27 @@ fn runbook_for_a_lost_root_key_works_as_written() {
         )
         .expect(0);
     }
+    let blocks = Page::read(PAGE).blocks();
+    let block = blocks.iter().find(|block| block.heading == "With neither").expect("the commands");
+    host.type_in(&block.typed(), "");
+    assert!(host.is_running());
+    assert_ne!(host.fingerprint(), fingerprint);
+    host.run("infrad check").expect(0);
+}
+
+#[test]
+fn missing_root_key_degrades_status_of_the_unit() {
+    let Some(mut host) = Host::new() else { return };
+    host.start();
+    host.run("mv /etc/infra/root.key /root/copy").expect(0);
+    let status = || {
+        let shown = host.run("infrad status").expect(0).stdout;
+        shown.contains("state         degraded: /etc/infra/root.key is missing").then_some(shown)
+    };
+    assert!(wait::until(LIMIT, status).is_some(), "{}", host.run("infrad status"));
+    let shown = host.run("infrad key status").expect(0).stdout;
+    let role = "systemd credential root.key (missing: restore /etc/infra/root.key before infrad stops)";
+    assert!(shown.contains(role), "{shown}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use infra_harness::daemon::Daemon;
+use infra_harness::documents::Page;
 use infra_harness::login::{self, Started};
 use infra_harness::provider::Provider;
 use infra_harness::{ports::Ports, skip, wait};
@@ -68,6 +70,7 @@ fn sessions_survive_root_key_moves_to_vault_and_kms_and_back() {
     let next = daemon.directory().join("next/root.key");
     let (first, vault, (kms, _), last) =
         (native(&daemon.root_key()), transit(&bao, false), kms(&moto), native(&next));
+    create_root_key(&next);
     daemon.start_again();
     let token = login::over_http(&daemon, &provider);
 
@@ -106,9 +109,142 @@ fn key_status_names_root_key_that_wraps_data_key() {
             assert!(shown.stdout.contains(&format!(" {} ({role})\n", path.display())), "{role}: {shown}");
         }
     };
+    let create = format!("missing: create {} before `infrad key rewrap`", next.display());
+    expect(&create, "wraps the data key");
+    create_root_key(&next);
     expect("unused until you run `infrad key rewrap`", "wraps the data key");
     daemon.infrad(["key", "rewrap"]).wait().expect(0);
     expect("wraps the data key", "may open older backups");
+}
+
+/// Creates a native root key as the pages say.
+fn create_root_key(path: &Path) {
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+    let script = format!("(umask 377; set -C; head -c 32 /dev/urandom >{})", path.display());
+    assert!(
+        Command::new("sh").args(["-c", &script]).status().is_ok_and(|status| status.success()),
+        "{script}"
+    );
+}
+
+#[test]
+fn rewrap_refuses_root_key_that_is_missing() {
+    let provider = Provider::start();
+    let mut daemon = prepared(&provider);
+    let (first, mistyped) = (daemon.root_key(), daemon.directory().join("keys/rooot.key"));
+    daemon.start_again();
+    let token = login::over_http(&daemon, &provider);
+    daemon.wait_for_log("created the root key: keep a copy away from this host");
+    let before = key_status(&daemon);
+    daemon.change(|configuration| {
+        configuration.root_keys = Some(format!("[{}, {}]", native(&mistyped), native(&first)));
+    });
+    let refuse = |daemon: &Daemon| {
+        for command in ["rewrap", "rotate"] {
+            let ran = daemon.infrad(["key", command]).wait().expect(1);
+            let missing = format!("root key: {} is missing: check its path in `keys`", mistyped.display());
+            let create = format!("head -c 32 /dev/urandom >{})`", mistyped.display());
+            ran.stderr_contains(&[&missing, "try: restore it from its copy", &create]);
+        }
+        let checked = daemon.infrad(["check"]).wait().expect(0).stdout;
+        assert!(checked.contains(&format!("root key: {} (missing)\n", mistyped.display())), "{checked}");
+        assert!(!mistyped.exists());
+    };
+    refuse(&daemon);
+    assert_eq!(key_status(&daemon), before);
+    assert_live(&daemon, &token);
+    daemon.stop();
+    refuse(&daemon);
+    // A restore wraps as well.
+    daemon.infrad(["backup", "kept"]).wait().expect(0);
+    daemon.infrad(["restore", "kept"]).wait().expect(1).stderr_contains(&["is missing: check its path"]);
+    daemon.start_again();
+    assert_live(&daemon, &token);
+}
+
+/// A host without the unit: the daemon holds the data key, so that a new root key can be made.
+#[test]
+fn lost_root_key_of_running_daemon_is_replaced() {
+    let provider = Provider::start();
+    let ports = Ports::reserve(1);
+    let metrics = format!("127.0.0.1:{}", ports.all()[0]);
+    let mut daemon = prepared(&provider);
+    daemon.change(|configuration| configuration.more = format!("metrics: {{listen: \"{metrics}\"}}\n"));
+    daemon.start_again();
+    let token = login::over_http(&daemon, &provider);
+    let created = daemon.infrad(["key", "recovery", "create"]).wait().expect(0);
+    let gauge = |value| get(&metrics, "/metrics").1.contains(&format!("infrad_root_key_missing {value}\n"));
+    assert!(gauge(0));
+    let path = daemon.root_key();
+    let (root_key, copy) = (path.display(), daemon.directory().join("copy"));
+    std::fs::rename(&path, &copy).expect("the root key");
+
+    // Each command says so, and none leads to a stop.
+    let degraded = format!(
+        "state         degraded: {root_key} is missing, and infrad cannot start again without it: keep it running"
+    );
+    let is_degraded =
+        || Some(daemon.infrad(["status"]).wait().expect(0).stdout).filter(|it| it.contains(&degraded));
+    let status = wait::until(LIMIT, is_degraded).unwrap_or_else(|| panic!("{}", daemon.log()));
+    assert!(
+        status.contains(&format!("restore {root_key}: docs/runbooks.md#the-root-key-is-lost")),
+        "{status}"
+    );
+    assert_eq!(daemon.infrad(["status", "--json"]).wait().expect(0).json()["missingRootKey"], json!(path));
+    assert!(gauge(1));
+    daemon.wait_for_log("the root key is missing, and this daemon cannot start again without it");
+    let shown = daemon.infrad(["key", "status"]).wait().expect(0).stdout;
+    assert!(
+        shown.contains(&format!(" {root_key} (missing: restore {root_key} before infrad stops)\n")),
+        "{shown}"
+    );
+    for words in [&["check"][..], &["check", "--live"]] {
+        let checked = daemon.infrad_slice_with_input(words, "").wait();
+        for words in ["try: keep infrad running", "then run `infrad key rewrap`", "head -c 32 /dev/urandom"] {
+            assert!(checked.code == Some(1) && checked.stdout.contains(words), "{words}: {checked}");
+        }
+        assert!(!checked.stdout.contains("--recovery"), "{checked}");
+    }
+    let words = [
+        "try: keep it running",
+        "without the recovery key",
+        "test the recovery key first",
+        "stop it with `kill ",
+    ];
+    daemon
+        .infrad_with_input(["key", "rewrap", "--recovery"], created.stdout.trim())
+        .wait()
+        .expect(1)
+        .stderr_contains(&words);
+
+    // The file comes back.
+    std::fs::rename(&copy, &path).expect("the root key");
+    let is_ready =
+        || daemon.infrad(["status"]).wait().expect(0).stdout.contains("state         ready\n").then_some(());
+    assert!(wait::until(LIMIT, is_ready).is_some(), "{}", daemon.log());
+    assert!(gauge(0));
+
+    // Or it does not, and another one is made.
+    std::fs::remove_file(&path).expect("the root key");
+    daemon.infrad(["key", "rewrap"]).wait().expect(1).stderr_contains(&["is missing: check its path"]);
+    let heading = "While the daemon runs, without the package";
+    let blocks = Page::read("docs/runbooks.md").blocks();
+    let block = blocks.iter().find(|block| block.heading == heading).expect("the runbook");
+    for line in block.typed().lines() {
+        let line = line.replace("/etc/infra/root.key", &path.display().to_string());
+        match line.strip_prefix("infrad ") {
+            Some(words) => {
+                let words: Vec<&str> = words.split(' ').collect();
+                daemon.infrad_slice_with_input(&words, "").wait().expect(0);
+            }
+            None => assert!(
+                Command::new("sh").args(["-euc", &line]).status().is_ok_and(|it| it.success()),
+                "{line}"
+            ),
+        }
+    }
+    daemon.restart();
+    assert_live(&daemon, &token);
 }
 
 #[test]

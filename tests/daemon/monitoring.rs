@@ -314,6 +314,7 @@ fn alert_counters_exist_before_first_event() {
     let provider = Provider::start();
     let monitored = MonitoredDaemon::start(&provider);
     for series in [
+        "infrad_root_key_missing",
         "infrad_logins_started_total{provider=\"okta\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"denied_by_policy\"}",
         "infrad_logins_total{provider=\"okta\",outcome=\"identity_rejected\"}",
@@ -427,6 +428,14 @@ fn full_disk_shows_before_anyone_signs_in() {
     assert!(wait::until(BOUND, is_noticed).is_some(), "{}", monitored.daemon.log());
     let checked = monitored.daemon.infrad(["check"]).wait().expect(1).stdout;
     assert!(checked.contains("failed   disk: room in ") && checked.contains("kB left"), "{checked}");
+    // Each operation that needs the disk says which one, whatever it was doing.
+    let advice = "try: free space on the file system of `dataDir`: docs/runbooks.md#the-disk-is-full";
+    for words in
+        [&["backup", "file"][..], &["key", "rewrap"], &["key", "rotate"], &["key", "recovery", "create"]]
+    {
+        let ran = monitored.daemon.infrad_slice_with_input(words, "").wait().expect(1);
+        assert!(ran.stderr.contains(advice), "{words:?}: {ran}");
+    }
 }
 
 /// Every alert leads to a page and a part of it, and says what is noticed.

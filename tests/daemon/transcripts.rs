@@ -10,6 +10,7 @@ use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::peers;
 use infra_harness::program::{Ran, Transcript};
 use infra_harness::provider::{CLIENT_SECRET, Provider};
+use infra_harness::services::write_private;
 
 fn transcript_of(provider: &Provider, daemon: &Daemon) -> Transcript {
     let mut transcript = Transcript::new();
@@ -202,6 +203,8 @@ fn keys_and_backups_match_transcript() {
     std::fs::remove_file(daemon.root_key()).expect("a root key");
     transcript.add(&run(&daemon, ["key", "rewrap"], 1));
     transcript.add(&run(&daemon, ["backup", "verify", "infra.backup"], 1));
+    transcript.add(&run_with_input(&daemon, ["key", "rewrap", "--recovery"], &key, 1));
+    write_private(&daemon.root_key(), "the 32 bytes of another root key");
     let rewrapped = run_with_input(&daemon, ["key", "rewrap", "--recovery"], &key, 0);
     let status = run(&daemon, ["key", "status", "--json"], 0).json();
     transcript.replace(status["rootKey"].as_str().unwrap_or_default().to_owned(), "NEW-ROOT-KEY");

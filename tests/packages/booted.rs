@@ -280,6 +280,12 @@ fn restore_and_recover(host: &mut Booted, recovery: &str) {
         1,
         &["is in use by another infrad", "`systemctl stop infrad.socket"],
     );
+    host.note("a root key is lost, and the daemon runs");
+    let restore =
+        "install -o root -g root -m 0400 /run/credentials/infrad.service/root2.key /etc/infra/root2.key";
+    host.exec("mv /etc/infra/root2.key /root/root2.key", 0);
+    host.expect("infrad check", 1, &["keep infrad running", restore]);
+    host.exec(&format!("{restore} && cmp /root/root2.key /etc/infra/root2.key && infrad check"), 0);
     host.exec("systemctl stop infrad.socket infrad.service", 0);
     host.expect("infrad key status", 1, &["`infrad as-service key status`"]);
     host.expect("infrad as-service key status", 0, &["wrapped by"]);

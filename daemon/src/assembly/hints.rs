@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::AssemblyError;
 use crate::listener::lacks_ipv6;
 use crate::platform::start_once;
+use crate::tls::TlsError;
 
 impl AssemblyError {
     /// What to try, if the text itself does not say it.
@@ -13,6 +14,7 @@ impl AssemblyError {
         match self {
             Self::Platform(platform) => platform.hint().map(ToOwned::to_owned),
             Self::Audit(audit) => Some(audit.hint()),
+            Self::Tls(TlsError::Files(files)) => Some(files.hint().to_owned()),
             Self::NoStore { .. } => Some(
                 "create one with `infrad serve`, or restore a backup with `infrad restore FILE`".to_owned(),
             ),

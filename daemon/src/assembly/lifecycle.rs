@@ -21,7 +21,7 @@ use crate::secrets::{Backends, ReadReason};
 use crate::sessions::Sessions;
 use crate::store::{RememberedEndpoints, SessionSelector, StoreError, UserFilter};
 use crate::tls::{Certificates, TlsError};
-use crate::upkeep::{LiveSessions, Supervision};
+use crate::upkeep::{LiveSessions, RootKeyWatch, Supervision};
 
 /// Progress of a daemon, for operators and monitoring.
 pub(super) struct Lifecycle {
@@ -44,6 +44,7 @@ pub(super) struct Running {
     pub(super) sessions: Arc<Sessions>,
     pub(super) requests: Arc<Requests>,
     pub(super) live_sessions: LiveSessions,
+    pub(super) root_key_watch: RootKeyWatch,
     pub(super) supervision: Supervision,
     pub(super) operations: Operations,
 }
@@ -137,6 +138,7 @@ impl Lifecycle {
             sessions: running.sessions.counts(),
             live_sessions: running.live_sessions.last(),
             writes: running.operations.store.writes(),
+            is_root_key_missing: running.root_key_watch.missing().is_some(),
             is_rolled_back: running.operations.store.check_age().is_err(),
             task_failures: running.supervision.failures(),
         })
@@ -179,6 +181,9 @@ impl Lifecycle {
             certificates: running.map(|running| running.certificates.states()).unwrap_or_default(),
             next_authority: running.and_then(|running| NextAuthority::of(running.certificates.local())),
             keys: running.map(|running| running.operations.keys.status()),
+            missing_root_key: running
+                .and_then(|running| running.root_key_watch.missing())
+                .map(|path| path.display().to_string()),
             live_sessions,
             secret_reads: reads,
         })

@@ -152,13 +152,14 @@ pub(super) fn failure_of(
     OperationFailure {
         cause: error.to_string(),
         is_transient: key.is_some_and(KeyError::is_transient),
-        hint: key.and_then(KeyError::hint).or(on_disk).map(ToOwned::to_owned),
+        hint: on_disk.map(ToOwned::to_owned).or_else(|| key.and_then(KeyError::hint)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::PlatformError;
     use crate::store::{DatabaseError, StoreError};
 
     #[test]
@@ -169,6 +170,9 @@ mod tests {
         };
         let hint = failed(true).expect("advice");
         assert!(hint.contains("docs/runbooks.md#the-disk-is-full"), "{hint}");
+        let on_file =
+            PlatformError::Io { path: "a".to_owned(), source: std::io::ErrorKind::StorageFull.into() };
+        assert_eq!(failure_of(&BackupError::from(on_file), None).hint, Some(hint));
         assert_eq!(failed(false), None);
     }
 }

@@ -116,7 +116,7 @@ fn expect_credentials(unit: &Unit) -> Result<(), Failure> {
     let Some((name, source)) = missing else { return Ok(()) };
     Err(Failure::failed(format!("{UNIT} cannot start: systemd cannot pass its credential {name}"))
         .because_text(format!("{source} is missing, but LoadCredential= names it"))
-        .hint(service_access::restore_credential(source)))
+        .hint(service_access::restore_credential(unit, name, source)))
 }
 
 /// The unit's settings that decide what a command sees and may do.

@@ -17,7 +17,7 @@ pub(super) async fn renew(context: &Context) -> Result<ExitCode, Failure> {
     if is_from(Source::Files) {
         return Err(Failure::usage("there is nothing to renew")
             .because_text(
-                "the certificate comes from the files in `tls.files`, which the daemon checks every two seconds"
+                "the certificate comes from the files in `tls.files`, which the daemon loads within about five seconds"
                     .to_owned(),
             )
             .hint("replace the files, then check the new dates with `infrad status`"));

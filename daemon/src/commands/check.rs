@@ -2,6 +2,7 @@
 //! names. With `--live`, tests everything that it names.
 
 mod access;
+mod certificate;
 mod credentials;
 mod live;
 mod local_secrets;
@@ -10,46 +11,34 @@ mod start;
 
 use std::process::ExitCode;
 
-use infra_shared::clock::{Clock, SystemClock};
-use jiff::Timestamp;
-
-use crate::assembly::expected_public_urls;
 use crate::commands::{Context, when};
 use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
-use crate::identity::{CheckResult, Outcome, ProviderSettings};
-use crate::tls::{CertificateFiles, FilesError, OtherSource};
+use crate::identity::{Outcome, ProviderSettings};
+use crate::keys::{self, RootKeySettings};
+use crate::tls::OtherSource;
 use live::Tried;
 
 pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<ExitCode, Failure> {
-    let config = context.read_config()?;
+    let mut config = context.read_config()?;
     access::expect_user_of_data(context, &config)?;
     if live {
-        return live::run(context, &config, json).await;
+        return live::run(context, config, json).await;
     }
     let mut found = access::check(context, &config);
     let is_rejected = |tried: &Tried| tried.about == "https" && fails(tried);
     // The contents do not matter while the service cannot read the files.
     if !found.iter().any(is_rejected)
-        && let OtherSource::Files(files) = &config.https.source
-        && let Err(error) = certificate_until(&config, files)
+        && let OtherSource::Files(files) = config.https.source.clone()
     {
-        if !(matches!(error, FilesError::File { .. }) && access::other_user(context).is_some()) {
-            let hint = match &error {
-                FilesError::File { .. } => {
-                    "correct that file: docs/https.md describes its contents and the user that must be able to read \
-                     it"
-                }
-                FilesError::Chain { .. } => {
-                    "use a chain that starts with the server's own certificate, and its key, for the first entry of \
-                     `publicURLs`"
-                }
-            };
-            return Err(Failure::usage("cannot use the certificate files").because(&error).hint(hint));
+        let outcome = certificate::check(context, &mut config, &files);
+        if outcome != Outcome::Works {
+            found.push(access::tried(
+                "https",
+                format!("certificate {}", files.certificate.display()),
+                outcome,
+            ));
         }
-        let (what, cause) = ("certificate files".to_owned(), format!("this user cannot read them: {error}"));
-        let outcome = Outcome::Unknown { cause };
-        found.push(Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } });
     }
     local_secrets::expect_usable(context, &config).await?;
     found.extend(local_secrets::unset_variables(context, &config).await);
@@ -77,8 +66,7 @@ fn report_as_json(config: &Config, found: &[Tried]) -> String {
             })
         })
         .collect();
-    let root_keys: Vec<String> =
-        config.root_keys.iter().map(crate::keys::RootKeySettings::describe).collect();
+    let root_keys: Vec<String> = config.root_keys.iter().map(RootKeySettings::describe).collect();
     let report = serde_json::json!({
         "schema": 1,
         "providers": providers,
@@ -92,12 +80,6 @@ fn report_as_json(config: &Config, found: &[Tried]) -> String {
     format!("{report:#}\n")
 }
 
-/// When the certificate files expire, if they are valid for the preferred address.
-fn certificate_until(config: &Config, files: &CertificateFiles) -> Result<Timestamp, FilesError> {
-    let first = expected_public_urls(config).first().map(|origin| origin.host().to_owned());
-    files.check_certificate(&Vec::from_iter(first), SystemClock.now())
-}
-
 /// Describes in one line how HTTPS is served.
 fn https(config: &Config) -> String {
     match &config.https.source {
@@ -105,9 +87,10 @@ fn https(config: &Config) -> String {
         OtherSource::Acme(acme) => {
             format!("ACME certificates for {} from {}", acme.domains.join(", "), acme.directory)
         }
-        OtherSource::Files(files) => match certificate_until(config, files) {
-            Ok(until) => {
-                format!("the certificate in {}, valid until {}", files.certificate.display(), when(until))
+        OtherSource::Files(files) => match certificate::validity(config, files) {
+            Ok(validity) => {
+                let until = when(validity.expires_at);
+                format!("the certificate in {}, valid until {until}", files.certificate.display())
             }
             Err(_) => format!("the certificate in {}", files.certificate.display()),
         },
@@ -120,7 +103,15 @@ fn report(config: &Config, found: &[Tried]) -> String {
     lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
     lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
-    lines.extend(config.root_keys.iter().map(|root_key| format!("root key: {}", root_key.describe())));
+    let is_new = matches!(keys::is_unused(&config.data_dir), Ok(true));
+    lines.extend(config.root_keys.iter().enumerate().map(|(position, root_key)| {
+        let state = match root_key.missing_file() {
+            Some(_) if is_new && position == 0 => " (missing: the first start creates it)",
+            Some(_) => " (missing)",
+            None => "",
+        };
+        format!("root key: {}{state}", root_key.describe())
+    }));
     let text = lines.join("\n") + "\n" + &live::as_table(found);
     let last = match (found.is_empty(), found.iter().any(fails)) {
         (true, _) => {
@@ -171,7 +162,7 @@ providers:
         for part in [
             "provider okta: issuer https://example.okta.com, client secret ",
             "data directory: /srv/infrad\n",
-            "root key: /etc/infra/root.key\n",
+            "root key: /etc/infra/root.key",
             "https: the daemon's own CA\n",
             "\nconfiguration is valid; run ",
         ] {

@@ -16,7 +16,7 @@ use crate::audit::Event;
 use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
-use crate::keys::{self, KeyStatus, RecoveryKey};
+use crate::keys::{self, KeyStatus, RecoveryKey, RootKeySettings};
 use crate::platform::HiddenInput;
 
 const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
@@ -90,7 +90,15 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
 async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<KeyStatus>, Failure> {
     expect_inside(context, config)?;
     expect_store(config)?;
-    expect_stopped(config)?;
+    expect_stopped(config).map_err(|failure| {
+        let stopping = failure.hint_text().unwrap_or_default();
+        let hint = format!(
+            "keep it running: it still holds the data key, so you can replace the root key without the recovery key \
+             (docs/runbooks.md#the-root-key-is-lost). Otherwise test the recovery key first, `infrad key recovery test`, \
+             and {stopping}"
+        );
+        failure.hint(hint)
+    })?;
     let Some(key) = ask_for_recovery_key(context).await? else { return Ok(None) };
     let _lock = lock(config)?;
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
@@ -136,16 +144,24 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
         format!("data key      {}", status.data_key_version),
         format!("wrapped by    {}", status.root_key),
     ];
+    // A key that this user cannot read stays undecided.
+    let has_wrapped = |root_key: &RootKeySettings| {
+        root_key.has_wrapped(&status.root_key, &config.data_dir).unwrap_or_default()
+    };
+    let is_wrapping_at_hand = config.root_keys.iter().any(|root_key| has_wrapped(root_key) == Some(true));
     for (position, root_key) in config.root_keys.iter().enumerate() {
         let name = if position == 0 { "configured  " } else { "            " };
-        // A key that this user cannot read stays undecided.
-        let has_wrapped = root_key.has_wrapped(&status.root_key, &config.data_dir).unwrap_or_default();
-        let role = match (has_wrapped, position) {
-            (Some(true), _) => "wraps the data key",
-            (Some(false), 0) => "unused until you run `infrad key rewrap`",
-            (Some(false), _) => "may open older backups",
-            (None, 0) => "first in `keys`",
-            (None, _) => "may unwrap the data key",
+        let role = match (root_key.missing_file(), has_wrapped(root_key), position) {
+            (Some(file), _, _) if !is_wrapping_at_hand => {
+                format!("missing: restore {} before infrad stops", file.display())
+            }
+            (Some(file), _, 0) => format!("missing: create {} before `infrad key rewrap`", file.display()),
+            (Some(_), _, _) => "missing: may be needed for older backups".to_owned(),
+            (None, Some(true), _) => "wraps the data key".to_owned(),
+            (None, Some(false), 0) => "unused until you run `infrad key rewrap`".to_owned(),
+            (None, Some(false), _) => "may open older backups".to_owned(),
+            (None, None, 0) => "first in `keys`".to_owned(),
+            (None, None, _) => "may unwrap the data key".to_owned(),
         };
         lines.push(format!("{name}  {} ({role})", root_key.describe()));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Context;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::keys::RootKeySettings;
+use crate::keys::{self, RootKeySettings};
 use crate::platform::{self, Account, UNIT, Unit};
 
 /// This host's unit that reads the configuration at `path`.
@@ -64,13 +64,57 @@ pub(super) fn as_user(user: &str) -> String {
     format!("`runuser -u {user} -- infrad {}`", line(&words))
 }
 
-/// The hint if `source`, from which systemd hands over a credential, is missing.
-pub(super) fn restore_credential(source: &str) -> String {
+/// How to restore `source`, from which systemd hands over the credential `name`.
+pub(super) fn restore_credential(unit: &Unit, name: &str, source: &str) -> String {
+    if let Some(restoring) = restore_kept(unit, name, source) {
+        return restoring;
+    }
     format!(
-        "restore {source} from its copy. If a root key is lost, keep a running daemon running, because it still has \
-         the key. With a recovery key, create a new root key, `(umask 377; set -C; head -c 32 /dev/urandom \
-         >{source})`, then run `infrad as-service key rewrap --recovery` and `systemctl start infrad`"
+        "restore {source} from its copy. If a root key is lost, use the recovery key: create a new root key, `{}`, then \
+         run `infrad as-service key rewrap --recovery` and `systemctl start infrad`",
+        keys::creating_root_key(source)
     )
+}
+
+/// How to restore it from the copy that systemd keeps for the running unit (systemd.exec(5): root can read it).
+fn restore_kept(unit: &Unit, name: &str, source: &str) -> Option<String> {
+    let kept = Path::new("/run/credentials").join(UNIT).join(name);
+    if !matches!(kept.try_exists(), Ok(true)) {
+        return None;
+    }
+    let kept = kept.display();
+    let restore = if unit.is_encrypted(name) {
+        format!("systemd-creds encrypt --name={name} {kept} {source}")
+    } else {
+        format!("install -o root -g root -m 0400 {kept} {source}")
+    };
+    Some(format!(
+        "keep infrad running: until it stops, systemd keeps a copy. Put it back as root: `{restore}`"
+    ))
+}
+
+/// What to do about a root key that is missing or wrong while a daemon runs, which still holds the data key. `None` if none
+/// runs.
+pub(super) fn keep_running(config: &Config) -> Option<String> {
+    if !matches!(platform::lock_holder(&config.data_dir), Ok(Some(_))) {
+        return None;
+    }
+    let is_missing = |root_key: &&RootKeySettings| root_key.missing_file().is_some();
+    let root_key = config.root_keys.iter().find(is_missing).or(config.root_keys.first())?;
+    let RootKeySettings::Native { path } = root_key else { return None };
+    let handed = platform::credential_name(path).and_then(|name| {
+        let (unit, name) = (Unit::find()?, name.to_str()?);
+        restore_kept(&unit, name, platform::credential_source(Path::new(name))?.to_str()?)
+    });
+    handed.or_else(|| {
+        let path = path.display().to_string();
+        let aside = if Path::new(&path).exists() { format!("`mv {path} {path}.bad`, ") } else { String::new() };
+        Some(format!(
+            "keep infrad running: it still holds the data key. Restore {path} from its copy. If it is lost, create a new \
+             one as the user that infrad runs as, {aside}`{}`, then run `infrad key rewrap`",
+            keys::creating_root_key(&path)
+        ))
+    })
 }
 
 pub(super) fn line(words: &[OsString]) -> String {

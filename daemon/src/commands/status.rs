@@ -14,7 +14,7 @@ use super::{Context, operation, when};
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::platform::Unit;
-use crate::tls::{CertificateState, Source};
+use crate::tls::{CertificateState, Expiry, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
     let status: DaemonStatus = call_daemon(&context.find_running()?, Operation::Status).await?;
@@ -64,6 +64,12 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     }
     if let Some(keys) = &status.keys {
         lines.push(format!("data key      {}, wrapped by {}", keys.data_key_version, keys.root_key));
+        lines.extend(
+            status
+                .missing_root_key
+                .iter()
+                .map(|path| format!("              restore {path}: docs/runbooks.md#the-root-key-is-lost")),
+        );
         lines.push(recovery_line(keys));
     }
     let reads: Vec<String> =
@@ -72,24 +78,25 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The state in words: an expired certificate counts, although the daemon itself is ready.
+/// The state in words. What needs the operator counts, although the daemon itself is ready.
 fn state(status: &DaemonStatus, now: Timestamp) -> String {
     if let Some(cause) = &status.waiting_for {
         return format!("waiting: {cause}");
     }
-    let expired = status.certificates.iter().find_map(|certificate| {
-        certificate.expires_at.filter(|expires_at| *expires_at <= now).map(|at| (certificate.source, at))
-    });
-    match expired {
-        Some((source, at)) => {
-            format!(
-                "degraded: the certificate {} expired on {}, and clients reject it",
-                origin(source),
-                when(at)
-            )
+    let missing = status
+        .missing_root_key
+        .iter()
+        .map(|path| format!("{path} is missing, and infrad cannot start again without it: keep it running"));
+    let certificates = status.certificates.iter().filter_map(|certificate| {
+        let (from, at) = (origin(certificate.source), certificate.expires_at.map(when).unwrap_or_default());
+        match certificate.expiry(now)? {
+            Expiry::Past => Some(format!("the certificate {from} expired on {at}, and clients reject it")),
+            Expiry::Soon => Some(format!("the certificate {from} expires on {at}")),
+            Expiry::Later => None,
         }
-        None => "ready".to_owned(),
-    }
+    });
+    let causes: Vec<String> = missing.chain(certificates).collect();
+    if causes.is_empty() { "ready".to_owned() } else { format!("degraded: {}", causes.join("; ")) }
 }
 
 /// One line per certificate, followed by its errors or what it waits for.
@@ -126,7 +133,7 @@ fn describe_certificate(state: &CertificateState, now: Timestamp) -> Vec<String>
         _ => "none yet".to_owned(),
     };
     let mut lines = vec![format!("certificate   {}, {until}, for {names}", origin(state.source))];
-    if state.source == Source::Files && state.expires_at.is_some_and(|expires_at| expires_at <= now) {
+    if state.source == Source::Files && matches!(state.expiry(now), Some(Expiry::Soon | Expiry::Past)) {
         lines.push(
             "              replace the files in `tls.files`: the daemon loads them within seconds".to_owned(),
         );
@@ -162,22 +169,33 @@ mod tests {
     }
 
     #[test]
-    fn expired_certificate_is_part_of_the_state() {
+    fn certificate_degrades_state_from_threshold_of_alert_on() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
-        let valid = describe(&status("2026-03-02T12:00:01Z"), now);
+        // Twelve of 72 days.
+        let valid = describe(&status("2026-03-14T12:00:00Z"), now);
         assert!(valid.starts_with("state         ready\n"), "{valid}");
-        assert!(
-            valid.contains("from files, valid until 2026-03-02 12:00 UTC (1 day left), for infra.test"),
-            "{valid}"
-        );
+        assert!(!valid.contains("replace the files"), "{valid}");
 
-        let expired = describe(&status("2026-03-01T12:00:00Z"), now);
-        for words in [
-            "state         degraded: the certificate from files expired on 2026-03-01 12:00 UTC, and clients reject it",
-            "certificate   from files, expired 2026-03-01 12:00 UTC, for infra.test",
-            "replace the files in `tls.files`",
+        for (expires_at, words) in [
+            (
+                "2026-03-12T00:00:00Z",
+                [
+                    "state         degraded: the certificate from files expires on 2026-03-12 00:00 UTC\n",
+                    "from files, valid until 2026-03-12 00:00 UTC (1 day left), for infra.test",
+                ],
+            ),
+            (
+                "2026-03-01T12:00:00Z",
+                [
+                    "state         degraded: the certificate from files expired on 2026-03-01 12:00 UTC, and clients reject it\n",
+                    "certificate   from files, expired 2026-03-01 12:00 UTC, for infra.test",
+                ],
+            ),
         ] {
-            assert!(expired.contains(words), "{words}: {expired}");
+            let described = describe(&status(expires_at), now);
+            for words in words.into_iter().chain(["replace the files in `tls.files`"]) {
+                assert!(described.contains(words), "{words}: {described}");
+            }
         }
     }
 }

@@ -60,17 +60,21 @@ impl NativeRootKey {
         Self::of(&contents, &source.display().to_string()).map(|key| Some(key.id))
     }
 
-    /// Reads the key or creates it. Use only before wrapping: a new key unwraps no existing data.
-    pub(super) fn open_or_create(path: &Path, data_dir: &Path) -> Result<Self, KeyError> {
-        if let Some(found) = Self::open(path, data_dir)? {
-            return Ok(found);
+    /// Creates the key if it is missing. Only for a store without data: a new key unwraps no existing data.
+    pub(super) fn create_if_missing(path: &Path, data_dir: &Path) -> Result<(), KeyError> {
+        if Self::open(path, data_dir)?.is_some() {
+            return Ok(());
         }
         if let Some(parent) = path.parent() {
             create_parent(parent)?;
         }
         let key: Zeroizing<[u8; BYTES]> = Zeroizing::new(random::bytes());
         platform::create_file(path, key.as_slice(), MODE).map_err(KeyError::RootKeyFile)?;
-        Ok(Self::open(path, data_dir)?.expect("the file was written a moment ago"))
+        tracing::info!(
+            path = %path.display(),
+            "created the root key: keep a copy away from this host, because only it or a recovery key opens the data"
+        );
+        Ok(())
     }
 }
 
@@ -125,7 +129,7 @@ mod tests {
         let data_dir = tempfile::tempdir().expect("a directory");
         let path = Path::new("/run/credentials/infrad.service/none.key");
         let open = NativeRootKey::open(path, data_dir.path()).map(|key| key.is_some());
-        let made = NativeRootKey::open_or_create(path, data_dir.path()).map(drop);
+        let made = NativeRootKey::create_if_missing(path, data_dir.path());
         for error in [open.map(drop).expect_err("not handed"), made.expect_err("not handed")] {
             assert!(
                 matches!(&error, KeyError::RootKeyNotHanded { name, .. } if name == "none.key"),

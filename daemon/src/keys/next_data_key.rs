@@ -20,6 +20,8 @@ pub struct NextDataKey {
     data_dir: PathBuf,
     data_key: DataKey,
     header: Header,
+    /// Wraps the data key.
+    root_key: RootKeySettings,
 }
 
 /// What unwraps the data key of a backup.
@@ -66,6 +68,7 @@ impl Keys {
         self.ticket_key.replace(&tickets, previous.as_deref());
         state.data_key = next.data_key;
         state.header = next.header;
+        state.root_key = next.root_key;
         Ok(())
     }
 
@@ -101,7 +104,8 @@ impl NextDataKey {
             .recovery
             .as_ref()
             .map(|wrapping| recovery::wrap(&header, &data_key, &wrapping.public_key.0, wrapping.created_at));
-        Ok(Self { data_dir: data_dir.to_owned(), data_key, header })
+        let root_key = root::first(root_keys).clone();
+        Ok(Self { data_dir: data_dir.to_owned(), data_key, header, root_key })
     }
 
     pub fn database_path(&self) -> PathBuf {
@@ -138,7 +142,7 @@ impl BackupKeys {
     ) -> Result<Self, KeyError> {
         let header = Header::parse(contents, header_path)?;
         let data_key = match opener {
-            Opener::RootKeys(root_keys) => root::unwrap(&header, header_path, root_keys, data_dir).await?,
+            Opener::RootKeys(root_keys) => root::unwrap(&header, header_path, root_keys, data_dir).await?.0,
             Opener::Recovery(key) => recovery::open(&header, header_path, key)?,
         };
         Ok(Self { data_key, header })

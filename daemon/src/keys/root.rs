@@ -1,6 +1,6 @@
 //! Chooses among the configured root keys: the first wraps, any may unwrap.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use infra_shared::random;
 use zeroize::Zeroizing;
@@ -28,15 +28,31 @@ impl RootKeySettings {
         })
     }
 
-    /// Opens the root key for wrapping. Creates a missing native key.
-    fn open_or_create(&self, data_dir: &Path) -> Result<Box<dyn RootKey>, KeyError> {
-        if let Self::Native { path } = self {
-            return Ok(Box::new(NativeRootKey::open_or_create(path, data_dir)?));
-        }
-        Ok(self.open(data_dir)?.expect("only a native key can be missing"))
+    /// Opens the root key for wrapping. It has to exist.
+    fn open_existing(&self, data_dir: &Path) -> Result<Box<dyn RootKey>, KeyError> {
+        self.open(data_dir)?.ok_or_else(|| KeyError::RootKeyMissing { path: self.describe() })
     }
 
-    /// Whether [`Self::open_or_create`] would succeed for a native key.
+    /// Creates a native key that is missing, at the first start of a store.
+    pub(super) fn create_if_missing(&self, data_dir: &Path) -> Result<(), KeyError> {
+        match self {
+            Self::Native { path } => NativeRootKey::create_if_missing(path, data_dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// The file that the next start needs for this key, if it is missing. For a credential, the file from which systemd
+    /// reads it. Reads no key.
+    pub fn missing_file(&self) -> Option<PathBuf> {
+        let Self::Native { path } = self else { return None };
+        let file = match platform::credential_name(path) {
+            Some(name) => platform::credential_source(name)?,
+            None => path.clone(),
+        };
+        matches!(file.try_exists(), Ok(false)).then_some(file)
+    }
+
+    /// Whether [`Self::create_if_missing`] would succeed for a native key.
     pub(super) fn check_creation(&self, data_dir: &Path) -> Result<(), KeyError> {
         match self {
             Self::Native { path } if NativeRootKey::open(path, data_dir)?.is_none() => {
@@ -82,6 +98,11 @@ impl RootKeySettings {
     }
 }
 
+/// The root key that wraps.
+pub(super) fn first(root_keys: &[RootKeySettings]) -> &RootKeySettings {
+    root_keys.first().expect("a configuration names a root key")
+}
+
 /// Wraps `data_key` under the first root key. Stores the wrapping in `header` after a test that it unwraps.
 pub(super) async fn wrap(
     header: &mut Header,
@@ -89,8 +110,7 @@ pub(super) async fn wrap(
     root_keys: &[RootKeySettings],
     data_dir: &Path,
 ) -> Result<(), KeyError> {
-    let first = root_keys.first().expect("a configuration names a root key");
-    let root_key = first.open_or_create(data_dir)?;
+    let root_key = first(root_keys).open_existing(data_dir)?;
     let wrapped = root_key.wrap(data_key, &header.context()).await?;
     let unwrapped = root_key.unwrap(&wrapped, &header.context()).await?;
     if !unwrapped.is(data_key) {
@@ -101,13 +121,13 @@ pub(super) async fn wrap(
     Ok(())
 }
 
-/// Unwraps the data key of `header` with the root key that wrapped it. `header_path` names the source in errors.
+/// Unwraps the data key of `header` with the root key that wrapped it, and returns both. `header_path` names the source in errors.
 pub(super) async fn unwrap(
     header: &Header,
     header_path: &str,
     root_keys: &[RootKeySettings],
     data_dir: &Path,
-) -> Result<DataKey, KeyError> {
+) -> Result<(DataKey, RootKeySettings), KeyError> {
     let damaged = || KeyError::HeaderDamaged { path: header_path.to_owned() };
     let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
     for settings in root_keys {
@@ -130,7 +150,7 @@ pub(super) async fn unwrap(
             continue;
         }
         match root_key.unwrap(&header.wrapped_data_key.0, &header.context()).await {
-            Ok(data_key) if header.is_signed_by(&data_key) => return Ok(data_key),
+            Ok(data_key) if header.is_signed_by(&data_key) => return Ok((data_key, settings.clone())),
             Ok(_) => return Err(damaged()),
             // A native key's id is unique, so the header must be damaged.
             Err(KeyError::DoesNotUnwrap { .. }) if matches!(settings, RootKeySettings::Native { .. }) => {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::platform::PlatformError;
 
 struct Directories {
     directory: TempDir,
@@ -84,6 +85,27 @@ async fn missing_next_root_key_does_not_block_current_one() {
     let now = RootKeySettings::Native { path: place.root_key() };
     let opened = Keys::open_or_create(&place.data_dir(), &[next, now]).await.expect("the second one fits");
     assert_eq!(opened.database_file(), keys.database_file());
+}
+
+#[tokio::test]
+async fn only_first_start_creates_root_key() {
+    let place = Directories::new();
+    let keys = place.open().await.expect("new keys");
+    let next = [RootKeySettings::Native { path: place.directory.path().join("next/root.key") }];
+    let status = keys.status();
+    let rotated = keys.begin_rotation(&next, Timestamp::UNIX_EPOCH).await.map(drop);
+    let backup = keys.backup_keys();
+    let restored = backup.begin_restore(&place.directory.path().join("elsewhere"), &next).await.map(drop);
+    for refused in [keys.rewrap(&next).await, rotated, restored] {
+        let error = refused.expect_err("a root key that is missing");
+        assert!(matches!(&error, KeyError::RootKeyMissing { .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("head -c 32 /dev/urandom")), "{error}");
+    }
+    assert!(!place.directory.path().join("next").exists());
+    assert_eq!(keys.status(), status);
+    assert!(keys.root_key().missing_file().is_none());
+    fs::remove_file(place.root_key()).expect("a file");
+    assert_eq!(keys.root_key().missing_file(), Some(place.root_key()));
 }
 
 #[tokio::test]

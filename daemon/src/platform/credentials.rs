@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::Unit;
+
 const PLACE: &str = "/run/credentials";
 
 pub fn is_credential(path: &Path) -> bool {
@@ -26,7 +28,18 @@ pub fn credential_name(path: &Path) -> Option<&Path> {
 #[expect(clippy::disallowed_methods, reason = "systemd names the directory in the environment only")]
 pub fn credentials_directory() -> Option<&'static Path> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    DIRECTORY.get_or_init(|| std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)).as_deref()
+    DIRECTORY
+        .get_or_init(|| {
+            std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
+        })
+        .as_deref()
+}
+
+/// The file from which systemd reads the credential `name` of this host's unit; `None` if it has no path of its own.
+pub fn credential_source(name: &Path) -> Option<PathBuf> {
+    let unit = Unit::find()?;
+    let (_, source) = unit.credentials().into_iter().find(|(found, _)| Path::new(found) == name)?;
+    source.starts_with('/').then(|| source.into())
 }
 
 /// The file to open for `path`.

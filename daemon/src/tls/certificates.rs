@@ -16,6 +16,7 @@ use super::files::{self, OwnFiles};
 use super::history::{Entries, SourceHistory};
 use super::local_authority::Maintenance;
 use super::resolver::{Resolver, TlsServer};
+use super::validity::{Expiry, Validity};
 use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
 use crate::audit::Audit;
 use crate::keys::{FieldSealer, TICKET_LIFETIME};
@@ -84,6 +85,13 @@ pub struct CertificateState {
     pub last_error: Option<String>,
     pub last_error_at: Option<Timestamp>,
     pub waiting_for: Option<String>,
+}
+
+impl CertificateState {
+    /// Whether it expires soon, or has expired. `None` until there is a certificate.
+    pub fn expiry(&self, now: Timestamp) -> Option<Expiry> {
+        Some(Validity { issued_at: self.issued_at?, expires_at: self.expires_at? }.expiry(now))
+    }
 }
 
 impl Source {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use infra_shared::printable::when;
 use instant_acme::CertificateIdentifier;
 use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
@@ -41,12 +42,35 @@ pub enum ChainError {
     OtherKey,
     #[error("the private key cannot be used: {0}")]
     Key(String),
-    #[error("the certificate expired at {0}")]
+    #[error("the certificate expired on {}", when(*.0))]
     Expired(Timestamp),
-    #[error("the certificate is not valid before {0}")]
+    #[error("the certificate is not valid before {}", when(*.0))]
     NotYetValid(Timestamp),
     #[error("the certificate is not for {missing}: it names {}", named(.names))]
     OtherNames { missing: String, names: Vec<String> },
+}
+
+impl ChainError {
+    /// What to try, if the text itself does not say it.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::NoCertificate | Self::Unreadable(_) | Self::OutOfOrder(_) | Self::Authority => {
+                "write the certificates into the file in this order: the server's own, then its issuers"
+            }
+            Self::OtherKey => {
+                "replace both files together: `openssl x509 -in CERTIFICATE -noout -pubkey` and `openssl pkey -in KEY \
+                 -pubout` print the same key if they belong together"
+            }
+            Self::Key(_) => {
+                "use an RSA key of at least 2048 bits, ECDSA P-256 or P-384, or Ed25519, in PEM form"
+            }
+            Self::Expired(_) => "replace both files with a renewed certificate and its key",
+            Self::NotYetValid(_) => "correct the clock if `date --utc` is wrong, or wait until then",
+            Self::OtherNames { .. } => {
+                "use a certificate for the first entry of `publicURLs`, or write a name of the certificate there"
+            }
+        }
+    }
 }
 
 impl CheckedChain {

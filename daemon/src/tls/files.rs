@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::chain::{ChainError, CheckedChain, covers};
 use super::history::SourceHistory;
 use super::resolver::Resolver;
+use super::validity::Validity;
 use crate::platform;
 
 /// How often the files are read. They are small, and reading detects every kind of replacement: overwritten, renamed
@@ -79,8 +80,9 @@ impl CertificateFiles {
     }
 
     /// Reads the files and checks them for `names`.
-    pub fn check_certificate(&self, names: &[String], now: Timestamp) -> Result<Timestamp, FilesError> {
-        Ok(self.check(&self.read()?, names, now)?.not_after)
+    pub fn check_certificate(&self, names: &[String], now: Timestamp) -> Result<Validity, FilesError> {
+        let chain = self.check(&self.read()?, names, now)?;
+        Ok(Validity { issued_at: chain.not_before, expires_at: chain.not_after })
     }
 
     fn read(&self) -> Result<Contents, FilesError> {
@@ -227,6 +229,15 @@ impl Contents {
 }
 
 impl FilesError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::File { .. } => {
+                "correct that file: docs/https.md describes its contents and the user that must be able to read it"
+            }
+            Self::Chain { cause, .. } => cause.hint(),
+        }
+    }
+
     fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.to_string()).into()
     }

@@ -35,7 +35,7 @@ for file in /usr/lib/systemd/system/infrad.service /etc/systemd/system/infrad.se
         esac
     done <"$file"
 done
-PLAY_UNIT=1 exec systemd-run "$@" -- /usr/bin/infrad serve
+PLAY_UNIT=infrad.service exec systemd-run "$@" -- /usr/bin/infrad serve
 "#;
 
 /// The other host of `ssh HOST COMMAND`: what it would read is kept.
@@ -128,6 +128,8 @@ impl Host {
         let Some(mut daemon) = self.daemon.take() else { return };
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.wait_for_end(LIMIT), Some(Some(0)), "{}", daemon.output());
+        // As systemd does.
+        self.run("rm -rf /run/credentials/infrad.service").expect(0);
     }
 
     pub(super) fn fingerprint(&self) -> String {

@@ -93,6 +93,24 @@ impl Authority {
         })
     }
 
+    /// Issues a certificate of 90 days that expires after this number of days.
+    pub fn issue_with_days_left(&self, days: u32) -> Leaf {
+        self.issue_as(|parameters| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
+            parameters.not_after = date_time_ymd(1970, 1, 1) + now + days * DAY;
+            parameters.not_before = parameters.not_after - 90 * DAY;
+        })
+    }
+
+    /// Issues a certificate that expired a day ago.
+    pub fn issue_expired(&self) -> Leaf {
+        self.issue_as(|parameters| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right");
+            parameters.not_after = date_time_ymd(1970, 1, 1) + now - DAY;
+            parameters.not_before = parameters.not_after - 90 * DAY;
+        })
+    }
+
     fn issue_as(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().expect("a key");

@@ -30,7 +30,7 @@ pub(super) fn check(unit: &Unit, name: &Path) -> Option<Outcome> {
     match Path::new(source).symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => Some(fails(
             format!("{source} is missing, and systemd reads the credential {found} from it"),
-            service_access::restore_credential(source),
+            service_access::restore_credential(unit, found, source),
         )),
         _ if unit.is_encrypted(found) => None,
         _ => check_source(source),
@@ -99,11 +99,11 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
             (Err(error @ KeyError::RootKeyLength { .. }), Some((_, source))) => {
                 let restore = format!("restore {source} from its copy");
                 let hint = if wrapping.is_some() {
-                    restore
+                    service_access::keep_running(config).unwrap_or(restore)
                 } else {
                     format!(
-                        "{restore}; if there is none yet, `mv {source} {source}.bad`, then `(umask 377; set -C; head -c 32 \
-                         /dev/urandom >{source})`"
+                        "{restore}; if there is none yet, `mv {source} {source}.bad`, then `{}`",
+                        keys::creating_root_key(source)
                     )
                 };
                 return Some(tried("root key", root_key.describe(), fails(error.to_string(), hint)));
@@ -121,9 +121,11 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
     } else {
         "nothing else opens the data, because there is no recovery key"
     };
-    let hint = first.map_or_else(
-        || error.hint().unwrap_or_default().to_owned(),
-        |source| format!("put the right file into {source}; {otherwise}"),
-    );
+    let hint = service_access::keep_running(config).unwrap_or_else(|| {
+        first.map_or_else(
+            || error.hint().unwrap_or_default(),
+            |source| format!("put the right file into {source}; {otherwise}"),
+        )
+    });
     Some(tried("root key", what, fails(error.to_string(), hint)))
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::clock::SystemClock;
-use infra_shared::printable::counted;
+use infra_shared::printable::{counted, when};
 use serde_json::{Value, json};
 
-use super::{access, certificate_until, start};
+use super::{access, certificate, start};
 use crate::commands::Context;
-use crate::commands::service_access::expect_inside;
+use crate::commands::service_access::{self, expect_inside};
 use crate::config::Config;
 use crate::control::{self, Operation};
 use crate::failure::Failure;
@@ -31,14 +31,15 @@ pub(super) struct Tried {
     pub(super) finding: CheckResult,
 }
 
-pub(super) async fn run(context: &Context, config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    expect_inside(context, config)?;
+pub(super) async fn run(context: &Context, mut config: Config, json: bool) -> Result<ExitCode, Failure> {
+    expect_inside(context, &config)?;
     context
         .terminal
         .say("testing root keys, certificates, secrets and providers; each test takes up to 10 s …");
-    let mut tried = access::check_directories(context, config);
-    tried.extend(try_root_keys(config).await);
-    tried.extend(try_certificates(config).await);
+    let mut tried = access::check_directories(context, &config);
+    tried.extend(try_root_keys(&config).await);
+    tried.extend(try_certificates(context, &mut config).await);
+    let config = &config;
     let problems = start::check(context, config, &tried).await;
     tried.extend(problems);
     tried.extend(try_credentials(config).await);
@@ -85,7 +86,7 @@ fn compare_hosts(
     let change = match remembered {
         Some(it) if it.hosts != *hosts => Some(format!("now: {}", describe_change(&it.hosts, hosts))),
         Some(RememberedEndpoints { changed: Some((at, before)), .. }) => {
-            Some(format!("on {at:.0}: {}", describe_change(before, hosts)))
+            Some(format!("on {}: {}", when(*at), describe_change(before, hosts)))
         }
         _ => None,
     };
@@ -124,23 +125,17 @@ async fn try_credentials(config: &Config) -> Vec<Tried> {
     tried
 }
 
-async fn try_certificates(config: &Config) -> Vec<Tried> {
+async fn try_certificates(context: &Context, config: &mut Config) -> Vec<Tried> {
     let failed = |error: &TlsError, hint: &str| {
         let (cause, hint) = (error.to_string(), hint.to_owned());
         Outcome::Fails { cause, hint, is_transient: error.is_transient() }
     };
     let add =
         |what: String, outcome| Tried { about: "https".to_owned(), finding: CheckResult { what, outcome } };
-    match &config.https.source {
+    match config.https.source.clone() {
         OtherSource::None => Vec::new(),
         OtherSource::Files(files) => {
-            let outcome = match certificate_until(config, files) {
-                Ok(_) => Outcome::Works,
-                Err(error) => failed(
-                    &error.into(),
-                    "use a certificate and its key, for the first entry of `publicURLs`",
-                ),
-            };
+            let outcome = certificate::check(context, config, &files);
             vec![add(format!("certificate {}", files.certificate.display()), outcome)]
         }
         OtherSource::Acme(acme) => {
@@ -162,8 +157,14 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
     for root_key in &config.root_keys {
         let outcome = match root_key.round_trip(&config.data_dir).await {
             Ok(Some(())) => Outcome::Works,
-            Ok(None) => {
+            // The first start creates it.
+            Ok(None) if matches!(keys::is_unused(&config.data_dir), Ok(true)) => {
                 Outcome::Unknown { cause: "it does not exist yet; the first start creates it".to_owned() }
+            }
+            Ok(None) => {
+                let error = KeyError::RootKeyMissing { path: root_key.describe() };
+                let hint = service_access::keep_running(config).or(error.hint());
+                failed(&error, &hint.unwrap_or_default())
             }
             Err(error) => failed(&error, "correct `keys`, or infrad's permissions at the key's server"),
         };
@@ -174,7 +175,11 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
         Ok(Some(())) => add("unwraps the store's data key".to_owned(), Outcome::Works),
         Err(error) => add(
             "unwraps the store's data key".to_owned(),
-            failed(&error, "add the root key that wrapped it to `keys`"),
+            failed(
+                &error,
+                &service_access::keep_running(config)
+                    .unwrap_or_else(|| "add the root key that wrapped it to `keys`".to_owned()),
+            ),
         ),
     }
     tried

@@ -84,13 +84,13 @@ async fn find(config: &Config, is_opened_for_it: impl Fn(SocketAddr) -> bool) ->
             let cause = "it is in use, perhaps by the running infrad, which does not report its addresses";
             unknown(problem.about, &problem.what, cause)
         } else {
-            failed(problem)
+            failed(problem, config)
         });
     }
     found.extend(check_room(config));
     if !is_running && found.iter().all(|tried| ["address", "disk"].contains(&tried.about.as_str())) {
         match find_store_problem(config).await {
-            Ok(problem) => found.extend(problem.map(failed)),
+            Ok(problem) => found.extend(problem.map(|problem| failed(problem, config))),
             Err(error) => {
                 let cause = format!("the check needs a copy of the store, which cannot be created: {error}");
                 found.push(unknown("store", &config.data_dir.display().to_string(), &cause));
@@ -141,14 +141,17 @@ fn of_unit(config: &Config, unit: &Unit, mut found: Vec<Tried>) -> Vec<Tried> {
     }
     let handed = unit.handed_addresses();
     if let Err(error) = check_addresses(config, handed.iter().copied()) {
-        found.push(failed(StartProblem { about: "address", what: SOCKET_UNIT.to_owned(), error }));
+        found.push(failed(StartProblem { about: "address", what: SOCKET_UNIT.to_owned(), error }, config));
     }
     if Account::of_this_process().uid == 0 && !is_active(SOCKET_UNIT) {
         let is_running = matches!(platform::lock_holder(&config.data_dir), Ok(Some(_)));
         for address in handed.into_iter().filter(|_| !is_running) {
             if let Err(source) = listener::check_address(address) {
                 let error = AssemblyError::Listen { address, source };
-                found.push(failed(StartProblem { about: "address", what: address.to_string(), error }));
+                found.push(failed(
+                    StartProblem { about: "address", what: address.to_string(), error },
+                    config,
+                ));
             }
         }
     }
@@ -161,8 +164,10 @@ fn is_active(unit: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn failed(StartProblem { about, what, error }: StartProblem) -> Tried {
-    let (cause, hint) = (error.to_string(), hint_for(&error).unwrap_or_default());
+fn failed(StartProblem { about, what, error }: StartProblem, config: &Config) -> Tried {
+    let advice =
+        matches!(error, AssemblyError::Key(_)).then(|| service_access::keep_running(config)).flatten();
+    let (cause, hint) = (error.to_string(), advice.or_else(|| hint_for(&error)).unwrap_or_default());
     let outcome = Outcome::Fails { cause, hint, is_transient: false };
     Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
 }

@@ -22,8 +22,17 @@ pub enum FileError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        let is_disk_full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        let is_disk_full = is_disk_full(&error);
         DatabaseError::new(error, is_disk_full).into()
+    }
+}
+
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::DiskFull => true,
+        // `sqlcipher_export` passes on the text of the code alone.
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text == "database or disk is full",
+        _ => false,
     }
 }
 

@@ -55,13 +55,16 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/keys.md", "store  ", Shown("what `infrad key status` prints: tests/packages/booted.rs")),
     ("docs/keys.md", "infrad key recovery create", Elsewhere("tests/daemon/backups.rs")),
     ("docs/keys.md", "infrad backup verify", Elsewhere("tests/daemon/backups.rs")),
-    ("docs/keys.md", "(umask 377", Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots")),
+    (
+        "docs/keys.md",
+        "(umask 377",
+        Elsewhere("tests/daemon/backups.rs, tests/daemon/keys.rs, tests/packages/booted.rs"),
+    ),
     (
         "docs/keys.md",
         "infrad as-service check --live",
         Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
     ),
-    ("docs/keys.md", "infrad key rewrap --recovery", Elsewhere("tests/daemon/backups.rs")),
     ("docs/keys.md", "systemctl stop infrad.socket", Elsewhere("tests/daemon/installed.rs")),
     ("docs/keys.md", "printf '[Service]", Elsewhere("tests/daemon/installed.rs")),
     (
@@ -131,7 +134,11 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/runbooks.md", "journalctl", Shown("it needs the journal of a unit")),
     ("docs/runbooks.md", "$ infra login", Elsewhere("tests/cli/sessions.rs: here the operator was faster")),
     ("docs/runbooks.md", "install -o root", Elsewhere("tests/daemon/installed.rs")),
-    ("docs/runbooks.md", "test ! -e /etc/infra/root.key", Elsewhere("tests/daemon/installed.rs")),
+    (
+        "docs/runbooks.md",
+        "test ! -e /etc/infra/root.key",
+        Elsewhere("tests/daemon/installed.rs, tests/daemon/keys.rs"),
+    ),
     ("docs/runbooks.md", "$ infrad as-service key recovery test", Elsewhere("tests/daemon/installed.rs")),
     (
         "docs/runbooks.md",

@@ -94,7 +94,9 @@ impl<'a> Walk<'a> {
     pub fn follow(&self, script: &str, daemon: &mut Daemon) -> Vec<Ran> {
         let (mut ran, mut pending) = (Vec::new(), String::new());
         for line in script.lines() {
-            let code = line.split(" #").next().unwrap_or_default().trim_end();
+            // Each line has to succeed anyway.
+            let line = line.trim_end().strip_suffix("&&").unwrap_or(line);
+            let code = line.split(" #").next().unwrap_or_default().trim();
             if let Some(verb) = verb(code) {
                 ran.extend(self.run(&std::mem::take(&mut pending), daemon));
                 daemon.control(verb);

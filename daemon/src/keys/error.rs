@@ -1,0 +1,147 @@
+//! Why keys cannot be used, and what an operator can try.
+
+use crate::outbound::BackendError;
+use crate::platform::PlatformError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("root key: {0}")]
+    RootKeyFile(PlatformError),
+    #[error("root key: {path} has {bytes} bytes, but a root key has 32: restore the right file")]
+    RootKeyLength { path: String, bytes: usize },
+    #[error(
+        "root key: {path} is inside the data directory, so a copy of the data would include its key: set another \
+         path in `keys`"
+    )]
+    RootKeyBesideData { path: String },
+    #[error("root key: {path} is missing but required by {header_path}: restore it")]
+    RootKeyGone { path: String, header_path: String, has_recovery: bool },
+    /// The key that has to wrap the data key. It may be another one than the key that unwraps it.
+    #[error("root key: {path} is missing: check its path in `keys`, and that its file system is mounted")]
+    RootKeyMissing { path: String },
+    /// A systemd credential that this process did not receive. The key is not lost.
+    #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
+    RootKeyNotHanded { name: String, is_in_unit: bool },
+    #[error(
+        "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
+         or restore its file"
+    )]
+    OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
+    /// Temporary: a retry may succeed.
+    #[error("the root key {id} cannot be reached: {cause}")]
+    RootKeyAway { id: String, cause: String },
+    #[error("the root key {id} cannot be used: {cause}")]
+    RootKeyRejected { id: String, cause: String },
+    #[error("the root key {id} cannot unwrap the data key: another key wrapped it, or it was changed")]
+    DoesNotUnwrap { id: String },
+    #[error("{path} has no recovery key: it was written before the first `infrad key recovery create`")]
+    NoRecovery { path: String },
+    #[error(
+        "this recovery key does not open {path}: it belongs to another store, or a newer recovery key has replaced \
+         it"
+    )]
+    OtherRecoveryKey { path: String },
+    #[error("{data_dir} contains another store than the backup: set `dataDir` to an empty directory")]
+    OtherStore { data_dir: String },
+    #[error("{path} was damaged or changed: restore it from a backup")]
+    HeaderDamaged { path: String },
+    #[error(
+        "{path} has format version {version}, but this infrad supports up to version {known}: run the infrad that \
+         wrote it"
+    )]
+    HeaderNewer { path: String, version: u32, known: u32 },
+    #[error(
+        "{data_dir} contains the database {database}, but keys.json, which decrypts it, is missing: restore a backup \
+         with `infrad restore FILE`, or set `dataDir` to an empty directory to start over"
+    )]
+    HeaderGone { data_dir: String, database: String },
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+}
+
+impl KeyError {
+    /// Converts an error of the service that holds the root key `id`.
+    pub(super) fn from_backend(id: String, error: BackendError) -> Self {
+        match error {
+            BackendError::Unreachable(cause) => Self::RootKeyAway { id, cause },
+            error => Self::RootKeyRejected { id, cause: error.to_string() },
+        }
+    }
+
+    /// Whether the root key was unreachable, so that a retry may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::RootKeyAway { .. })
+    }
+
+    /// Whether the root key that wrapped something is not at hand, and a recovery key would open it.
+    pub fn can_be_recovered(&self) -> bool {
+        matches!(
+            self,
+            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. }
+        )
+    }
+
+    /// The hint for a root key error whose message does not contain one.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::RootKeyMissing { path } => {
+                return Some(format!(
+                    "restore it from its copy. If you want a new root key, create it as the user that infrad runs as, \
+                     `{}`, then run the same command again",
+                    creating_root_key(path)
+                ));
+            }
+            Self::RootKeyGone { path, has_recovery: true, .. } => {
+                return Some(format!(
+                    "restore it from its copy. If it is lost for good, create a new one, `{}`, then use the recovery key: \
+                     `infrad key rewrap --recovery`",
+                    creating_root_key(path)
+                ));
+            }
+            Self::RootKeyLength { .. } => {
+                "restore it from its copy; on a host that never had data, remove the file, and the first start creates \
+                 another key"
+            }
+            Self::RootKeyAway { .. } => {
+                "run the same command again when the root key is available: `infrad check --live` tests it"
+            }
+            Self::RootKeyRejected { .. } | Self::DoesNotUnwrap { .. } => {
+                "correct the cause above, then run `infrad check --live`, which tests every root key"
+            }
+            Self::OtherRootKey { has_recovery: true, .. } => {
+                "if the root key is lost for good, use the recovery key: `infrad key rewrap --recovery`"
+            }
+            Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => {
+                "find a copy of the root key: it is the only way to open this file, which was written before a \
+                 recovery key existed"
+            }
+            Self::RootKeyNotHanded { is_in_unit: true, .. } => {
+                "`systemctl edit infrad`, then add under `[Service]` a `LoadCredential=NAME:FILE` for each entry of \
+                 `keys`"
+            }
+            Self::RootKeyNotHanded { is_in_unit: false, .. } => {
+                "run it as root with `infrad as-service` in front: `infrad as-service COMMAND` runs as the unit runs \
+                 the daemon"
+            }
+            Self::RootKeyFile(error) if error.is_permission_denied() => {
+                "run the same command as the user that can read the root key; if systemd runs the daemon, run \
+                 `infrad as-service COMMAND` as root"
+            }
+            Self::NoRecovery { .. } => {
+                "open it with the root key of its time, without `--recovery`: look for a copy of that key"
+            }
+            Self::Platform(error) | Self::RootKeyFile(error) => error.hint()?,
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// The command that creates a root key, for its user only. It keeps a file that exists.
+pub fn creating_root_key(path: &str) -> String {
+    format!("(umask 377; set -C; head -c 32 /dev/urandom >{path})")
+}
+
+fn reason_for_no_credential(is_in_unit: bool) -> &'static str {
+    if is_in_unit { "the unit does not pass it to the daemon" } else { "this command runs outside the unit" }
+}
