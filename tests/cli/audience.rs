@@ -282,7 +282,7 @@ fn time_that_no_session_lasts_for_is_told_with_the_longest() {
     login::succeed(&alice, &daemon, &provider);
     let exec =
         |duration| alice.infra(["exec", "--audience", WIKI, "--min-left", duration, "--", "true"]).run();
-    exec("599s").expect(0);
+    exec("9m").expect(0);
     exec("10m")
         .expect(2)
         .stderr_contains(&["an audience token is valid for at most 10 minutes", "--min-left 9m"]);
