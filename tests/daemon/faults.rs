@@ -172,7 +172,7 @@ fn daemon_warns_if_directories_cannot_be_synced() {
 
 #[test]
 fn acknowledged_changes_survive_disk_failure_at_some_steps() {
-    fail_at(7, 20);
+    fail_at(7, 22);
 }
 
 #[test]
