@@ -1,7 +1,5 @@
 //! SIGHUP for programs of a terminal: the terminal was closed.
 
-use std::io;
-
 use tokio::signal::unix::Signal;
 
 /// The closing of the terminal. Never arrives if the parent process disabled it, as `nohup` does.
@@ -9,7 +7,7 @@ pub struct HangUp(Option<Signal>);
 
 impl HangUp {
     #[cfg(feature = "dev")]
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen() -> std::io::Result<Self> {
         use infra_shared::signals::is_hangup_ignored;
         use tokio::signal::unix::{SignalKind, signal};
 
