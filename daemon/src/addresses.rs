@@ -85,7 +85,7 @@ mod tests {
         for outside in ["192.0.3.0", "::192.0.2.7", "2001:db9::", "::1"] {
             assert!(!networks.contains(address(outside)), "{outside}");
         }
-        assert!(!Networks::default().contains(address("127.0.0.1")), "nobody is trusted by default");
+        assert!(!Networks::default().contains(address("127.0.0.1")), "no proxy is trusted by default");
     }
 
     #[test]

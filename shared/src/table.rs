@@ -1,8 +1,10 @@
 //! Tables of text for terminals.
 
-/// Aligns the columns of `rows`, the first of which is the head. Each row ends with a line feed.
-#[must_use]
-pub fn align(rows: &[Vec<String>]) -> String {
+use std::iter::once;
+
+/// Aligns the columns of a head and its rows. Each line ends with a line feed.
+pub fn align(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = once(head).chain(rows).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter()
@@ -25,8 +27,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_longest_cell() {
-        let rows = [["ID", "USER", ""], ["a", "é", "x"], ["long", "", ""]];
-        let rows = rows.map(|row| row.map(ToOwned::to_owned).to_vec());
-        assert_eq!(align(&rows), "ID    USER\na     é     x\nlong\n");
+        let row = |cells: [&str; 3]| cells.map(ToOwned::to_owned).to_vec();
+        let rows = [row(["a", "é", "x"]), row(["long", "", ""])];
+        assert_eq!(align(row(["ID", "USER", ""]), rows), "ID    USER\na     é     x\nlong\n");
     }
 }

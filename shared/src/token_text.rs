@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::digest::sha256;
 use crate::random;
 
+use kind::TokenID;
+
 pub use audience::AudienceTokenID;
 
 const ID_CHARACTERS: usize = 10;
@@ -35,12 +37,14 @@ pub type SessionToken = Token<SessionID>;
 /// A token for one service. It may be for another service than the one that received it.
 pub type AudienceToken = Token<AudienceTokenID>;
 
-/// The public part of a token, which tells its kind.
-pub trait TokenID {
-    /// The text before the ID.
-    const PREFIX: &'static str;
+mod kind {
+    /// The public part of a token, which tells its kind. Private, so that only this module creates one unchecked.
+    pub trait TokenID {
+        /// The text before the ID.
+        const PREFIX: &'static str;
 
-    fn new(id: String) -> Self;
+        fn new(id: String) -> Self;
+    }
 }
 
 /// The public part of a session token. It names a session but grants no access.

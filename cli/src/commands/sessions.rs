@@ -101,7 +101,7 @@ fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String 
         }
         row
     });
-    align(&Vec::from_iter(std::iter::once(head).chain(rows)))
+    align(head, rows)
 }
 
 fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -> Vec<String> {

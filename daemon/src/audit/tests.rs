@@ -161,7 +161,7 @@ fn full_file_is_rotated_and_oldest_deleted() {
     assert!(verified.first > 1 && verified.files == 4);
     assert_eq!(verified.first + verified.lines - 1, 100);
     record(&fixture.open(1_000), 1);
-    verify(&fixture.path(), None, false).expect("the chain goes on over a restart");
+    verify(&fixture.path(), None, false).expect("the chain continues after a restart");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn write_failure_is_counted_and_blocks_no_user() {
     assert_eq!(audit.failures(), 3);
     std::fs::create_dir(fixture.directory.path()).expect("a directory");
     record(&audit, 1);
-    assert_eq!(audit.failures(), 3, "it goes on once it can");
+    assert_eq!(audit.failures(), 3, "the log continues once it is writable");
     let gap = "\"event\":\"events_missing\",\"count\":3,\"since\":\"1970-01-01T00:00:00Z\"";
     assert!(fixture.text().contains("session-0"), "{}", fixture.text());
     let older = std::fs::read_to_string(fixture.path().with_extension("jsonl.1")).unwrap_or_default();
@@ -265,7 +265,7 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
     let text = fixture.text();
     let told = text.lines().filter(|line| line.contains("login_started")).count();
     assert_eq!(u64::try_from(told), Ok(MAX_UNAUTHENTICATED_LINES));
-    assert!(text.contains("session_ended"), "what strangers do keeps nothing else out");
+    assert!(text.contains("session_ended"), "events of unauthenticated clients displace no others");
     let counted =
         r#""event":"logins_suppressed","startRateLimited":1,"finishRateLimited":0,"started":5,"rejected":0"#;
     assert!(text.contains(counted), "{text}");
@@ -480,5 +480,9 @@ fn log_made_writable_by_others_is_not_reopened() {
     std::fs::set_permissions(fixture.path(), std::fs::Permissions::from_mode(0o666)).expect("changed");
     audit.reopen();
     record(&audit, 1);
-    assert_eq!(std::fs::read_to_string(&aside).expect("the log").lines().count(), 2, "the old file goes on");
+    assert_eq!(
+        std::fs::read_to_string(&aside).expect("the log").lines().count(),
+        2,
+        "the old file is still written"
+    );
 }

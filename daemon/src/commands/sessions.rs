@@ -97,7 +97,7 @@ fn summary(ended: usize) -> String {
 fn table(listed: &ListedSessions) -> String {
     let head = ["ID", "USER", "OPENED", "LAST USED", "LEFT", "FROM"].map(str::to_owned).to_vec();
     let rows = listed.sessions.iter().map(|session| row(session, listed.now));
-    align(&Vec::from_iter(std::iter::once(head).chain(rows)))
+    align(head, rows)
 }
 
 fn row(listed: &ListedSession, now: Timestamp) -> Vec<String> {

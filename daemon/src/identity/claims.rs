@@ -261,7 +261,7 @@ mod tests {
     fn missing_claim_differs_from_empty_claim() {
         let told_of = |claims: Value| {
             let claim_sets = ClaimSets { id_token: claims.as_object(), user_info: None };
-            collect(claim_sets, &settings()).expect("something is told")
+            collect(claim_sets, &settings()).expect("claims")
         };
         for nothing in
             [json!({}), json!({"name": null, "email": null, "groups": null, "email_verified": true})]
@@ -349,7 +349,7 @@ mod tests {
         let in_user_info = ClaimSets { id_token: None, user_info: claims.as_object() };
         assert_eq!(again(in_id_token, Some(Source::IDToken)), Some(false));
         assert_eq!(again(in_user_info, Some(Source::UserInfo)), Some(false));
-        assert_eq!(again(in_user_info, Some(Source::IDToken)), None, "nobody withdrew it");
+        assert_eq!(again(in_user_info, Some(Source::IDToken)), None, "the source still has the claim");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn id_token(input: &[u8]) {
     };
     let Ok(verified) = verify(&token, &expected) else { return };
 
-    assert!(input.first() == Some(&1), "a token that nobody signed: {token}");
+    assert!(input.first() == Some(&1), "an unsigned token: {token}");
     assert_eq!(verified.claims["iss"], ISSUER);
     assert_eq!(verified.claims["nonce"], "nonce");
     assert!(verified.claims["exp"].as_f64().is_some_and(|expiry| expiry + 60.0 > 1_000_000.0));

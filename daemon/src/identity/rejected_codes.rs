@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(one_by_one.count(), 100, "logins that succeed use up nothing");
         assert_eq!(codes.lock().networks.len(), 2, "and nothing is kept of them");
         assert!(rejected(&codes, client(9), now), "a code that went stale");
-        assert_eq!(wait(&codes, client(9), now), None, "it keeps nobody at this address waiting");
+        assert_eq!(wait(&codes, client(9), now), None, "other clients of this address need not wait");
     }
 
     #[test]

@@ -179,6 +179,6 @@ mod tests {
             queue.push(&[b'x'; 8192]);
         }
         queue.flush(Duration::from_millis(1));
-        assert!(queue.state().bytes > 0, "nobody has read it");
+        assert!(queue.state().bytes > 0, "it was not read yet");
     }
 }

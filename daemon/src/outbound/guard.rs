@@ -181,7 +181,7 @@ mod tests {
             guard.resolve(Name::from_str("localhost").expect("a name")).await.map(Iterator::count)
         };
         let guard = guard("8.8.8.8");
-        assert!(resolve(&guard).await.is_ok_and(|count| count > 0), "nobody chose it from afar");
+        assert!(resolve(&guard).await.is_ok_and(|count| count > 0), "only admitted names are restricted");
         // As if the name had been public before.
         guard.names.write().expect("a lock").insert("localhost".to_owned());
         let refused = resolve(&guard).await.expect_err("no address is left");

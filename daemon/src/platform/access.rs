@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     /// A user who owns none of the files, in these groups.
-    fn stranger(gids: Vec<u32>) -> Account {
+    fn other_account(gids: Vec<u32>) -> Account {
         Account { name: "infrad".to_owned(), uid: 4_000_000, gids, home: "/nonexistent".into() }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let own = Account::of_this_process();
         let check =
             |mode, purpose, account: &Account| Access::check(&file(folder.path(), mode), purpose, account);
-        let (other, member) = (stranger(vec![4_000_000]), stranger(own.gids.clone()));
+        let (other, member) = (other_account(vec![4_000_000]), other_account(own.gids.clone()));
 
         assert_eq!(check(0o400, Purpose::CertificateKey, &own), Access::Usable);
         assert_eq!(check(0o640, Purpose::CertificateKey, &member), Access::Usable);
@@ -254,7 +254,7 @@ mod tests {
         fs::create_dir(&closed).expect("a directory");
         let path = file(&closed, 0o644);
         fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("a mode");
-        let told = cause(Access::check(&path, Purpose::Public, &stranger(vec![])));
+        let told = cause(Access::check(&path, Purpose::Public, &other_account(vec![])));
         assert!(told.contains("cannot enter") && told.contains("closed (owner "), "{told}");
         assert_eq!(Access::check(&path, Purpose::Public, &Account::of_this_process()), Access::Usable);
     }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn data_directory_of_other_owner_or_open_mode_is_unusable() {
         let folder = folder();
-        let (own, other) = (Account::of_this_process(), stranger(vec![]));
+        let (own, other) = (Account::of_this_process(), other_account(vec![]));
         let check = |account| Access::check(folder.path(), Purpose::PrivateDirectory, account);
         assert!(cause(check(&other)).contains("`chown -R infrad: "));
         assert!(cause(check(&own)).contains("`chmod 0700 "));

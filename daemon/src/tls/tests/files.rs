@@ -162,7 +162,7 @@ async fn invalid_replacement_keeps_current_certificate() {
                 rustix::fs::Mode::RWXU,
                 0,
             )
-            .expect("a pipe that nobody writes to");
+            .expect("a pipe without a writer");
         }),
         ("No such file", &|| {
             std::fs::remove_file(directory.join("tls.crt")).expect("the pipe is removed");
