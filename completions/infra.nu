@@ -79,7 +79,7 @@ module completions {
   # Print a token for a script, or exit with 3 if you are not signed in
   export extern "infra token" [
     --audience: string        # Print a token that only the service with this audience or name accepts
-    --min-left: string        # Exit with 3 if the session expires earlier, unused; with `--audience`, get a token that lasts that long, less than 10m
+    --min-left: string        # Exit with 3 if the session expires earlier, unused, by what is stored here; with `--audience`, get a token that lasts that long, less than 10m
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Show what the command does (twice: more details)
     --quiet(-q)               # Show only warnings and errors

@@ -86,15 +86,17 @@ pub enum Command {
 
     /// Print a token for a script, or exit with 3 if you are not signed in
     ///
-    /// Standard output is only the token, or empty. The command never prompts and never opens a browser. If standard error
-    /// is a terminal, it warns in the last minutes of a session, unless `-q` is given.
+    /// Standard output is only the token, or empty. Without `--audience`, the command goes by what is stored here: run
+    /// `infra status` first to ask the daemon. It never prompts and never opens a browser. If standard error is a terminal,
+    /// it warns in the last minutes of a session, unless `-q` is given.
     #[command(after_long_help = help::TOKEN)]
     Token(Token),
 
     /// Run a command with a token for one service in its environment
     ///
     /// The token is valid only at that service, for ten minutes at most, and ends with the session. The command is not given
-    /// the session token; a command of yours can still run `infra`. `infra` exits with the command's exit code.
+    /// the session token; a command of yours can still run `infra`, except with `INFRA_TOKEN`, which is removed. `infra`
+    /// exits with the command's exit code.
     #[command(after_long_help = help::EXEC)]
     Exec(Exec),
 
@@ -283,7 +285,8 @@ pub struct Token {
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
     pub audience: Option<String>,
 
-    /// Exit with 3 if the session expires earlier, unused; with `--audience`, get a token that lasts that long, less than 10m
+    /// Exit with 3 if the session expires earlier, unused, by what is stored here; with `--audience`, get a token that lasts
+    /// that long, less than 10m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub min_left: Option<Duration>,
 }
@@ -343,6 +346,9 @@ fn variable(text: &str) -> Result<String, String> {
     }
     if text == "INFRA_TOKEN" {
         return Err("INFRA_TOKEN is for session tokens only: choose another name".to_owned());
+    }
+    if text == "PATH" {
+        return Err("the command is found by PATH: choose another name".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -145,7 +145,7 @@ fn token_limit_is_reported_as_limit_not_as_outage() {
     // A script has got them, and keeps none.
     let script = |words: &[&str]| {
         let call = alice.infra(words).env("INFRA_TOKEN", &session).env("INFRA_SERVER", daemon.origin());
-        let ran = call.run().expect(1).stdout_is_empty();
+        let ran = call.run().expect(4).stdout_is_empty();
         let ran =
             ran.stderr_contains(&["issues no more tokens", "use each token for its ten minutes", "again in"]);
         assert!(!ran.stderr.contains("cannot be reached"), "{ran}");
@@ -230,7 +230,9 @@ fn exec_passes_audience_token_but_no_session_token() {
     let ran = alice.infra(["exec", "--audience", "wiki", "--", "no-such-program"]).run().expect(1);
     assert!(ran.stderr.contains("no-such-program"), "{ran:?}");
     alice.infra(["exec", "--audience", "wiki"]).run().expect(2);
-    alice.infra(["exec", "--audience", "wiki", "--variable", "INFRA_TOKEN", "--", "env"]).run().expect(2);
+    for variable in ["INFRA_TOKEN", "PATH"] {
+        alice.infra(["exec", "--audience", "wiki", "--variable", variable, "--", "env"]).run().expect(2);
+    }
     let ran = alice.infra(["exec", "--audience", "nobody", "--", "touch", "ran"]).run().expect(1);
     assert!(ran.stdout.is_empty() && !alice.home().join("ran").exists(), "it ran without a token");
 }
@@ -264,6 +266,10 @@ fn token_of_the_environment_that_is_rejected_is_to_be_replaced() {
             assert!(output.contains("set INFRA_TOKEN to") && output.contains("or unset it and"), "{ran}");
             let reason = if *token == revoked { "was revoked" } else { "INFRA_TOKEN is not valid" };
             assert!(output.contains(reason), "the reason is not `{reason}`\n{ran}");
+            // The server received the token, and may be the wrong one.
+            let revocation = SessionToken::parse(&unknown).expect("a token");
+            let revocation = format!("`infra sessions revoke {}`", revocation.id());
+            assert_eq!(output.contains(&revocation), *token == unknown, "{ran}");
         }
     }
     // A token for one service is none of a session, and is called what it is.

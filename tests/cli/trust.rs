@@ -204,6 +204,28 @@ fn environment_token_goes_only_to_its_server() {
     alice.infra(["status"]).env("INFRA_TOKEN", &token).run().expect(2).stderr_contains(&["INFRA_SERVER"]);
 }
 
+/// `infra trust` accepts only known servers, and `infra login` refuses to run with `INFRA_TOKEN`.
+#[test]
+fn unknown_server_of_a_job_is_proved_by_variables() {
+    let provider = Provider::start();
+    let daemon = Daemon::start(&provider);
+    let (alice, job) = (User::new(), User::new());
+    login::succeed(&alice, &daemon, &provider);
+    let token = login::token(&alice);
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let commands =
+        [&["status"][..], &["status", "--quiet"], &["token", "--audience", "wiki"], &["sessions"]];
+    for words in commands {
+        let call = || job.infra(words).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
+        for ran in [call().run(), call().env("INFRA_FINGERPRINT", &wrong).run()] {
+            let ran = ran.expect(5).stderr_contains(&["set INFRA_FINGERPRINT to", "INFRA_CA_FILE"]);
+            assert!(!ran.stderr.contains("infra trust"), "{ran}");
+        }
+    }
+    let call = job.infra(["status"]).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
+    call.env("INFRA_FINGERPRINT", daemon.fingerprint()).run().expect(0);
+}
+
 #[test]
 fn ca_file_over_the_limit_is_refused_instead_of_cut() {
     let authority = Authority::new();

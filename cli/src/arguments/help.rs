@@ -133,8 +133,8 @@ Examples:
     token=$(infra token) &&
       printf 'Authorization: Bearer %s\\n' \"$token\" |
       curl --fail -H @- https://service.example.com
-  Start a long task only if the session lasts long enough:
-    infra token --min-left 30m >/dev/null && ./deploy";
+  Start a long task only if the session is live and lasts long enough:
+    infra status --quiet && infra token --min-left 30m >/dev/null && ./deploy";
 
 pub(super) const EXEC: &str = "\
 Examples:

@@ -126,10 +126,10 @@ fn request_failure(
                 .because(error)
                 .hint(format!("ask the operator of {origin} for access, and show this message"))
         }
-        // The daemon answered, so it is no outage: with INFRA_TOKEN, each call gets a new token.
+        // A retry helps after the wait: with INFRA_TOKEN, each call gets a new token.
         Some(ProblemCode::TooManyRequests) => {
             let wait = error.retry_after().unwrap_or(MAX_LIFETIME.unsigned_abs()).as_secs();
-            Failure::new(Exit::Failed, format!("{origin} issues no more tokens to this session for now"))
+            Failure::new(Exit::Unreachable, format!("{origin} issues no more tokens to this session for now"))
                 .because(error)
                 .hint(format!("again in {wait} s; use each token for its ten minutes, not for one call"))
         }

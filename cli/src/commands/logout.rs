@@ -100,12 +100,13 @@ pub(super) fn log_out(
     let pending = (!is_untrusted && !forget).then(|| PendingLogout::new(origin, stored));
     let is_kept = pending.is_some();
     delete_local(context, origin, Some(stored), forget, pending)?;
-    let ends = times::at(stored.session.ends_at(), context.now());
+    let (ends, latest) = (stored.session.ends_at(), stored.session.expires_at);
+    let [ends, latest] = [ends, latest].map(|moment| times::at(moment, context.now()));
     context.terminal.fail(&error.to_failure(origin));
     context.terminal.warn(&if is_kept {
         format!(
             "signed out here, but the sign-out could not be delivered to {origin}; the next `infra status`, `login` or \
-             `logout` delivers it, otherwise the session expires {ends}"
+             `logout` delivers it, otherwise the session expires {latest} at the latest"
         )
     } else {
         format!(

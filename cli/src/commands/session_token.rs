@@ -90,7 +90,7 @@ pub(super) fn not_signed_in(context: &Context, state: &State, origin: &Origin) -
 /// that request reveals.
 pub(super) fn failed_call(context: &Context, state: &State, origin: &Origin, error: &DaemonError) -> Failure {
     if error.exit() != Exit::LoginNeeded {
-        return error.to_failure(origin);
+        return suggestions::call_failure(error, origin, state.trust(origin).is_some());
     }
     let token = context.settings.token.as_ref();
     let report = status::check_session(context, origin, state, token, status::CheckMode::Online);

@@ -127,7 +127,7 @@ fn show_warnings(context: &Context, report: Report) {
     }
     report.warn_of_skew(context.terminal);
     warn_of_newer(context, &report);
-    if let (State::Untrusted, Some(origin), Some(cause)) = (report.state, report.server, report.cause) {
-        context.terminal.fail(&cause.to_failure(&origin));
+    if report.state == State::Untrusted && report.cause.is_some() {
+        context.terminal.fail(&report.failure());
     }
 }

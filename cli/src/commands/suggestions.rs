@@ -1,9 +1,12 @@
 //! Hints for a missing session: sign in, perhaps at a server with a similar name, or change `INFRA_TOKEN`.
 
 use infra_shared::command_line::nearest;
+use infra_shared::http::Untrusted;
 use infra_shared::origin::Origin;
+use infra_shared::token_text::SessionToken;
 
 use super::{Context, default_server};
+use crate::daemon_client::DaemonError;
 use crate::failure::Failure;
 use crate::home::State;
 
@@ -23,6 +26,30 @@ pub(super) fn similar_server(state: &State, origin: &Origin) -> Option<String> {
 /// A sign-in would not help, because the variable replaces the stored session.
 const OTHER_TOKEN: &str =
     "set INFRA_TOKEN to what `infra token` prints for a live session, or unset it and run `infra login`";
+
+/// Suggests what to do about an `INFRA_TOKEN` that `origin` never issued: the server has received it, and could use it.
+pub(super) fn unknown_token(origin: &Origin, token: &SessionToken) -> String {
+    format!(
+        "{origin} has received the token: if another server issued it, revoke it there with `infra sessions revoke {}`; \
+         otherwise {OTHER_TOKEN}",
+        token.id()
+    )
+}
+
+/// The failure of a call. If nothing is stored about the server, only the environment can prove it: `infra trust` accepts
+/// known servers, and `infra login` refuses to run with `INFRA_TOKEN`.
+pub(super) fn call_failure(error: &DaemonError, origin: &Origin, is_known: bool) -> Failure {
+    let failure = error.to_failure(origin);
+    match error {
+        DaemonError::Untrusted(
+            Untrusted::UnknownAuthority | Untrusted::NoAuthoritySent | Untrusted::OtherPin { .. },
+        ) if !is_known => failure.hint(format!(
+            "set INFRA_FINGERPRINT to the fingerprint from the operator of {origin}, or INFRA_CA_FILE to the file of its \
+             authority; if the variable is right, an attacker may be intercepting your connection"
+        )),
+        _ => failure,
+    }
+}
 
 /// Suggests a sign-in at `origin`, or a known server with a similar name.
 pub(super) fn login_command(context: &Context, state: &State, origin: &Origin) -> String {

@@ -291,7 +291,13 @@ impl Report {
             }
             _ => State::Unreachable,
         };
-        Self { state, cause: Some(ClientError::Daemon(error)), ..self }
+        let login = match (&self.server, &self.token) {
+            (Some(server), Some(token)) if state == State::LoggedOut => {
+                suggestions::unknown_token(server, token)
+            }
+            _ => self.login.clone(),
+        };
+        Self { state, cause: Some(ClientError::Daemon(error)), login, ..self }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -314,7 +320,12 @@ impl Report {
         let failure = match self.state {
             // The remedy is the same for every command.
             State::Untrusted if let (Some(server), Some(cause)) = (&self.server, &self.cause) => {
-                return cause.to_failure(server);
+                return match cause {
+                    ClientError::Daemon(error) => {
+                        suggestions::call_failure(error, server, self.trust.is_some())
+                    }
+                    ClientError::InvalidTrustOptions(failure) => failure.clone(),
+                };
             }
             State::Active => Failure::new(Exit::Failed, format!("you are signed in to {server}")),
             State::LoggedOut if self.cause.is_some() => {
