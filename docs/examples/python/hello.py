@@ -7,7 +7,10 @@ for name in ["INFRA_SERVER", "SERVICE", "CREDENTIAL_FILE"]:
 SERVER, SERVICE = os.environ["INFRA_SERVER"], os.environ["SERVICE"]
 if not SERVER.startswith("https://") or SERVER.endswith("/"):
     sys.exit("INFRA_SERVER must be an https address without a slash at its end")
-TLS = ssl.create_default_context(cafile=os.environ.get("CA_FILE"))
+try:
+    TLS = ssl.create_default_context(cafile=os.environ.get("CA_FILE"))
+except OSError as error:
+    sys.exit(f"cannot use CA_FILE {os.environ.get('CA_FILE')}: {error.strerror}")
 recent = {}  # SHA-256 of a valid token: its user, and how long to reuse the answer
 
 
