@@ -213,8 +213,13 @@ fn unknown_server_of_a_job_is_proved_by_variables() {
     login::succeed(&alice, &daemon, &provider);
     let token = login::token(&alice);
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let commands =
-        [&["status"][..], &["status", "--quiet"], &["token", "--audience", "wiki"], &["sessions"]];
+    let commands = [
+        &["status"][..],
+        &["status", "--quiet"],
+        &["token", "--audience", "wiki"],
+        &["sessions"],
+        &["logout"],
+    ];
     for words in commands {
         let call = || job.infra(words).env("INFRA_TOKEN", &token).env("INFRA_SERVER", daemon.origin());
         for ran in [call().run(), call().env("INFRA_FINGERPRINT", &wrong).run()] {

@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
     match &context.settings.token {
         Some(token) => {
             let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-            log_out_environment(context, &origin, &connection.client, token)
+            log_out_environment(context, (&origin, &state), &connection.client, token)
         }
         None => log_out(context, &origin, &state, arguments.forget),
     }
@@ -157,7 +157,7 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
 /// a leaked one may still be valid elsewhere.
 pub(super) fn log_out_environment(
     context: &Context,
-    origin: &Origin,
+    (origin, state): (&Origin, &State),
     client: &DaemonClient,
     token: &SessionToken,
 ) -> Result<Exit, Failure> {
@@ -172,7 +172,9 @@ pub(super) fn log_out_environment(
                 _ => return Err(error.to_failure(origin)),
             }
         }
-        Err(error) => return Err(error.to_failure(origin)),
+        Err(error) => {
+            return Err(suggestions::call_failure(&error, origin, state.trust(origin).is_some()));
+        }
     };
     context.terminal.info(&format!("the session of INFRA_TOKEN at {origin} {what}"));
     Ok(Exit::Done)

@@ -83,7 +83,10 @@ fn revoke_named(
 /// As `infra logout`: also deletes the token here.
 fn revoke_own(context: &Context, access: &SessionAccess<'_>) -> Result<Exit, Failure> {
     match &context.settings.token {
-        Some(token) => logout::log_out_environment(context, &access.origin, &access.connection.client, token),
+        Some(token) => {
+            let server = (&access.origin, &access.state);
+            logout::log_out_environment(context, server, &access.connection.client, token)
+        }
         None => logout::log_out(context, &access.origin, &access.state, false),
     }
 }
