@@ -120,6 +120,14 @@ fn admits_only_valid_tokens(command: impl Fn() -> Command) {
         assert!(ran.code != Some(0) && ran.stderr.contains("INFRA_SERVER must be"), "{ran}");
     }
 
+    let missing = daemon.directory().join("gone.pem");
+    let mut without_authority = command();
+    without_authority.env("INFRA_SERVER", daemon.origin()).env("SERVICE", "hello");
+    without_authority.env("CREDENTIAL_FILE", "/dev/null").env("CA_FILE", &missing);
+    let ran = Running::start(without_authority, "an example".to_owned(), None, START).wait();
+    assert!(ran.code != Some(0) && ran.stderr.contains("cannot use CA_FILE"), "{ran}");
+    assert!(ran.stderr.contains("gone.pem") && ran.stderr.lines().count() == 1, "{ran}");
+
     let service = Service::start(command(), &daemon, &authority);
     assert_eq!(service.ask(&bearer(&token)), (200, "hello alice@example.test\n".to_owned()));
     assert_eq!(service.status(&format!("bearer {token}")), 200);

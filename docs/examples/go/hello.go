@@ -94,7 +94,7 @@ func newClient(caFile string) *http.Client {
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
 		if err != nil {
-			log.Fatal(err)
+			log.Fatalf("cannot use CA_FILE: %v", err)
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {

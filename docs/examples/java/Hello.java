@@ -111,6 +111,8 @@ public class Hello {
             for (var certificate : CertificateFactory.getInstance("X.509").generateCertificates(pem)) {
                 store.setCertificateEntry("infrad-" + store.size(), certificate);
             }
+        } catch (IOException error) {
+            stop("cannot use CA_FILE " + caFile + ": " + error);
         }
         var trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         trust.init(store);

@@ -14,8 +14,14 @@ function stop(reason) {
   process.exit(1);
 }
 
+function readAuthority(file) {
+  try {
+    return readFileSync(file);
+  } catch (error) { return stop(`cannot use CA_FILE ${file}: ${error.message}`); }
+}
+
 // The daemon closes idle connections after 30 s: close them first.
-const agent = new https.Agent({ ca: CA_FILE && readFileSync(CA_FILE), keepAlive: true, timeout: 20_000 });
+const agent = new https.Agent({ ca: CA_FILE && readAuthority(CA_FILE), keepAlive: true, timeout: 20_000 });
 const recent = new Map(); // SHA-256 of a valid token: its user, and how long to reuse the answer
 
 // Resolves to status and body of POST /v1/introspect.

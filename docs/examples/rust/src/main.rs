@@ -95,7 +95,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut client =
         Client::builder().timeout(Duration::from_secs(5)).pool_idle_timeout(Duration::from_secs(20));
     if let Ok(file) = env::var("CA_FILE") {
-        client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&fs::read(file)?)?);
+        let pem = fs::read(&file).map_err(|error| format!("cannot use CA_FILE {file}: {error}"))?;
+        client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(&pem)?);
     }
     let validator = Validator {
         client: client.build()?,
