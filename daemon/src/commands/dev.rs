@@ -65,7 +65,8 @@ pub(super) async fn run(context: &Context, command: &[OsString]) -> Result<ExitC
     .map_err(|error| failure_of("the daemon cannot start", &error))?;
     let environment = environment(directory.path(), &daemon, &credential)?;
     if command.is_empty() {
-        let introduction = user_instructions::of(daemon.public_urls(), daemon.pin());
+        // Without the line for users: it would store this daemon in the user's own home.
+        let introduction = user_instructions::identity(daemon.public_urls(), daemon.pin());
         let signals = Signals::listen_in_terminal().map_err(failed("listen for signals"))?;
         let text = format!("{introduction}\n{}\n", instructions(&environment));
         context.terminal.data(text).map_err(|error| Failure::output(&error))?;

@@ -5,14 +5,18 @@ use infra_shared::pin::Pin;
 
 /// Addresses, fingerprint, and the exact `infra login` command for the first address.
 pub(super) fn of(public_urls: &[Origin], pin: Pin) -> String {
+    let text = identity(public_urls, pin);
+    match login_line(public_urls, pin) {
+        Some(login) => format!("{text}\n\nusers sign in with:\n  {login}"),
+        None => text,
+    }
+}
+
+/// Addresses and fingerprint.
+pub(super) fn identity(public_urls: &[Origin], pin: Pin) -> String {
     let mut lines: Vec<String> =
         public_urls.iter().map(|origin| format!("  address      {origin}")).collect();
     lines.push(format!("  fingerprint  {pin}"));
-    if let Some(login) = login_line(public_urls, pin) {
-        lines.push(String::new());
-        lines.push("users sign in with:".to_owned());
-        lines.push(format!("  {login}"));
-    }
     lines.join("\n")
 }
 

@@ -12,7 +12,7 @@ use super::tree::Place;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read {path}: {source}; name another file with `--config FILE`")]
+    #[error("cannot read {path}: {source}")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{path} is larger than {limit} bytes, too large for a configuration")]
     TooLarge { path: PathBuf, limit: u64 },
