@@ -275,7 +275,8 @@ fn mismatch_failure(origin: &Origin, given: Option<(Pin, &str)>, error: &DaemonE
         .because_text(format!("received {received}"))
         .hint(format!(
             "compare both with the operator of {origin} through another channel; if the expected one is right, an \
-             attacker may be intercepting your connection"
+             attacker may be intercepting your connection{}",
+            if origin.is_loopback() { format!("; {STALE_EXPORTS}") } else { String::new() }
         )),
         // It was never known here, so its identity cannot have changed.
         (DaemonError::Untrusted(Untrusted::NoAuthoritySent), Some((given, _))) => Failure::new(

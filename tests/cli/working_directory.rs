@@ -116,7 +116,9 @@ fn home_that_is_gone_is_named_and_not_made_again() {
     ] {
         call(words).run().expect(3).stderr_contains(&["infrad-dev-gone, which does not exist"]);
     }
-    call(&["logout"]).run().expect(0);
+    for words in [&["logout"][..], &["logout", "--all"]] {
+        call(words).run().expect(0).stderr_contains(&["infrad-dev-gone, which does not exist"]);
+    }
     call(&["use", &origin]).run().expect(2);
     call(&["doctor"]).run();
     assert!(!gone.exists(), "a command that stores nothing made it");

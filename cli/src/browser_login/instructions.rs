@@ -30,11 +30,11 @@ pub(super) fn return_instructions(environment: &Environment, port: u16, may_past
             ))
         }
         Environment::Container if may_paste => {
-            Some("This is a container: a browser outside cannot return here directly.".to_owned())
+            Some("This is a container: a browser on another machine cannot return here directly.".to_owned())
         }
         Environment::Container => Some(
-            "This is a container: a browser outside cannot return here. Run `infra login` where you can paste an address \
-             (`docker run -it`, `docker exec -it`), or in the host's network (`--network host`)."
+            "This is a container: a browser on another machine cannot return here. Run `infra login` where you can paste an \
+             address (`docker run -it`, `docker exec -it`), or in the host's network (`--network host`)."
                 .to_owned(),
         ),
         Environment::WSL => None,

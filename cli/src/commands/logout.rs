@@ -5,7 +5,8 @@ use infra_shared::origin::Origin;
 use infra_shared::token_text::SessionToken;
 
 use super::{
-    ClientError, Context, changed_entry_warning, concurrent, revoke_own_session, suggestions, times,
+    ClientError, Context, changed_entry_warning, concurrent, missing_home_note, revoke_own_session,
+    suggestions, times,
 };
 use crate::arguments::Logout;
 use crate::daemon_client::{DaemonClient, DaemonError};
@@ -23,6 +24,9 @@ pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure
             "cannot use `--all` or `--forget` while INFRA_TOKEN is set, because it overrides the stored sessions",
         )
         .hint("unset INFRA_TOKEN"));
+    }
+    if let Some(parent) = context.missing_home_parent() {
+        context.terminal.info(&format!("note: {}", missing_home_note(&parent)));
     }
     if arguments.all {
         let mut exit = Exit::Done;
