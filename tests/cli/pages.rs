@@ -343,6 +343,8 @@ fn tutorial_works_as_written() {
     let mut script = "trap 'kill $(jobs -p)' EXIT\n".to_owned();
     for block in typed("docs/tutorial.md") {
         let mut commands = block.typed().replace("127.0.0.1:8080", &service);
+        // The reader signs in one way, the test both ways.
+        commands = commands.replace("infra login --no-browser", "infra login --force --no-browser");
         if commands.contains("hello.py") {
             // In a terminal of its own.
             commands = commands.replace("python3", &format!("PORT={port} {}", python.display()));

@@ -103,6 +103,18 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/protect-a-service.md", "INFRA_SERVER=", Elsewhere("tests/daemon/examples.rs")),
     ("docs/protect-a-service.md", "$ printf", Elsewhere("tests/daemon/examples.rs")),
     (
+        "docs/protect-a-service.md",
+        "mkdir -p target/try",
+        Shown("nginx with the block of docs/proxies.md: tests/daemon/reverse_proxies.rs"),
+    ),
+    ("docs/protect-a-service.md", "nginx -p", Shown("a server in a terminal of its own")),
+    ("docs/protect-a-service.md", "cat >target/try/show.py", Shown("a server in a terminal of its own")),
+    (
+        "docs/protect-a-service.md",
+        "token=$(infra token --audience reports) &&",
+        Shown("a call of the two servers above it"),
+    ),
+    (
         "docs/production-checklist.md",
         "infrad as-service",
         Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
