@@ -294,7 +294,11 @@ fn named_server(named: [(&str, Option<&Origin>); 3]) -> Result<Option<Origin>, F
                     Exit::Usage,
                     format!("{first_source} names {first}, but {source} names {origin}"),
                 )
-                .hint("name only one server"));
+                .hint(if source == "INFRA_SERVER" {
+                    format!("name only one server: unset INFRA_SERVER to use {first}")
+                } else {
+                    "name only one server".to_owned()
+                }));
             }
         }
     }
@@ -340,6 +344,10 @@ mod tests {
         let named =
             named_server([("the argument", Some(&a)), ("--server", Some(&b)), ("INFRA_SERVER", None)]);
         assert_eq!(named.expect_err("two servers").exit(), Exit::Usage);
+        let named =
+            named_server([("the argument", Some(&a)), ("--server", None), ("INFRA_SERVER", Some(&b))]);
+        let hint = format!("{:?}", named.expect_err("two servers"));
+        assert!(hint.contains("unset INFRA_SERVER"), "{hint}");
     }
 
     #[test]

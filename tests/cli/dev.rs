@@ -61,6 +61,8 @@ fn closed_terminal_stops_dev_and_leaves_no_files() {
         running.signal(Signal::HUP);
         let ran = running.wait();
         assert!([Some(0), Some(129)].contains(&ran.code), "{ran}");
+        // It would store this daemon in the user's own home.
+        assert!(!ran.stdout.contains("users sign in with"), "{ran}");
         assert_eq!(files_with_modes(home.path()), before);
     }
 }
