@@ -164,6 +164,9 @@ fn operator_lists_and_revokes_sessions_without_token() {
         .stderr_contains(&["no live session"]);
     assert_eq!(daemon.api().get_as("/v1/session", &alice).problem().code, ProblemCode::SessionRevoked);
     daemon.infrad(["sessions", "revoke", "--user", "alice@example.test"]).wait().expect(0);
+    // A mistyped address is no success.
+    let unknown = daemon.infrad(["sessions", "revoke", "--user", "bob@exampel.test"]).wait().expect(1);
+    assert!(unknown.stderr.contains("no live session belongs to a user bob@exampel.test"), "{unknown}");
     assert_eq!(daemon.api().get_as("/v1/session", &alice_too).status, 401);
     assert_eq!(daemon.api().get_as("/v1/session", &bob).status, 200);
     daemon.infrad(["sessions", "revoke"]).wait().expect(2);

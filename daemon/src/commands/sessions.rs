@@ -35,7 +35,13 @@ pub(super) async fn run(context: &Context, command: &SessionsCommand) -> Result<
             let ended: usize =
                 call_daemon(&data_dir, Operation::RevokeSessions { user: user.clone() }).await?;
             match (ended, user) {
-                (0, Some(_)) => context.terminal.say("that user has no live sessions"),
+                (0, Some(user)) => {
+                    context.terminal.warn(&format!(
+                        "no live session belongs to a user {}: check the spelling with `infrad sessions list`",
+                        printable(user, MAX_CHARACTERS)
+                    ));
+                    return Ok(ExitCode::FAILURE);
+                }
                 (0, None) => context.terminal.say("there are no live sessions"),
                 _ => context.terminal.say(&summary(ended)),
             }
