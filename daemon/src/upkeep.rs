@@ -2,6 +2,7 @@
 //! runs the operators' rotations, backups and restores.
 
 mod backup;
+mod expiry_log;
 mod live_sessions;
 mod providers;
 mod restore;
@@ -25,6 +26,8 @@ use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
 use crate::tls::Certificates;
+
+use expiry_log::ExpiryLog;
 
 pub use backup::{BackupError, create_backup, open_backup};
 pub use live_sessions::LiveSessions;
@@ -93,8 +96,10 @@ impl Upkeep {
 
     async fn run_every_minute(self: Arc<Self>) {
         let mut ticks = ticks(INTERVAL);
+        let mut expiry_log = ExpiryLog::default();
         loop {
             ticks.tick().await;
+            expiry_log.look(&self.certificates.states(), self.clock.now());
             self.audit.record_counts();
             if let Err(error) = self.store.check_clock(self.clock.now()) {
                 tracing::error!(%error, "sessions cannot be validated");
