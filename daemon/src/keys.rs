@@ -97,6 +97,16 @@ pub struct KeyStatus {
     pub recovery_key_created_at: Option<Timestamp>,
 }
 
+/// The keys after a rewrap.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rewrapped {
+    #[serde(flatten)]
+    pub keys: KeyStatus,
+    /// The id of the root key that wrapped the data key before.
+    pub replaced_root_key: String,
+}
+
 impl Keys {
     /// Opens the keys of `data_dir` with the root key that wrapped them.
     ///
@@ -174,16 +184,20 @@ impl Keys {
 
     /// Wraps the data key under the first of `root_keys`. The old wrapping stays valid until the header is replaced
     /// atomically.
-    pub async fn rewrap(&self, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+    pub async fn rewrap(&self, root_keys: &[RootKeySettings]) -> Result<Rewrapped, KeyError> {
         let (mut header, data_key) = self.copy();
         root::wrap(&mut header, &data_key, root_keys, &self.data_dir).await?;
-        let mut state = self.state();
-        self.change_header_of(&mut state, |present| {
-            present.root_key = header.root_key;
-            present.wrapped_data_key = header.wrapped_data_key;
-        })?;
-        state.root_key = root::first(root_keys).clone();
-        Ok(())
+        let replaced_root_key = {
+            let mut state = self.state();
+            let replaced = state.header.root_key.clone();
+            self.change_header_of(&mut state, |present| {
+                present.root_key = header.root_key;
+                present.wrapped_data_key = header.wrapped_data_key;
+            })?;
+            state.root_key = root::first(root_keys).clone();
+            replaced
+        };
+        Ok(Rewrapped { keys: self.status(), replaced_root_key })
     }
 
     /// Creates a recovery key and replaces the old one. The key is available only in the return value.
@@ -225,11 +239,10 @@ pub async fn rewrap_recovered(
     data_dir: &Path,
     key: &RecoveryKey,
     root_keys: &[RootKeySettings],
-) -> Result<KeyStatus, KeyError> {
+) -> Result<Rewrapped, KeyError> {
     let (header, data_key) = recover(data_dir, key)?;
     let keys = Keys::of(data_dir, data_key, header, root::first(root_keys).clone());
-    keys.rewrap(root_keys).await?;
-    Ok(keys.status())
+    keys.rewrap(root_keys).await
 }
 
 fn recover(data_dir: &Path, key: &RecoveryKey) -> Result<(Header, DataKey), KeyError> {

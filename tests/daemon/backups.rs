@@ -201,8 +201,13 @@ fn recovery_key_replaces_lost_root_key_and_keeps_sessions() {
     let root_key = daemon.root_key();
     std::fs::remove_file(&root_key).expect("a root key");
     for lost in [&["key", "rewrap"][..], &["serve"]] {
-        let words =
-            ["is missing but required by", "keys.json: restore it", CREATE, "`infrad key rewrap --recovery`"];
+        let words = [
+            "is missing, and",
+            "keys.json needs the root key native:",
+            "check its path in `keys`",
+            CREATE,
+            "`infrad key rewrap --recovery`",
+        ];
         daemon.infrad_slice_with_input(lost, "").wait().expect(1).stderr_contains(&words);
     }
 

@@ -135,6 +135,8 @@ fn serve_and_fingerprint_match_transcript() {
     daemon.start_again();
     transcript.replace(daemon.fingerprint(), "FINGERPRINT");
     transcript.replace(daemon.process().to_string(), "PROCESS");
+    let keys = run(&daemon, ["key", "status", "--json"], 0).json();
+    transcript.replace(keys["rootKey"].as_str().unwrap_or_default().to_owned(), "ROOT-KEY");
     transcript.note("while it runs");
     transcript.add(&run(&daemon, ["fingerprint"], 0));
     transcript.add(&run(&daemon, ["serve"], 1));

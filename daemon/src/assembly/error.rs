@@ -25,7 +25,7 @@ pub enum AssemblyError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(
-        "the data in {data_dir} is older than the data this host used last, and would bring back revoked sessions: \
+        "the data in {data_dir} is older than the data this host used last, or separate from it, and would bring back revoked sessions: \
          restore the newer data, or accept this data, which revokes all sessions"
     )]
     RolledBack { data_dir: String },

@@ -84,9 +84,10 @@ impl Operations {
 
     async fn rewrap(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        self.keys.rewrap(&self.root_keys()?).await?;
-        tracing::info!(root_key = self.keys.status().root_key, "rewrapped the data key");
-        Ok(OperationResult::json(&self.keys.status()))
+        let rewrapped = self.keys.rewrap(&self.root_keys()?).await?;
+        let (root_key, replaced) = (&rewrapped.keys.root_key, &rewrapped.replaced_root_key);
+        tracing::info!(root_key, replaced, "rewrapped the data key");
+        Ok(OperationResult::json(&rewrapped))
     }
 
     async fn rotate(&self) -> Result<OperationResult, OperationFailure> {

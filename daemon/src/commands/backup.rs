@@ -87,7 +87,8 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
     let directory = tempfile::tempdir()
         .map_err(|error| Failure::failed("cannot create a temporary directory").because(&error))?;
     let backup = open_backup(file, opener, &config.data_dir, directory.path()).await.map_err(|error| {
-        failure("cannot open the backup", &error, &format!("infrad backup verify {}", file.display()))
+        let command = format!("infrad backup verify {}", file.display());
+        failure("cannot open the backup", &error, &config.data_dir, &command)
     })?;
     let (created_at, version) = (backup.description.created_at, &backup.description.version);
     context
@@ -117,7 +118,8 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| {
-        failure("cannot restore the backup", &error, &format!("infrad restore {}", file.display()))
+        let command = format!("infrad restore {}", file.display());
+        failure("cannot restore the backup", &error, &config.data_dir, &command)
     })?;
     context.terminal.say(&format!(
         "restored the store of {} to {data_dir} and revoked its {}: your users must sign in again",
@@ -137,8 +139,11 @@ async fn recovery_key(context: &Context, is_needed: bool) -> Result<Option<Optio
     Ok(ask_for_recovery_key(context).await?.map(Some))
 }
 
-/// Where the root key of a backup belongs on this host.
-fn place_of_root_key() -> String {
+/// Where the root key of a backup belongs on this host. The one that a store here uses stays in its place.
+fn place_of_root_key(data_dir: &Path) -> String {
+    if !matches!(is_unused(data_dir), Ok(true)) {
+        return "check the paths in `keys`, and add the root key of the backup there (docs/keys.md#root-keys)".to_owned();
+    }
     let passed = Unit::find().and_then(|unit| {
         let (_, source) = *unit.credentials().iter().find(|(name, _)| *name == "root.key")?;
         Some(source.to_owned())
@@ -150,7 +155,7 @@ fn place_of_root_key() -> String {
 }
 
 /// `command` is the one that opens the backup with its recovery key.
-fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
+fn failure(what: &str, error: &BackupError, data_dir: &Path, command: &str) -> Failure {
     let key = if let BackupError::Key(key) = error { Some(key) } else { None };
     if let BackupError::Platform(PlatformError::Io { path, source }) = error
         && source.kind() == ErrorKind::PermissionDenied
@@ -163,7 +168,7 @@ fn failure(what: &str, error: &BackupError, command: &str) -> Failure {
     if key.is_some_and(KeyError::can_be_recovered) {
         return Failure::failed(what).because(error).hint(format!(
             "{}; if it is lost for good, use the recovery key: `{command} --recovery`",
-            place_of_root_key()
+            place_of_root_key(data_dir)
         ));
     }
     failure_for_keys(what, error, key)

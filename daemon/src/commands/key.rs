@@ -16,7 +16,7 @@ use crate::audit::Event;
 use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
-use crate::keys::{self, KeyStatus, RecoveryKey, RootKeySettings};
+use crate::keys::{self, KeyError, KeyStatus, RecoveryKey, Rewrapped, RootKeySettings};
 use crate::platform::HiddenInput;
 
 const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
@@ -36,16 +36,22 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             context.terminal.data(text).map_err(|error| Failure::output(&error))?;
         }
         KeyCommand::Rewrap { recovery } => {
-            let status = if recovery {
+            let rewrapped: Rewrapped = if recovery {
                 match rewrap_recovered(context, &config).await? {
-                    Some(status) => status,
+                    Some(rewrapped) => rewrapped,
                     None => return Ok(ExitCode::from(INTERRUPTED)),
                 }
             } else {
                 context.terminal.say(REWRAPPING);
                 perform(context, &config, Operation::Rewrap).await?
             };
-            context.terminal.say(&format!("the root key {} now wraps the data key", status.root_key));
+            let (now, replaced) = (&rewrapped.keys.root_key, &rewrapped.replaced_root_key);
+            context.terminal.say(&format!("the root key {now} now wraps the data key"));
+            if now != replaced {
+                context.terminal.say(&format!(
+                    "backups made before need the root key {replaced}: keep it, or make a new backup now: `infrad backup FILE`"
+                ));
+            }
         }
         KeyCommand::Rotate => {
             context.terminal.say("encrypting the store with a new data key; writes wait until it is done …");
@@ -87,7 +93,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
 }
 
 /// Unwraps the data key with the recovery key and wraps it with the first root key. Returns `None` after an interrupt.
-async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<KeyStatus>, Failure> {
+async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<Rewrapped>, Failure> {
     expect_inside(context, config)?;
     expect_store(config)?;
     expect_stopped(config).map_err(|failure| {
@@ -144,11 +150,17 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
         format!("data key      {}", status.data_key_version),
         format!("wrapped by    {}", status.root_key),
     ];
-    // A key that this user cannot read stays undecided.
-    let has_wrapped = |root_key: &RootKeySettings| {
-        root_key.has_wrapped(&status.root_key, &config.data_dir).unwrap_or_default()
-    };
-    let is_wrapping_at_hand = config.root_keys.iter().any(|root_key| has_wrapped(root_key) == Some(true));
+    let has_wrapped =
+        |root_key: &RootKeySettings| match root_key.has_wrapped(&status.root_key, &config.data_dir) {
+            Ok(has_wrapped) => Ok(has_wrapped),
+            Err(error) if error.is_of_other_file() || error.has_wrong_mode() => Err(error),
+            // A key that this user cannot read stays undecided.
+            Err(_) => Ok(None),
+        };
+    let is_wrapping_at_hand =
+        config.root_keys.iter().any(|root_key| matches!(has_wrapped(root_key), Ok(Some(true))));
+    let may_be_at_hand =
+        config.root_keys.iter().any(|root_key| !matches!(has_wrapped(root_key), Ok(Some(false)) | Err(_)));
     for (position, root_key) in config.root_keys.iter().enumerate() {
         let name = if position == 0 { "configured  " } else { "            " };
         let role = match (root_key.missing_file(), has_wrapped(root_key), position) {
@@ -157,16 +169,27 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
             }
             (Some(file), _, 0) => format!("missing: create {} before `infrad key rewrap`", file.display()),
             (Some(_), _, _) => "missing: may be needed for older backups".to_owned(),
-            (None, Some(true), _) => "wraps the data key".to_owned(),
-            (None, Some(false), 0) => "unused until you run `infrad key rewrap`".to_owned(),
-            (None, Some(false), _) => "may open older backups".to_owned(),
-            (None, None, 0) => "first in `keys`".to_owned(),
-            (None, None, _) => "may unwrap the data key".to_owned(),
+            (None, Err(error), _) => format!("unusable: {}", about_file(&error)),
+            (None, Ok(Some(true)), _) => "wraps the data key".to_owned(),
+            (None, Ok(Some(false)), 0) if !may_be_at_hand => {
+                "does not open the store: check its path, or run `infrad key rewrap` before infrad stops"
+                    .to_owned()
+            }
+            (None, Ok(Some(false)), 0) => "unused until you run `infrad key rewrap`".to_owned(),
+            (None, Ok(Some(false)), _) => "may open older backups".to_owned(),
+            (None, Ok(None), 0) => "first in `keys`".to_owned(),
+            (None, Ok(None), _) => "may unwrap the data key".to_owned(),
         };
         lines.push(format!("{name}  {} ({role})", root_key.describe()));
     }
     lines.push(recovery_line(status));
     lines.join("\n") + "\n"
+}
+
+/// The message without its first words, which the line has.
+fn about_file(error: &KeyError) -> String {
+    let message = error.to_string();
+    message.strip_prefix("root key: ").unwrap_or(&message).to_owned()
 }
 
 /// When the recovery key was created, or how to create one.

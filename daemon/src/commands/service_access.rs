@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Context;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::keys::{self, RootKeySettings};
+use crate::keys::{self, KeyError, RootKeySettings};
 use crate::platform::{self, Account, UNIT, Unit};
 
 /// This host's unit that reads the configuration at `path`.
@@ -94,25 +94,36 @@ fn restore_kept(unit: &Unit, name: &str, source: &str) -> Option<String> {
 }
 
 /// What to do about a root key that is missing or wrong while a daemon runs, which still holds the data key. `None` if none
-/// runs.
-pub(super) fn keep_running(config: &Config) -> Option<String> {
+/// runs, or if the error has its own advice.
+///
+/// Advises to write or move no file that exists: with another path in `keys`, it may be any file.
+pub(super) fn keep_running(config: &Config, error: &KeyError) -> Option<String> {
+    if !error.is_of_other_file() && !error.is_missing() {
+        return None;
+    }
     if !matches!(platform::lock_holder(&config.data_dir), Ok(Some(_))) {
         return None;
     }
     let is_missing = |root_key: &&RootKeySettings| root_key.missing_file().is_some();
     let root_key = config.root_keys.iter().find(is_missing).or(config.root_keys.first())?;
     let RootKeySettings::Native { path } = root_key else { return None };
+    if error.is_of_other_file() {
+        let place = platform::credential_name(path).map_or("keys", |_| "LoadCredential=");
+        return Some(format!(
+            "keep infrad running: it still holds the data key. Check the path in `{place}`: it may name another file. Only \
+             if the path is right, follow docs/runbooks.md#the-root-key-is-lost"
+        ));
+    }
     let handed = platform::credential_name(path).and_then(|name| {
         let (unit, name) = (Unit::find()?, name.to_str()?);
         restore_kept(&unit, name, platform::credential_source(Path::new(name))?.to_str()?)
     });
     handed.or_else(|| {
-        let path = path.display().to_string();
-        let aside = if Path::new(&path).exists() { format!("`mv {path} {path}.bad`, ") } else { String::new() };
         Some(format!(
-            "keep infrad running: it still holds the data key. Restore {path} from its copy. If it is lost, create a new \
-             one as the user that infrad runs as, {aside}`{}`, then run `infrad key rewrap`",
-            keys::creating_root_key(&path)
+            "keep infrad running: it still holds the data key. Correct the path in `keys`, or restore the file from its \
+             copy. Only if the key is lost, create a new one as the user that infrad runs as, `{}`, then run `infrad key \
+             rewrap`",
+            keys::creating_root_key(&path.display().to_string())
         ))
     })
 }

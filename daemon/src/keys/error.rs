@@ -7,15 +7,18 @@ use crate::platform::PlatformError;
 pub enum KeyError {
     #[error("root key: {0}")]
     RootKeyFile(PlatformError),
-    #[error("root key: {path} has {bytes} bytes, but a root key has 32: restore the right file")]
-    RootKeyLength { path: String, bytes: usize },
+    #[error("root key: {path} has {bytes} bytes, but a root key has 32: check its path in `keys`")]
+    RootKeyLength { path: String, bytes: usize, has_store: bool },
     #[error(
         "root key: {path} is inside the data directory, so a copy of the data would include its key: set another \
          path in `keys`"
     )]
     RootKeyBesideData { path: String },
-    #[error("root key: {path} is missing but required by {header_path}: restore it")]
-    RootKeyGone { path: String, header_path: String, has_recovery: bool },
+    #[error(
+        "root key: {path} is missing, and {header_path} needs the root key {needed}: check its path in `keys`, and that \
+         its file system is mounted"
+    )]
+    RootKeyGone { path: String, header_path: String, needed: String, has_recovery: bool },
     /// The key that has to wrap the data key. It may be another one than the key that unwraps it.
     #[error("root key: {path} is missing: check its path in `keys`, and that its file system is mounted")]
     RootKeyMissing { path: String },
@@ -23,8 +26,7 @@ pub enum KeyError {
     #[error("root key: {name} is a systemd credential, and {}", reason_for_no_credential(*.is_in_unit))]
     RootKeyNotHanded { name: String, is_in_unit: bool },
     #[error(
-        "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: add the right one to `keys`, \
-         or restore its file"
+        "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: check the paths in `keys`"
     )]
     OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
     /// Temporary: a retry may succeed.
@@ -81,26 +83,46 @@ impl KeyError {
         )
     }
 
+    /// Whether the file in `keys` may be another one than the root key that opens the store, so that nothing may be written
+    /// over it.
+    pub fn is_of_other_file(&self) -> bool {
+        matches!(self, Self::RootKeyLength { .. } | Self::OtherRootKey { .. })
+    }
+
+    /// Whether the root key's file is missing.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::RootKeyGone { .. } | Self::RootKeyMissing { .. })
+    }
+
+    /// Whether other users can read the root key. A `chmod` is all it needs.
+    pub fn has_wrong_mode(&self) -> bool {
+        matches!(self, Self::RootKeyFile(PlatformError::TooOpen { .. }))
+    }
+
     /// The hint for a root key error whose message does not contain one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::RootKeyMissing { path } => {
                 return Some(format!(
-                    "restore it from its copy. If you want a new root key, create it as the user that infrad runs as, \
-                     `{}`, then run the same command again",
+                    "correct the path in `keys`, or restore the file from its copy. Only if you want a new root key at this \
+                     path, create it as the user that infrad runs as, `{}`, then run the same command again",
                     creating_root_key(path)
                 ));
             }
             Self::RootKeyGone { path, has_recovery: true, .. } => {
                 return Some(format!(
-                    "restore it from its copy. If it is lost for good, create a new one, `{}`, then use the recovery key: \
-                     `infrad key rewrap --recovery`",
+                    "correct the path in `keys`, or restore the file from its copy. Only if the key is lost for good, create \
+                     a new one, `{}`, then use the recovery key: `infrad key rewrap --recovery`",
                     creating_root_key(path)
                 ));
             }
+            Self::RootKeyLength { has_store: true, .. } => {
+                "correct the path in `keys`: it may name another file. Only if the path is right, follow \
+                 docs/runbooks.md#the-root-key-is-lost"
+            }
             Self::RootKeyLength { .. } => {
-                "restore it from its copy; on a host that never had data, remove the file, and the first start creates \
-                 another key"
+                "correct the path in `keys`: it may name another file. Only if the path is right and this host never had \
+                 data, remove the file, and the first start creates another key"
             }
             Self::RootKeyAway { .. } => {
                 "run the same command again when the root key is available: `infrad check --live` tests it"
@@ -109,11 +131,12 @@ impl KeyError {
                 "correct the cause above, then run `infrad check --live`, which tests every root key"
             }
             Self::OtherRootKey { has_recovery: true, .. } => {
-                "if the root key is lost for good, use the recovery key: `infrad key rewrap --recovery`"
+                "correct the path in `keys`, or add the right root key there. Only if that key is lost for good, name a new \
+                 one first in `keys`, then use the recovery key: `infrad key rewrap --recovery`"
             }
             Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => {
-                "find a copy of the root key: it is the only way to open this file, which was written before a \
-                 recovery key existed"
+                "correct the path in `keys`, or find a copy of this root key: only that key opens this file, which was \
+                 written before a recovery key existed"
             }
             Self::RootKeyNotHanded { is_in_unit: true, .. } => {
                 "`systemctl edit infrad`, then add under `[Service]` a `LoadCredential=NAME:FILE` for each entry of \

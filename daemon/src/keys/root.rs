@@ -168,7 +168,9 @@ pub(super) async fn unwrap(
     }
     let (header_path, has_recovery) = (header_path.to_owned(), header.recovery.is_some());
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, header_path, has_recovery },
+        Some(path) => {
+            KeyError::RootKeyGone { path, header_path, needed: header.root_key.clone(), has_recovery }
+        }
         None => KeyError::OtherRootKey {
             header_path,
             expected: header.root_key.clone(),

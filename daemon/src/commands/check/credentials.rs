@@ -97,14 +97,15 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
         match (id, handed) {
             (Ok(id), _) => ids.extend(id),
             (Err(error @ KeyError::RootKeyLength { .. }), Some((_, source))) => {
-                let restore = format!("restore {source} from its copy");
-                let hint = if wrapping.is_some() {
-                    service_access::keep_running(config).unwrap_or(restore)
+                let check = format!(
+                    "check the path in `LoadCredential=`: {source} may be another file. Only if the path is right,"
+                );
+                let is_unused = matches!(keys::is_unused(&config.data_dir), Ok(true));
+                let hint = if wrapping.is_some() || !is_unused {
+                    service_access::keep_running(config, &error)
+                        .unwrap_or_else(|| format!("{check} follow docs/runbooks.md#the-root-key-is-lost"))
                 } else {
-                    format!(
-                        "{restore}; if there is none yet, `mv {source} {source}.bad`, then `{}`",
-                        keys::creating_root_key(source)
-                    )
+                    format!("{check} `mv {source} {source}.bad`, then `{}`", keys::creating_root_key(source))
                 };
                 return Some(tried("root key", root_key.describe(), fails(error.to_string(), hint)));
             }
@@ -117,14 +118,16 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
     let error = wrapping?.expect_one_of(&ids, &config.data_dir).err()?;
     let what = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
     let otherwise = if error.can_be_recovered() {
-        "if it is lost for good, the recovery key: `infrad as-service key rewrap --recovery`"
+        "if that key is lost for good, follow docs/runbooks.md#the-root-key-is-lost"
     } else {
         "nothing else opens the data, because there is no recovery key"
     };
-    let hint = service_access::keep_running(config).unwrap_or_else(|| {
+    let hint = service_access::keep_running(config, &error).unwrap_or_else(|| {
         first.map_or_else(
             || error.hint().unwrap_or_default(),
-            |source| format!("put the right file into {source}; {otherwise}"),
+            |source| {
+                format!("check the path in `LoadCredential=`: {source} may be another file; {otherwise}")
+            },
         )
     });
     Some(tried("root key", what, fails(error.to_string(), hint)))

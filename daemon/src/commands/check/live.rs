@@ -163,10 +163,14 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
             }
             Ok(None) => {
                 let error = KeyError::RootKeyMissing { path: root_key.describe() };
-                let hint = service_access::keep_running(config).or(error.hint());
+                let hint = service_access::keep_running(config, &error).or(error.hint());
                 failed(&error, &hint.unwrap_or_default())
             }
-            Err(error) => failed(&error, "correct `keys`, or infrad's permissions at the key's server"),
+            Err(error) => {
+                let advice = service_access::keep_running(config, &error).or_else(|| error.hint());
+                let otherwise = "correct `keys`, or infrad's permissions at the key's server";
+                failed(&error, advice.as_deref().unwrap_or(otherwise))
+            }
         };
         add(root_key.describe(), outcome);
     }
@@ -177,7 +181,8 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
             "unwraps the store's data key".to_owned(),
             failed(
                 &error,
-                &service_access::keep_running(config)
+                &service_access::keep_running(config, &error)
+                    .or_else(|| error.hint())
                     .unwrap_or_else(|| "add the root key that wrapped it to `keys`".to_owned()),
             ),
         ),

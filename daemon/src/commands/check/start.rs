@@ -165,8 +165,10 @@ fn is_active(unit: &str) -> bool {
 }
 
 fn failed(StartProblem { about, what, error }: StartProblem, config: &Config) -> Tried {
-    let advice =
-        matches!(error, AssemblyError::Key(_)).then(|| service_access::keep_running(config)).flatten();
+    let advice = match &error {
+        AssemblyError::Key(error) => service_access::keep_running(config, error),
+        _ => None,
+    };
     let (cause, hint) = (error.to_string(), advice.or_else(|| hint_for(&error)).unwrap_or_default());
     let outcome = Outcome::Fails { cause, hint, is_transient: false };
     Tried { about: about.to_owned(), finding: CheckResult { what, outcome } }
