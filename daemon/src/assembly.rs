@@ -127,13 +127,19 @@ impl Daemon {
             configuration_hash: config.digest.as_deref(),
             providers: &names,
         });
+        let root_key_watch = RootKeyWatch::new(
+            config_path.clone(),
+            config.data_dir.clone(),
+            config.root_keys.clone(),
+            Box::new(|path| Config::read(path).ok().map(|config| config.root_keys)),
+        );
         let running = Arc::new(Running {
             public_urls,
             certificates,
             sessions,
             requests: Arc::new(Requests::new(api::routes())),
             live_sessions: LiveSessions::default(),
-            root_key_watch: RootKeyWatch::default(),
+            root_key_watch,
             supervision: Supervision::new(audit.clone()),
             operations: Operations::new(&data_directory, config_path, clock, audit),
         });

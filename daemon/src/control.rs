@@ -140,6 +140,9 @@ pub struct NextAuthority {
 pub struct DaemonStatus {
     pub schema: u32,
     pub state: DaemonState,
+    /// What needs the operator, if the state is `degraded`.
+    #[serde(default)]
+    pub reason: Option<String>,
     pub waiting_for: Option<String>,
     pub version: String,
     pub pid: u32,
@@ -153,9 +156,9 @@ pub struct DaemonStatus {
     #[serde(rename = "nextCA")]
     pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
-    /// The file of the root key, if it is missing: the daemon cannot start again without it.
+    /// Why the daemon could not start again with the root keys in the configuration on disk.
     #[serde(default)]
-    pub missing_root_key: Option<String>,
+    pub root_key_problem: Option<String>,
     pub live_sessions: Option<u64>,
     /// Reads of client secrets since the start, by reason.
     pub secret_reads: BTreeMap<String, u64>,
@@ -165,6 +168,8 @@ pub struct DaemonStatus {
 #[serde(rename_all = "snake_case")]
 pub enum DaemonState {
     Ready,
+    /// Users are served, and something needs the operator. The daemon reports `ready`; `infrad status` decides.
+    Degraded,
     /// It waits for its root key and does not listen yet, or its store is unusable.
     Waiting,
 }

@@ -46,7 +46,7 @@ pub struct Observed {
     /// Counted within the last minute.
     pub live_sessions: u64,
     pub writes: WriteCounts,
-    /// Whether the file of the root key is missing, so that the daemon cannot start again.
+    /// Whether the root key in the configuration does not open the store, so that the daemon cannot start again.
     pub is_root_key_missing: bool,
     /// Whether part of the database is older than it was.
     pub is_rolled_back: bool,

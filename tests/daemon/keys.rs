@@ -113,7 +113,15 @@ fn key_status_names_root_key_that_wraps_data_key() {
     expect(&create, "wraps the data key");
     create_root_key(&next);
     expect("unused until you run `infrad key rewrap`", "wraps the data key");
-    daemon.infrad(["key", "rewrap"]).wait().expect(0);
+    let wrapped_by = |daemon: &Daemon| key_status(daemon)["rootKey"].as_str().unwrap_or_default().to_owned();
+    let before = wrapped_by(&daemon);
+    let backups =
+        format!("backups made before need the root key {before}: keep it, or make a new backup now");
+    daemon.infrad(["key", "rewrap"]).wait().expect(0).stderr_contains(&[&backups]);
+    // The same key again cuts off no backup.
+    let again = daemon.infrad(["key", "rewrap"]).wait().expect(0);
+    assert!(!again.stderr.contains("backups made before"), "{again}");
+    assert_ne!(wrapped_by(&daemon), before);
     expect("wraps the data key", "may open older backups");
 }
 
@@ -144,7 +152,11 @@ fn rewrap_refuses_root_key_that_is_missing() {
             let ran = daemon.infrad(["key", command]).wait().expect(1);
             let missing = format!("root key: {} is missing: check its path in `keys`", mistyped.display());
             let create = format!("head -c 32 /dev/urandom >{})`", mistyped.display());
-            ran.stderr_contains(&[&missing, "try: restore it from its copy", &create]);
+            ran.stderr_contains(&[
+                &missing,
+                "try: correct the path in `keys`, or restore the file from its copy",
+                &create,
+            ]);
         }
         let checked = daemon.infrad(["check"]).wait().expect(0).stdout;
         assert!(checked.contains(&format!("root key: {} (missing)\n", mistyped.display())), "{checked}");
@@ -180,19 +192,20 @@ fn lost_root_key_of_running_daemon_is_replaced() {
     std::fs::rename(&path, &copy).expect("the root key");
 
     // Each command says so, and none leads to a stop.
-    let degraded = format!(
-        "state         degraded: {root_key} is missing, and infrad cannot start again without it: keep it running"
-    );
+    let degraded = format!("state         degraded: {root_key} is missing, and ");
     let is_degraded =
         || Some(daemon.infrad(["status"]).wait().expect(0).stdout).filter(|it| it.contains(&degraded));
     let status = wait::until(LIMIT, is_degraded).unwrap_or_else(|| panic!("{}", daemon.log()));
-    assert!(
-        status.contains(&format!("restore {root_key}: docs/runbooks.md#the-root-key-is-lost")),
-        "{status}"
-    );
-    assert_eq!(daemon.infrad(["status", "--json"]).wait().expect(0).json()["missingRootKey"], json!(path));
+    for words in ["; infrad cannot start again: keep it running", "docs/runbooks.md#the-root-key-is-lost"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
+    let status = daemon.infrad(["status", "--json"]).wait().expect(0).json();
+    let problem = status["rootKeyProblem"].as_str().unwrap_or_default();
+    assert!(problem.starts_with(&format!("{root_key} is missing, and ")), "{status}");
+    assert_eq!(status["state"], json!("degraded"));
+    assert!(status["reason"].as_str().is_some_and(|reason| reason.starts_with(problem)), "{status}");
     assert!(gauge(1));
-    daemon.wait_for_log("the root key is missing, and this daemon cannot start again without it");
+    daemon.wait_for_log("this daemon cannot start again with the root key in its configuration");
     let shown = daemon.infrad(["key", "status"]).wait().expect(0).stdout;
     assert!(
         shown.contains(&format!(" {root_key} (missing: restore {root_key} before infrad stops)\n")),

@@ -36,3 +36,4 @@ mod site;
 mod structure;
 mod transcripts;
 mod web_pages;
+mod wrong_root_keys;

@@ -138,7 +138,7 @@ impl Lifecycle {
             sessions: running.sessions.counts(),
             live_sessions: running.live_sessions.last(),
             writes: running.operations.store.writes(),
-            is_root_key_missing: running.root_key_watch.missing().is_some(),
+            is_root_key_missing: running.root_key_watch.problem().is_some(),
             is_rolled_back: running.operations.store.check_age().is_err(),
             task_failures: running.supervision.failures(),
         })
@@ -181,9 +181,8 @@ impl Lifecycle {
             certificates: running.map(|running| running.certificates.states()).unwrap_or_default(),
             next_authority: running.and_then(|running| NextAuthority::of(running.certificates.local())),
             keys: running.map(|running| running.operations.keys.status()),
-            missing_root_key: running
-                .and_then(|running| running.root_key_watch.missing())
-                .map(|path| path.display().to_string()),
+            reason: None,
+            root_key_problem: running.and_then(|running| running.root_key_watch.problem()),
             live_sessions,
             secret_reads: reads,
         })

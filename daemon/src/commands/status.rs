@@ -17,7 +17,8 @@ use crate::platform::Unit;
 use crate::tls::{CertificateState, Expiry, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
-    let status: DaemonStatus = call_daemon(&context.find_running()?, Operation::Status).await?;
+    let mut status: DaemonStatus = call_daemon(&context.find_running()?, Operation::Status).await?;
+    degrade(&mut status, SystemClock.now());
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
     } else {
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
     };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     // The daemon waits for a remote system, which is exit code 4.
-    Ok(if status.state == DaemonState::Ready { ExitCode::SUCCESS } else { ExitCode::from(4) })
+    Ok(if status.state == DaemonState::Waiting { ExitCode::from(4) } else { ExitCode::SUCCESS })
 }
 
 /// Runs an operation that only the running daemon can perform.
@@ -50,7 +51,7 @@ pub(super) async fn call_daemon<T: DeserializeOwned>(
 
 fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     let mut lines = vec![
-        format!("state         {}", state(status, now)),
+        format!("state         {}", state(status)),
         format!("version       {}", status.version),
         format!("process       {}, started {}", status.pid, when(status.started_at)),
     ];
@@ -64,12 +65,9 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     }
     if let Some(keys) = &status.keys {
         lines.push(format!("data key      {}, wrapped by {}", keys.data_key_version, keys.root_key));
-        lines.extend(
-            status
-                .missing_root_key
-                .iter()
-                .map(|path| format!("              restore {path}: docs/runbooks.md#the-root-key-is-lost")),
-        );
+        if status.root_key_problem.is_some() {
+            lines.push("              keep infrad running: docs/runbooks.md#the-root-key-is-lost".to_owned());
+        }
         lines.push(recovery_line(keys));
     }
     let reads: Vec<String> =
@@ -78,15 +76,23 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The state in words. What needs the operator counts, although the daemon itself is ready.
-fn state(status: &DaemonStatus, now: Timestamp) -> String {
-    if let Some(cause) = &status.waiting_for {
-        return format!("waiting: {cause}");
+fn state(status: &DaemonStatus) -> String {
+    match (&status.waiting_for, &status.reason) {
+        (Some(cause), _) => format!("waiting: {cause}"),
+        (None, Some(reason)) => format!("degraded: {reason}"),
+        (None, None) => "ready".to_owned(),
     }
-    let missing = status
-        .missing_root_key
+}
+
+/// Degrades the state by what needs the operator, although the daemon itself is ready.
+fn degrade(status: &mut DaemonStatus, now: Timestamp) {
+    if status.state != DaemonState::Ready {
+        return;
+    }
+    let root_key = status
+        .root_key_problem
         .iter()
-        .map(|path| format!("{path} is missing, and infrad cannot start again without it: keep it running"));
+        .map(|problem| format!("{problem}; infrad cannot start again: keep it running"));
     let certificates = status.certificates.iter().filter_map(|certificate| {
         let (from, at) = (origin(certificate.source), certificate.expires_at.map(when).unwrap_or_default());
         match certificate.expiry(now)? {
@@ -95,8 +101,10 @@ fn state(status: &DaemonStatus, now: Timestamp) -> String {
             Expiry::Later => None,
         }
     });
-    let causes: Vec<String> = missing.chain(certificates).collect();
-    if causes.is_empty() { "ready".to_owned() } else { format!("degraded: {}", causes.join("; ")) }
+    let causes: Vec<String> = root_key.chain(certificates).collect();
+    if !causes.is_empty() {
+        (status.state, status.reason) = (DaemonState::Degraded, Some(causes.join("; ")));
+    }
 }
 
 /// One line per certificate, followed by its errors or what it waits for.
@@ -172,7 +180,13 @@ mod tests {
     fn certificate_degrades_state_from_threshold_of_alert_on() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
         // Twelve of 72 days.
-        let valid = describe(&status("2026-03-14T12:00:00Z"), now);
+        let described = |expires_at| {
+            let mut status = status(expires_at);
+            degrade(&mut status, now);
+            (status.state, describe(&status, now))
+        };
+        let (state, valid) = described("2026-03-14T12:00:00Z");
+        assert_eq!(state, DaemonState::Ready);
         assert!(valid.starts_with("state         ready\n"), "{valid}");
         assert!(!valid.contains("replace the files"), "{valid}");
 
@@ -192,7 +206,8 @@ mod tests {
                 ],
             ),
         ] {
-            let described = describe(&status(expires_at), now);
+            let (state, described) = described(expires_at);
+            assert_eq!(state, DaemonState::Degraded);
             for words in words.into_iter().chain(["replace the files in `tls.files`"]) {
                 assert!(described.contains(words), "{words}: {described}");
             }

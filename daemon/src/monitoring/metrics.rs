@@ -29,7 +29,7 @@ pub(super) fn of_daemon(watched: &Watched, is_ready: bool) -> Registry {
     let Some(observed) = (watched.observe)() else { return registry };
     register_certificates(&mut registry, &observed.certificates);
     register_store(&mut registry, &observed);
-    let help = "Whether the file of the root key is missing, so that the daemon cannot start again";
+    let help = "Whether the root key in the configuration is missing or another one, so that the daemon cannot start again";
     registry.register("root_key_missing", help, ConstGauge::new(i64::from(observed.is_root_key_missing)));
     let help = "Panics of background tasks, each followed by a restart";
     registry.register("task_failures", help, ConstCounter::new(observed.task_failures));
