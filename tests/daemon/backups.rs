@@ -164,10 +164,13 @@ fn backup_and_recovery_key_restore_store_on_empty_host() {
         "try: open it with the root key of its time, without `--recovery`",
     ]);
     // Only a first start creates a root key.
-    host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)
-        .wait()
-        .expect(1)
-        .stderr_contains(&["root.key is missing: check its path in `keys`", "try: restore it", CREATE]);
+    host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key).wait().expect(1).stderr_contains(
+        &[
+            "root.key is missing: check its path in `keys`",
+            "try: correct the path in `keys`, or restore",
+            CREATE,
+        ],
+    );
     assert!(!host.data_dir().join("keys.json").exists() && !host.root_key().exists());
     write_private(&host.root_key(), ROOT_KEY);
     host.infrad_with_input(["restore", "kept.backup", "--recovery"], &key)

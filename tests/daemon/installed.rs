@@ -269,7 +269,7 @@ fn missing_root_key_degrades_status_of_the_unit() {
     };
     assert!(wait::until(LIMIT, status).is_some(), "{}", host.run("infrad status"));
     let shown = host.run("infrad key status").expect(0).stdout;
-    let role = "systemd credential root.key (missing: restore /etc/infra/root.key before infrad stops)";
+    let role = "systemd credential root.key (missing: check its path, or restore /etc/infra/root.key before infrad stops)";
     assert!(shown.contains(role), "{shown}");
 }
 

@@ -208,7 +208,9 @@ fn lost_root_key_of_running_daemon_is_replaced() {
     daemon.wait_for_log("this daemon cannot start again with the root key in its configuration");
     let shown = daemon.infrad(["key", "status"]).wait().expect(0).stdout;
     assert!(
-        shown.contains(&format!(" {root_key} (missing: restore {root_key} before infrad stops)\n")),
+        shown.contains(&format!(
+            " {root_key} (missing: check its path, or restore {root_key} before infrad stops)\n"
+        )),
         "{shown}"
     );
     for words in [&["check"][..], &["check", "--live"]] {

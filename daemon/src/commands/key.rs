@@ -165,7 +165,7 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
         let name = if position == 0 { "configured  " } else { "            " };
         let role = match (root_key.missing_file(), has_wrapped(root_key), position) {
             (Some(file), _, _) if !is_wrapping_at_hand => {
-                format!("missing: restore {} before infrad stops", file.display())
+                format!("missing: check its path, or restore {} before infrad stops", file.display())
             }
             (Some(file), _, 0) => format!("missing: create {} before `infrad key rewrap`", file.display()),
             (Some(_), _, _) => "missing: may be needed for older backups".to_owned(),
