@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
         }
         note_missing_home(context, exit);
         for report in reports {
-            show_warnings(context, report);
+            show_warnings(context, &report);
         }
         return Ok(exit);
     }
@@ -93,7 +93,7 @@ pub(super) fn run(context: &Context, arguments: &Status) -> Result<Exit, Failure
     }
     let exit = report.exit();
     note_missing_home(context, exit);
-    show_warnings(context, report);
+    show_warnings(context, &report);
     Ok(exit)
 }
 
@@ -121,12 +121,12 @@ fn report_briefly(context: &Context, report: Option<&Report>) {
 }
 
 /// Warnings for every output format: a wrong clock, or why a server is not trusted.
-fn show_warnings(context: &Context, report: Report) {
+fn show_warnings(context: &Context, report: &Report) {
     if context.terminal.quiet {
         return;
     }
     report.warn_of_skew(context.terminal);
-    warn_of_newer(context, &report);
+    warn_of_newer(context, report);
     if report.state == State::Untrusted && report.cause.is_some() {
         context.terminal.fail(&report.failure());
     }

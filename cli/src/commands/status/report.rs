@@ -40,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) state: State,
     pub(crate) server: Option<Origin>,
     pub(super) trust: Option<&'static str>,
+    /// Whether something was stored about the server before.
+    is_known: bool,
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Session>,
     pub(super) storage: Option<Storage>,
@@ -207,6 +209,7 @@ impl Report {
             state: State::LoggedOut,
             server: None,
             trust: None,
+            is_known: false,
             user: None,
             session: None,
             storage: None,
@@ -234,6 +237,7 @@ impl Report {
         let empty = Self {
             server: Some(origin.clone()),
             trust: known,
+            is_known: known.is_some(),
             checked: mode,
             now: context.now(),
             newer: None,
@@ -321,9 +325,7 @@ impl Report {
             // The remedy is the same for every command.
             State::Untrusted if let (Some(server), Some(cause)) = (&self.server, &self.cause) => {
                 return match cause {
-                    ClientError::Daemon(error) => {
-                        suggestions::call_failure(error, server, self.trust.is_some())
-                    }
+                    ClientError::Daemon(error) => suggestions::call_failure(error, server, self.is_known),
                     ClientError::InvalidTrustOptions(failure) => failure.clone(),
                 };
             }
