@@ -382,6 +382,50 @@ fn tutorial_works_as_written() {
     assert!(compared > 8, "{compared}");
 }
 
+/// nginx and the service run beside the reader's terminal.
+#[test]
+fn nginx_in_front_of_infrad_dev_works_as_written() {
+    let programs = ["nginx", "openssl", "python3"].map(peers::find_program);
+    if programs.iter().any(Option::is_none) {
+        return;
+    }
+    let (home, ports) = (tempfile::tempdir().expect("a home"), Ports::reserve(2));
+    let [proxy, service] = [0, 1].map(|at| ports.all().get(at).expect("two were reserved").to_string());
+    let page = Page::read("docs/protect-a-service.md");
+    let blocks: Vec<Block> =
+        page.blocks().into_iter().filter(|block| block.text.contains("target/try")).collect();
+    assert_eq!(blocks.len(), 4, "the configuration, nginx, the service, a call");
+    let mut script = "trap 'kill $(jobs -p)' EXIT\ninfra login\n".to_owned();
+    for block in blocks {
+        let here = block.typed().replace("$PWD/target/try", "$HOME/try").replace("target/try", "$HOME/try");
+        let commands = here.replace("8443", &proxy).replace("8080", &service);
+        script += commands.trim_end();
+        script += &match commands.trim_end().lines().last().unwrap_or_default() {
+            last if last.starts_with("nginx") => {
+                format!(" &\n{}", until(&format!("curl --silent --insecure https://127.0.0.1:{proxy}")))
+            }
+            last if last.starts_with("python3") => {
+                format!(" &\n{}", until(&format!("curl --silent http://127.0.0.1:{service}")))
+            }
+            "END" => format!("\nsed -i 's/127.0.0.1:8080/127.0.0.1:{service}/' $HOME/try/reports.conf\n"),
+            _ => "\n".to_owned(),
+        };
+    }
+    let code = "curl --silent --insecure --output /dev/null --write-out 'without a token: %{http_code}'";
+    script += &format!("{code} https://127.0.0.1:{proxy}\n");
+    let mut dev = std::process::Command::new(infra_harness::program::built("infrad"));
+    dev.args(["dev", "--", "bash", "-e", "-u", "-o", "pipefail", "-c", script.as_str()])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin")
+        .current_dir(repository());
+    let browser = RecordingBrowser::signing_in("alice", &[]);
+    browser.prepare(&mut dev);
+    let ran = Running::start(dev, script, None, Duration::from_mins(2)).wait().expect(0);
+    assert!(ran.stdout.to_lowercase().matches("x-infra-").count() >= 5, "{ran}");
+    assert!(ran.stdout.contains("without a token: 401"), "{ran}");
+}
+
 /// A line of a script that repeats a command until it succeeds.
 fn until(command: &str) -> String {
     format!("for attempt in $(seq 300); do ! {{ {command}; }} >/dev/null 2>&1 || break; sleep 0.1; done\n")

@@ -105,14 +105,18 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     (
         "docs/protect-a-service.md",
         "mkdir -p target/try",
-        Shown("nginx with the block of docs/proxies.md: tests/daemon/reverse_proxies.rs"),
+        Elsewhere("nginx_in_front_of_infrad_dev_works_as_written"),
     ),
-    ("docs/protect-a-service.md", "nginx -p", Shown("a server in a terminal of its own")),
-    ("docs/protect-a-service.md", "cat >target/try/show.py", Shown("a server in a terminal of its own")),
+    ("docs/protect-a-service.md", "nginx -p", Elsewhere("nginx_in_front_of_infrad_dev_works_as_written")),
+    (
+        "docs/protect-a-service.md",
+        "cat >target/try/show.py",
+        Elsewhere("nginx_in_front_of_infrad_dev_works_as_written"),
+    ),
     (
         "docs/protect-a-service.md",
         "token=$(infra token --audience reports) &&",
-        Shown("a call of the two servers above it"),
+        Elsewhere("nginx_in_front_of_infrad_dev_works_as_written"),
     ),
     (
         "docs/production-checklist.md",
