@@ -110,7 +110,7 @@ pub(super) fn log_out(
     context.terminal.warn(&if is_kept {
         format!(
             "signed out here, but the sign-out could not be delivered to {origin}; the next `infra status`, `login` or \
-             `logout` delivers it, otherwise the session expires at the latest {latest}"
+             `logout` delivers it, otherwise the session expires {latest} at the latest"
         )
     } else {
         format!(
