@@ -213,6 +213,7 @@ impl Daemon {
         for task in self.operator_tasks.into_iter().chain(redirect) {
             let _ = task.await;
         }
+        let _ = tokio::time::timeout(drain, sessions.finish_revocations()).await;
         upkeep.audit.record_counts();
         upkeep.audit.record(&Event::Stopped);
     }

@@ -13,6 +13,7 @@ mod memory;
 mod private_files;
 mod run_as;
 mod service_manager;
+mod shell;
 mod unit;
 mod usage;
 
@@ -36,6 +37,7 @@ pub use private_files::{
 };
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;
+pub use shell::quoted;
 pub use unit::{SOCKET_UNIT, UNIT, Unit, start_once};
 pub use usage::{ProcessUsage, free_bytes};
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::RwLock;
 
 use crate::audit::Audit;
 use crate::identity::Provider;
@@ -57,6 +58,8 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     audit: Audit,
     counts: Counts,
+    /// Held for reading by each revocation until it is recorded.
+    revocations: Arc<RwLock<()>>,
 }
 
 pub struct SessionSetup {
@@ -87,6 +90,7 @@ impl Sessions {
             admins,
             clock,
             audit,
+            revocations: Arc::default(),
         }
     }
 

@@ -58,6 +58,24 @@ fn advice_for_wrong_root_key_touches_no_file() {
     }
 }
 
+/// The usual cause is a copy with a line break, which may be the last one.
+#[test]
+fn restore_with_key_of_other_length_touches_no_file() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    daemon.infrad(["backup", "kept"]).wait().expect(0);
+    daemon.stop();
+    let (root_key, data) = (daemon.root_key(), daemon.data_dir());
+    let mut copied = std::fs::read(&root_key).expect("the root key");
+    copied.push(b'\n');
+    std::fs::remove_file(&root_key).expect("a file");
+    write_private(&root_key, &copied);
+    std::fs::rename(&data, data.with_extension("lost")).expect("a directory");
+    let ran = daemon.infrad(["restore", "kept"]).wait().expect(1);
+    assert!(ran.stderr.contains("copy it again as bytes"), "{ran}");
+    assert!(!HARM.iter().any(|harm| ran.stderr.contains(harm)), "{ran}");
+}
+
 #[test]
 fn open_root_key_of_running_daemon_needs_chmod_alone() {
     let provider = Provider::start();

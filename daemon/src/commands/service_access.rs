@@ -70,9 +70,7 @@ pub(super) fn restore_credential(unit: &Unit, name: &str, source: &str) -> Strin
         return restoring;
     }
     format!(
-        "restore {source} from its copy. If a root key is lost, use the recovery key: create a new root key, `{}`, then \
-         run `infrad as-service key rewrap --recovery` and `systemctl start infrad`",
-        keys::creating_root_key(source)
+        "restore {source} from its copy; if it is a root key without a copy, follow docs/runbooks.md#the-root-key-is-lost"
     )
 }
 
@@ -82,7 +80,7 @@ fn restore_kept(unit: &Unit, name: &str, source: &str) -> Option<String> {
     if !matches!(kept.try_exists(), Ok(true)) {
         return None;
     }
-    let kept = kept.display();
+    let (kept, source) = (platform::quoted(&kept.to_string_lossy()), platform::quoted(source));
     let restore = if unit.is_encrypted(name) {
         format!("systemd-creds encrypt --name={name} {kept} {source}")
     } else {
@@ -129,25 +127,5 @@ pub(super) fn keep_running(config: &Config, error: &KeyError) -> Option<String> 
 }
 
 pub(super) fn line(words: &[OsString]) -> String {
-    words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@,+%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn typed_word_is_quoted_if_a_shell_would_change_it() {
-        for (word, expected) in [("--live", "--live"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")] {
-            assert_eq!(quoted(word), expected);
-        }
-    }
+    words.iter().map(|word| platform::quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }

@@ -1,14 +1,14 @@
 //! Why keys cannot be used, and what an operator can try.
 
 use crate::outbound::BackendError;
-use crate::platform::PlatformError;
+use crate::platform::{self, PlatformError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("root key: {0}")]
     RootKeyFile(PlatformError),
     #[error("root key: {path} has {bytes} bytes, but a root key has 32: check its path in `keys`")]
-    RootKeyLength { path: String, bytes: usize, has_store: bool },
+    RootKeyLength { path: String, bytes: usize },
     #[error(
         "root key: {path} is inside the data directory, so a copy of the data would include its key: set another \
          path in `keys`"
@@ -116,13 +116,9 @@ impl KeyError {
                     creating_root_key(path)
                 ));
             }
-            Self::RootKeyLength { has_store: true, .. } => {
-                "correct the path in `keys`: it may name another file. Only if the path is right, follow \
-                 docs/runbooks.md#the-root-key-is-lost"
-            }
             Self::RootKeyLength { .. } => {
-                "correct the path in `keys`: it may name another file. Only if the path is right and this host never had \
-                 data, remove the file, and the first start creates another key"
+                "correct the path in `keys`: it may name another file. If it is the root key, copy it again as bytes, because \
+                 a line break or base64 makes it longer; if you have no copy, follow docs/runbooks.md#the-root-key-is-lost"
             }
             Self::RootKeyAway { .. } => {
                 "run the same command again when the root key is available: `infrad check --live` tests it"
@@ -162,7 +158,7 @@ impl KeyError {
 
 /// The command that creates a root key, for its user only. It keeps a file that exists.
 pub fn creating_root_key(path: &str) -> String {
-    format!("(umask 377; set -C; head -c 32 /dev/urandom >{path})")
+    format!("(umask 377; set -C; head -c 32 /dev/urandom >{})", platform::quoted(path))
 }
 
 fn reason_for_no_credential(is_in_unit: bool) -> &'static str {

@@ -68,11 +68,6 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("keys.json")
 }
 
-/// Whether there is a header, as far as this user can tell.
-pub(super) fn exists(data_dir: &Path) -> bool {
-    !matches!(path(data_dir).try_exists(), Ok(false))
-}
-
 /// Lists the names of all databases in `data_dir`.
 pub(super) fn find_databases(data_dir: &Path) -> Result<Vec<String>, KeyError> {
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };

@@ -7,7 +7,7 @@ use infra_shared::random;
 use zeroize::Zeroizing;
 
 use super::aead::AEADKey;
-use super::{DataKey, KeyError, RootKey, derivation, header};
+use super::{DataKey, KeyError, RootKey, derivation};
 use crate::platform;
 
 const BYTES: usize = 32;
@@ -42,13 +42,13 @@ impl NativeRootKey {
             }
             Err(error) => return Err(KeyError::RootKeyFile(error)),
         };
-        Self::of(&contents, &name, header::exists(data_dir)).map(Some)
+        Self::of(&contents, &name).map(Some)
     }
 
-    fn of(contents: &[u8], path: &str, has_store: bool) -> Result<Self, KeyError> {
+    fn of(contents: &[u8], path: &str) -> Result<Self, KeyError> {
         let key: &[u8; BYTES] = contents.try_into().map_err(|_| {
             let (path, bytes) = (path.to_owned(), contents.len());
-            KeyError::RootKeyLength { path, bytes, has_store }
+            KeyError::RootKeyLength { path, bytes }
         })?;
         let id = format!("native:{}", derivation::root_key_id(key));
         Ok(Self { key: AEADKey::new(key), id })
@@ -58,7 +58,7 @@ impl NativeRootKey {
     /// this process cannot read the file.
     pub(super) fn id_in_source(source: &Path) -> Result<Option<String>, KeyError> {
         let Ok(contents) = platform::read_as_manager(source, 4096) else { return Ok(None) };
-        Self::of(&contents, &source.display().to_string(), true).map(|key| Some(key.id))
+        Self::of(&contents, &source.display().to_string()).map(|key| Some(key.id))
     }
 
     /// Creates the key if it is missing. Only for a store without data: a new key unwraps no existing data.

@@ -120,6 +120,7 @@ impl Sessions {
     ) -> Result<usize, StoreError> {
         let (store, now) = (self.store.clone(), self.now());
         let (audit, counts, actor) = (self.audit.clone(), self.counts.clone(), actor.cloned());
+        let in_progress = self.revocations.clone().read_owned().await;
         uncancelled(async move {
             let revoked = store.revoke(selector, now, reason).await?;
             // Writing to the audit log may block.
@@ -127,9 +128,16 @@ impl Sessions {
                 record(&audit, &counts, &revoked, reason, actor.as_ref());
                 revoked.len()
             };
-            Ok(blocking(recording).await)
+            let recorded = blocking(recording).await;
+            drop(in_progress);
+            Ok(recorded)
         })
         .await
+    }
+
+    /// Waits for the revocations in progress, also those of clients that have disconnected, so that each is recorded.
+    pub async fn finish_revocations(&self) {
+        drop(self.revocations.write().await);
     }
 
     /// Records the user's oldest sessions, which the new session `newest` revoked because of the limit.

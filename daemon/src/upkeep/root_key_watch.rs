@@ -1,6 +1,7 @@
 //! Notices if the daemon could not start again with the root keys in the configuration on disk. A running daemon does not
 //! need them.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,7 +91,7 @@ impl Shared {
             return Some(format!("{} is missing", source.display()));
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = FileState::of(&self.config_path);
+        let config = FileState::of_config(&self.config_path);
         if seen.config != config {
             if let Some(root_keys) = (self.read)(&self.config_path) {
                 seen.root_keys = root_keys;
@@ -102,7 +103,7 @@ impl Shared {
             _ => None,
         });
         let files: Vec<Option<FileState>> =
-            native.chain([self.data_dir.join("keys.json")]).map(|path| FileState::of(&path)).collect();
+            native.chain([self.data_dir.join("keys.json")]).map(|path| FileState::of_key(&path)).collect();
         if seen.files.as_ref() != Some(&files) {
             let checking = keys::check(&self.data_dir, &seen.root_keys);
             let checked = tokio::runtime::Handle::current().block_on(checking);
@@ -125,14 +126,22 @@ fn describe(error: &str, on_disk: &[RootKeySettings], opened_with: &RootKeySetti
 }
 
 impl FileState {
-    fn of(path: &Path) -> Option<Self> {
-        // A key that is a link is refused, so the link counts.
-        let metadata = path.symlink_metadata().ok()?;
-        Some(Self {
+    /// A key that is a link is refused, so the link counts.
+    fn of_key(path: &Path) -> Option<Self> {
+        path.symlink_metadata().ok().map(|metadata| Self::from_metadata(&metadata))
+    }
+
+    /// A configuration may be a link, such as to a version of it.
+    fn of_config(path: &Path) -> Option<Self> {
+        path.metadata().ok().map(|metadata| Self::from_metadata(&metadata))
+    }
+
+    fn from_metadata(metadata: &Metadata) -> Self {
+        Self {
             file: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        }
     }
 }

@@ -105,7 +105,11 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
                     service_access::keep_running(config, &error)
                         .unwrap_or_else(|| format!("{check} follow docs/runbooks.md#the-root-key-is-lost"))
                 } else {
-                    format!("{check} `mv {source} {source}.bad`, then `{}`", keys::creating_root_key(source))
+                    let damaged = platform::quoted(source);
+                    format!(
+                        "{check} `mv -n {damaged} {damaged}.bad`, then `{}`",
+                        keys::creating_root_key(source)
+                    )
                 };
                 return Some(tried("root key", root_key.describe(), fails(error.to_string(), hint)));
             }
