@@ -107,7 +107,7 @@ pub(super) fn check_root_keys(config: &Config, unit: &Unit) -> Option<Tried> {
                 } else {
                     let damaged = platform::quoted(source);
                     format!(
-                        "{check} `mv -n {damaged} {damaged}.bad`, then `{}`",
+                        "{check} `mv --backup=numbered {damaged} {damaged}.bad`, then `{}`",
                         keys::creating_root_key(source)
                     )
                 };
