@@ -395,12 +395,12 @@ fn nginx_in_front_of_infrad_dev_works_as_written() {
     let blocks: Vec<Block> =
         page.blocks().into_iter().filter(|block| block.text.contains("target/try")).collect();
     assert_eq!(blocks.len(), 4, "the configuration, nginx, the service, a call");
-    let mut script = "trap 'kill $(jobs -p)' EXIT\ninfra login\n".to_owned();
+    let mut script = vec!["trap 'kill $(jobs -p)' EXIT\ninfra login\n".to_owned()];
     for block in blocks {
         let here = block.typed().replace("$PWD/target/try", "$HOME/try").replace("target/try", "$HOME/try");
         let commands = here.replace("8443", &proxy).replace("8080", &service);
-        script += commands.trim_end();
-        script += &match commands.trim_end().lines().last().unwrap_or_default() {
+        script.push(commands.trim_end().to_owned());
+        script.push(match commands.trim_end().lines().last().unwrap_or_default() {
             last if last.starts_with("nginx") => {
                 format!(" &\n{}", until(&format!("curl --silent --insecure https://127.0.0.1:{proxy}")))
             }
@@ -409,10 +409,11 @@ fn nginx_in_front_of_infrad_dev_works_as_written() {
             }
             "END" => format!("\nsed -i 's/127.0.0.1:8080/127.0.0.1:{service}/' $HOME/try/reports.conf\n"),
             _ => "\n".to_owned(),
-        };
+        });
     }
     let code = "curl --silent --insecure --output /dev/null --write-out 'without a token: %{http_code}'";
-    script += &format!("{code} https://127.0.0.1:{proxy}\n");
+    script.push(format!("{code} https://127.0.0.1:{proxy}\n"));
+    let script = script.concat();
     let mut dev = std::process::Command::new(infra_harness::program::built("infrad"));
     dev.args(["dev", "--", "bash", "-e", "-u", "-o", "pipefail", "-c", script.as_str()])
         .env_clear()
