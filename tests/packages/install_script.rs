@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::release::{Release, VERSION, triples};
 
 const BOUND: Duration = Duration::from_mins(1);
-/// Stands in for `infra` of every system.
+/// A placeholder for `infra` of each system.
 const PROGRAM: &str = concat!("#!/bin/sh\necho infra ", env!("CARGO_PKG_VERSION"), "\n");
 const OLDER: &str = "#!/bin/sh\necho infra 0.0.9\n";
 

@@ -37,7 +37,7 @@ impl Release {
             fs::create_dir_all(&folder).expect("a folder");
             fs::write(folder.join(name), program).expect("a program");
         }
-        // Stands in for the tarball of both programs, and has `infra` at the same place.
+        // A placeholder for the tarball of both programs, with `infra` at the same place.
         fs::write(release.path("infra"), program).expect("a program");
         for triple in triples("packages") {
             let folder = release.path(&format!("built/packages-{triple}"));

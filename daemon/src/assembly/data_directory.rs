@@ -112,7 +112,7 @@ fn warn_of_missing_record(rollback_guard_file: &RollbackGuardFile, check: &Rollb
 }
 
 impl DataDirectory {
-    /// Applies `accepted` as a start would, for a unit, whose start takes no options. Does not serve.
+    /// Applies `overrides` as a start would, for a unit, whose start takes no options. Does not serve.
     pub async fn accept(
         config: &Config,
         overrides: StartOverrides,

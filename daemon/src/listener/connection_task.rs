@@ -1,7 +1,7 @@
 //! The task of a connection, which others can end at once.
 //!
-//! An evicted connection is dropped by whoever evicts it, not by its own task: under load, a task waits long until it
-//! runs, and its memory would be granted to others before it is free.
+//! The evictor drops an evicted connection, unless a thread is running it right now. Under load, a task waits long until
+//! it runs, and its memory would be granted to others before it is free.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
