@@ -23,7 +23,9 @@ use std::path::Path;
 pub use access::{Access, Purpose};
 pub use accounts::Account;
 pub use blocking::{blocking, uncancelled};
-pub use credentials::{credential_name, credential_source, credentials_directory, handed, is_credential};
+pub use credentials::{
+    credential_name, credential_source, credentials_directory, handed, is_credential, is_encrypted_credential,
+};
 pub use files::allow_open_files;
 pub use handed_sockets::HandedSockets;
 pub use hang_up::HangUp;

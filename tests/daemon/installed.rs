@@ -91,22 +91,42 @@ fn check_rejects_damaged_root_key() {
             );
         }
     };
+    let becomes = |host: &Host, command: &str, words: &str| {
+        let shown = || host.run(command).expect(0).stdout.contains(words).then_some(());
+        assert!(wait::until(LIMIT, shown).is_some(), "{command}: {words}: {}", host.run(command));
+    };
     // Before the first start, and with data.
     for _ in 0..2 {
         let restore =
             if host.is_running() { "keep infrad running" } else { "check the path in `LoadCredential=`" };
         damage(&host, "head -c 31 /dev/zero", &["/etc/infra/root.key has 31 bytes", restore]);
+        if host.is_running() {
+            // The daemon cannot read the file, and notices its length.
+            becomes(
+                &host,
+                "runuser -u infrad -- infrad status",
+                "degraded: /etc/infra/root.key has 31 bytes",
+            );
+        }
         damage(&host, "true", &["/etc/infra/root.key has 0 bytes", restore]);
         host.run("cp -a /root/copy /etc/infra/root.key; infrad check").expect(0);
         if !host.is_running() {
             host.start();
         }
     }
+    becomes(&host, "infrad status", "state         ready\n");
     damage(
         &host,
         "head -c 32 /dev/zero",
         &["needs the root key", "heck the path in `LoadCredential=`", "#the-root-key-is-lost"],
     );
+    // Only root can tell that it is another key.
+    for command in ["infrad status", "infrad status --json"] {
+        let status = host.run(command).expect(0).stdout;
+        assert!(status.contains("degraded") && status.contains("needs the root key native:"), "{status}");
+    }
+    host.run("cp -a /root/copy /etc/infra/root.key").expect(0);
+    becomes(&host, "infrad status", "state         ready\n");
     host.stop();
     damage(&host, "head -c 32 /dev/zero", &["/etc/infra/root.key may be another file"]);
     host.run("cp -a /root/copy /etc/infra/root.key").expect(0);

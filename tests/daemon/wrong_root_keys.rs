@@ -9,8 +9,11 @@ use infra_harness::daemon::Daemon;
 use infra_harness::provider::Provider;
 use infra_harness::wait;
 use infra_peers::root_keys::native;
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// The daemon waits for a file system before it calls it hanging.
+const HANG: Duration = Duration::from_mins(1);
 /// What would harm a file of another program.
 const HARM: [&str; 6] = ["mv ", "rm ", "remove the file", "install -o", "`shred", "urandom"];
 
@@ -103,6 +106,47 @@ fn missing_root_key_is_named_by_id_if_path_is_mistyped() {
             assert!(output.contains(expected), "{words:?}: {expected}: {output}");
         }
     }
+}
+
+/// Opening a pipe without a writer blocks, as a file of a network that is gone does.
+#[test]
+fn status_is_degraded_while_configuration_hangs() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    let (path, sound) = (daemon.configuration_file(), daemon.directory().join("sound.yaml"));
+    let becomes = |daemon: &Daemon, words: &str| {
+        // The command reads another file, and would hang otherwise.
+        let shown = || {
+            let status = daemon.infrad(["status", "--config", &sound.display().to_string()]).wait();
+            status.expect(0).stdout.contains(words).then_some(())
+        };
+        assert!(wait::until(HANG, shown).is_some(), "{words}: {}", daemon.log());
+    };
+    let hang = || {
+        std::fs::copy(&path, &sound).expect("a copy");
+        std::fs::remove_file(&path).expect("the configuration");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe");
+    };
+    let release = || {
+        let writer = std::fs::File::options().read(true).write(true).open(&path).expect("its reader waits");
+        std::fs::rename(&sound, &path).expect("a file");
+        std::fs::copy(&path, &sound).expect("a copy");
+        drop(writer);
+    };
+    hang();
+    let hanging = format!("{} cannot be read: its file system does not respond", path.display());
+    becomes(
+        &daemon,
+        &format!("state         degraded: {hanging}; infrad cannot start again: keep it running"),
+    );
+    release();
+    becomes(&daemon, "state         ready\n");
+    // It ends although a look at the files hangs.
+    hang();
+    becomes(&daemon, &hanging);
+    daemon.stop();
+    let said = daemon.complete_log().matches("this daemon cannot start again").count();
+    assert_eq!(said, 2, "once for each time it hung: {}", daemon.log());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
 use crate::identity::{Outcome, ProviderSettings};
 use crate::keys::{self, RootKeySettings};
+use crate::platform::Unit;
 use crate::tls::OtherSource;
 use live::Tried;
 
@@ -47,6 +48,16 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(live::exit_code(&found))
+}
+
+/// What is wrong with the root key that systemd hands to the unit. Only root sees its source.
+pub(super) fn root_key_problem(config: &Config, unit: &Unit) -> Option<String> {
+    match credentials::check_root_keys(config, unit)?.finding.outcome {
+        Outcome::Fails { cause, .. } => {
+            Some(cause.strip_prefix("root key: ").map(str::to_owned).unwrap_or(cause))
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn print_schema(context: &Context) -> Result<ExitCode, Failure> {

@@ -9,8 +9,11 @@ use infra_shared::printable::counted;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+use super::check::root_key_problem;
 use super::key::recovery_line;
+use super::service_access::unit_of;
 use super::{Context, operation, when};
+use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::platform::Unit;
@@ -18,6 +21,9 @@ use crate::tls::{CertificateState, Expiry, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
     let mut status: DaemonStatus = call_daemon(&context.find_running()?, Operation::Status).await?;
+    if status.root_key_problem.is_none() {
+        status.root_key_problem = problem_of_source(context);
+    }
     degrade(&mut status, SystemClock.now());
     let text = if json {
         serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
@@ -27,6 +33,16 @@ pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failu
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     // The daemon waits for a remote system, which is exit code 4.
     Ok(if status.state == DaemonState::Waiting { ExitCode::from(4) } else { ExitCode::SUCCESS })
+}
+
+/// Why the unit would not get its root key at the next start. The daemon cannot read the source of a systemd credential, but
+/// root can.
+fn problem_of_source(context: &Context) -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let unit = unit_of(&context.config_path)?;
+    root_key_problem(&Config::read(&context.config_path).ok()?, &unit)
 }
 
 /// Runs an operation that only the running daemon can perform.

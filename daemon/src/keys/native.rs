@@ -54,6 +54,16 @@ impl NativeRootKey {
         Ok(Self { key: AEADKey::new(key), id })
     }
 
+    /// Why a file with this many bytes, the source of a credential, is no root key.
+    pub(super) fn length_problem(source: &Path, bytes: u64) -> Option<String> {
+        (usize::try_from(bytes) != Ok(BYTES)).then(|| {
+            format!(
+                "{} has {bytes} bytes, but a root key has {BYTES}: check the path in `LoadCredential=`",
+                source.display()
+            )
+        })
+    }
+
     /// The id of the key in the file that systemd reads as root for a credential, whatever its owner and mode. `None` if
     /// this process cannot read the file.
     pub(super) fn id_in_source(source: &Path) -> Result<Option<String>, KeyError> {

@@ -1,5 +1,6 @@
 //! Chooses among the configured root keys: the first wraps, any may unwrap.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use infra_shared::random;
@@ -50,6 +51,23 @@ impl RootKeySettings {
             None => path.clone(),
         };
         matches!(file.try_exists(), Ok(false)).then_some(file)
+    }
+
+    /// What keeps the next start from reading a credential, as far as a process that cannot read its source can tell: the
+    /// source is missing, or has another size. `None` for other keys.
+    pub fn source_problem(&self) -> Option<String> {
+        let Self::Native { path } = self else { return None };
+        let name = platform::credential_name(path)?;
+        let source = platform::credential_source(name)?;
+        match source.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Some(format!("{} is missing", source.display()))
+            }
+            Ok(metadata) if !platform::is_encrypted_credential(name) => {
+                NativeRootKey::length_problem(&source, metadata.len())
+            }
+            _ => None,
+        }
     }
 
     /// Whether [`Self::create_if_missing`] would succeed for a native key.

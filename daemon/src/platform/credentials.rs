@@ -42,6 +42,11 @@ pub fn credential_source(name: &Path) -> Option<PathBuf> {
     source.starts_with('/').then(|| source.into())
 }
 
+/// Whether systemd decrypts the source of the credential `name` of this host's unit.
+pub fn is_encrypted_credential(name: &Path) -> bool {
+    Unit::find().is_some_and(|unit| name.to_str().is_some_and(|name| unit.is_encrypted(name)))
+}
+
 /// The file to open for `path`.
 pub fn handed(path: &Path) -> Cow<'_, Path> {
     handed_in(path, credentials_directory())

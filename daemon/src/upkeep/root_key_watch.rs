@@ -4,13 +4,23 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::keys::{self, Keys, RootKeySettings};
 use crate::platform::{self, blocking};
 
+/// How long a look may take. A file system that takes longer is a problem for the next start.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// Reads the root keys from the configuration on disk. `None` if it cannot be used.
 type ReadRootKeys = Box<dyn Fn(&Path) -> Option<Vec<RootKeySettings>> + Send + Sync>;
+
+/// A look at the files, and the problem that it finds.
+type Look = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 /// The problem, as of the last look. Clones share it.
 #[derive(Clone)]
@@ -22,6 +32,10 @@ struct Shared {
     read: ReadRootKeys,
     seen: Mutex<Seen>,
     problem: Mutex<Option<String>>,
+    /// A look beyond its limit. No other starts before it ends, so a file system that hangs blocks one thread.
+    unfinished: Mutex<Option<Look>>,
+    /// What the look is reading. `None` before it starts.
+    reading: Mutex<Option<String>>,
 }
 
 /// What the last look found.
@@ -50,22 +64,26 @@ impl RootKeyWatch {
         read: ReadRootKeys,
     ) -> Self {
         let seen = Mutex::new(Seen { root_keys, config: None, files: None, problem: None });
-        Self(Arc::new(Shared { config_path, data_dir, read, seen, problem: Mutex::default() }))
+        Self(Arc::new(Shared {
+            config_path,
+            data_dir,
+            read,
+            seen,
+            problem: Mutex::default(),
+            unfinished: Mutex::default(),
+            reading: Mutex::default(),
+        }))
     }
 
     /// Why the daemon could not start again.
     pub fn problem(&self) -> Option<String> {
-        self.0.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.problem).clone()
     }
 
-    /// Looks at the files, and reads only those that changed. A file system that hangs delays only the next look.
+    /// Looks at the files, and reads only those that changed.
     pub(super) async fn look(&self, keys: &Keys) {
-        let (shared, opened_with) = (self.0.clone(), keys.root_key());
-        let found = blocking(move || shared.find(&opened_with)).await;
-        let before = std::mem::replace(
-            &mut *self.0.problem.lock().unwrap_or_else(PoisonError::into_inner),
-            found.clone(),
-        );
+        let found = self.find_within(LIMIT, keys.root_key()).await;
+        let before = std::mem::replace(&mut *lock(&self.0.problem), found.clone());
         match (before, found) {
             (before, Some(problem)) if before.as_ref() != Some(&problem) => tracing::error!(
                 problem,
@@ -78,19 +96,40 @@ impl RootKeyWatch {
             _ => {}
         }
     }
+
+    /// Continues the look that has not ended, or starts one. If it does not end within `limit`, that is the problem.
+    async fn find_within(&self, limit: Duration, opened_with: RootKeySettings) -> Option<String> {
+        let unfinished = lock(&self.0.unfinished).take();
+        let mut look = unfinished.unwrap_or_else(|| {
+            let shared = self.0.clone();
+            *lock(&shared.reading) = None;
+            Box::pin(blocking(move || shared.find(&opened_with)))
+        });
+        if let Ok(found) = timeout(limit, look.as_mut()).await {
+            return found;
+        }
+        *lock(&self.0.unfinished) = Some(look);
+        match &*lock(&self.0.reading) {
+            Some(file) => Some(format!("{file} cannot be read: its file system does not respond")),
+            // Every thread for such work is busy.
+            None => self.problem(),
+        }
+    }
 }
 
 impl Shared {
+    fn reads(&self, file: String) {
+        *lock(&self.reading) = Some(file);
+    }
+
     fn find(&self, opened_with: &RootKeySettings) -> Option<String> {
-        let is_credential = match opened_with {
-            RootKeySettings::Native { path } => platform::credential_name(path).is_some(),
-            _ => false,
-        };
+        self.reads(opened_with.describe());
         // systemd reads it for the next start. This process cannot read it.
-        if let Some(source) = opened_with.missing_file().filter(|_| is_credential) {
-            return Some(format!("{} is missing", source.display()));
+        if let Some(problem) = opened_with.source_problem() {
+            return Some(problem);
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
+        self.reads(self.config_path.display().to_string());
         let config = FileState::of_config(&self.config_path);
         if seen.config != config {
             if let Some(root_keys) = (self.read)(&self.config_path) {
@@ -102,9 +141,15 @@ impl Shared {
             RootKeySettings::Native { path } => Some(platform::handed(path).into_owned()),
             _ => None,
         });
-        let files: Vec<Option<FileState>> =
-            native.chain([self.data_dir.join("keys.json")]).map(|path| FileState::of_key(&path)).collect();
+        let native = native.chain([self.data_dir.join("keys.json")]).collect::<Vec<PathBuf>>();
+        let state_of = |path: &PathBuf| {
+            self.reads(path.display().to_string());
+            FileState::of_key(path)
+        };
+        let files: Vec<Option<FileState>> = native.iter().map(state_of).collect();
         if seen.files.as_ref() != Some(&files) {
+            let read = native.iter().map(|path| path.display().to_string());
+            self.reads(read.collect::<Vec<String>>().join(" or "));
             let checking = keys::check(&self.data_dir, &seen.root_keys);
             let checked = tokio::runtime::Handle::current().block_on(checking);
             let problem =
@@ -113,6 +158,10 @@ impl Shared {
         }
         seen.problem.clone()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names the path that the daemon started with, if the configuration on disk names others.
@@ -143,5 +192,69 @@ impl FileState {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    /// Shorter than any test, so that each look ends at its limit.
+    const AT_ONCE: Duration = Duration::from_millis(1);
+
+    /// A pipe that releases its readers in the end, also if the test fails.
+    struct Pipe(PathBuf);
+
+    impl Pipe {
+        fn release(&self) {
+            drop(File::options().read(true).write(true).open(&self.0));
+        }
+    }
+
+    impl Drop for Pipe {
+        fn drop(&mut self) {
+            self.release();
+        }
+    }
+
+    /// Opening a pipe without a writer blocks, as a file of a network that is gone does.
+    #[tokio::test]
+    async fn hanging_file_is_named_and_blocks_one_thread() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = Pipe(directory.path().join("infrad.yaml"));
+        mkfifoat(CWD, &pipe.0, Mode::RUSR | Mode::WUSR).expect("a pipe");
+        let [began, ended] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let (beginning, ending) = (began.clone(), ended.clone());
+        let read: ReadRootKeys = Box::new(move |path| {
+            beginning.fetch_add(1, Ordering::SeqCst);
+            drop(File::open(path));
+            ending.fetch_add(1, Ordering::SeqCst);
+            None
+        });
+        let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
+        let data_dir = directory.path().join("data");
+        let watch = RootKeyWatch::new(pipe.0.clone(), data_dir, vec![root_key.clone()], read);
+        let expected = format!("{} cannot be read: its file system does not respond", pipe.0.display());
+        for _ in 0..60_000 {
+            watch.find_within(AT_ONCE, root_key.clone()).await;
+            if began.load(Ordering::SeqCst) > 0 {
+                break;
+            }
+        }
+        for _ in 0..50 {
+            assert_eq!(watch.find_within(AT_ONCE, root_key.clone()).await.as_ref(), Some(&expected));
+        }
+        let looks = || (began.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+        assert_eq!(looks(), (1, 0));
+
+        // It responds again: the look ends, and the next one begins.
+        pipe.release();
+        let found = watch.find_within(Duration::from_mins(1), root_key.clone()).await;
+        assert!(found != Some(expected) && looks() == (1, 1), "{found:?}");
     }
 }
