@@ -330,6 +330,25 @@ mod tests {
         assert_eq!(lock(&admission.slots).bytes, 0);
     }
 
+    #[tokio::test]
+    async fn no_connection_is_evicted_if_that_frees_too_little() {
+        let admission = with_memory(4, 100);
+        let proxy = admit(&admission, "203.0.113.9").expect("a slot");
+        proxy.reserve(60).expect("there is memory");
+        let held = [(); 2].map(|()| admit(&admission, "192.0.2.1").expect("a slot"));
+        for held in &held {
+            held.reserve(15).expect("there is memory");
+        }
+        let other = admit(&admission, "192.0.2.2").expect("a slot");
+        // After the eviction of one, the two clients hold the same, and 4 bytes are missing.
+        assert_eq!(other.reserve(HANDSHAKE + 29), Err(NoMemory));
+        assert!(is_evicted(&other));
+        assert!(!held.iter().any(is_evicted));
+        let other = admit(&admission, "192.0.2.2").expect("a slot");
+        other.reserve(HANDSHAKE + 25).expect("the memory of one of them");
+        assert!(is_evicted(&held[0]) != is_evicted(&held[1]));
+    }
+
     #[test]
     fn proxy_without_memory_keeps_its_connection() {
         let admission = with_memory(1, 100);

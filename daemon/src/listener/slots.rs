@@ -81,9 +81,14 @@ impl Slots {
     }
 
     /// Frees memory until `needed` more bytes of `client` fit. Clients that hold more lose their heaviest connections.
+    /// Evicts none of them if that would not be enough.
     pub(super) fn free_memory(&mut self, client: IpAddr, needed: usize) -> bool {
+        let own = self.clients.get(&client).map_or(0, |own| own.bytes) + needed;
+        let missing = (self.bytes + needed).saturating_sub(self.memory);
+        if missing > self.evictable_memory(client, own, missing) {
+            return false;
+        }
         while self.bytes + needed > self.memory {
-            let own = self.clients.get(&client).map_or(0, |own| own.bytes) + needed;
             let limited =
                 self.clients.iter().filter(|(other, _)| **other != client && self.is_limited(**other));
             let heaviest = limited.max_by_key(|(_, other)| other.bytes);
@@ -97,6 +102,31 @@ impl Slots {
             self.evict(heaviest, number);
         }
         true
+    }
+
+    /// What clients other than `client` would lose until none holds more than `own`. Stops counting at `enough`.
+    fn evictable_memory(&self, client: IpAddr, own: usize, enough: usize) -> usize {
+        let mut evictable = 0;
+        for (other, holder) in &self.clients {
+            if evictable >= enough {
+                break;
+            }
+            if *other == client || holder.bytes <= own || !self.is_limited(*other) {
+                continue;
+            }
+            let mut sizes: Vec<usize> =
+                holder.connections.values().map(|connection| connection.bytes).collect();
+            sizes.sort_unstable_by(|one, other| other.cmp(one));
+            let mut left = holder.bytes;
+            for size in sizes {
+                if left <= own {
+                    break;
+                }
+                left -= size;
+            }
+            evictable += holder.bytes - left;
+        }
+        evictable
     }
 
     /// Evicts a connection of the client with most, if it has at least two more than `held`. Otherwise evicts the
