@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs `infra` @VERSION@ on Linux and macOS. Downloads the archive for this system, verifies the signature of the checksums and the
 # checksum of the archive, runs the program once, and only then replaces the installed one. Needs curl, openssl and tar.
+# Replaces a newer program only with --downgrade.
 #
-#   sh install.sh [--to DIRECTORY]
+#   sh install.sh [--to DIRECTORY] [--downgrade]
 set -eu
 
 version='@VERSION@'
@@ -21,6 +22,7 @@ main() {
     trap clean_up EXIT
     trap 'exit 1' HUP INT TERM
     prepare_directory
+    refuse_downgrade
     work=$(mktemp -d)
     download SHA256SUMS
     download SHA256SUMS.sig
@@ -35,12 +37,17 @@ main() {
 
 read_arguments() {
     if [ "$(id -u)" = 0 ]; then to=/usr/local/bin; else to=$HOME/.local/bin; fi
+    may_downgrade=false
     while [ $# -gt 0 ]; do
         case $1 in
             --to)
                 [ -n "${2:-}" ] || fail_usage "--to needs a directory"
                 to=$2
                 shift 2
+                ;;
+            --downgrade)
+                may_downgrade=true
+                shift
                 ;;
             *) fail_usage "unknown argument $1" ;;
         esac
@@ -82,6 +89,47 @@ prepare_directory() {
     [ ! -d "$to/infra" ] || fail "cannot install infra: $to/infra is a directory" "" "$hint"
     said=$(mktemp "$to/.infra.XXXXXX" 2>&1) || fail "cannot write to $to" "$said" "$hint"
     new=$said
+}
+
+# The signature of an old release stays valid, so that its script could bring back what newer versions have fixed.
+refuse_downgrade() {
+    "$may_downgrade" && return
+    installed=$("$to/infra" --version </dev/null 2>/dev/null) || return 0
+    case $installed in
+        "infra "[0-9]*) ;;
+        *) return 0 ;;
+    esac
+    ! is_newer "${installed#infra }" "$version" || fail "cannot install infra $version: $to/infra is newer" \
+        "$installed is installed" "use the script of a newer release; to install the older version all the same, add --downgrade"
+}
+
+# Whether version $1 is newer than $2 (semver.org, section 11).
+is_newer() {
+    awk -v one="$1" -v other="$2" '
+        # Compares fields that dots separate: 1 if a is newer, -1 if it is older.
+        function compare(a, b,   as, bs, as_many, bs_many, i, x, y) {
+            as_many = split(a, as, ".")
+            bs_many = split(b, bs, ".")
+            for (i = 1; i <= as_many && i <= bs_many; i++) {
+                x = as[i] "" ~ /^[0-9]+$/
+                y = bs[i] "" ~ /^[0-9]+$/
+                if (x && y && as[i] + 0 != bs[i] + 0) return as[i] + 0 > bs[i] + 0 ? 1 : -1
+                if (x != y) return x ? -1 : 1
+                if (!x && as[i] "" != bs[i] "") return as[i] "" > bs[i] "" ? 1 : -1
+            }
+            return as_many == bs_many ? 0 : as_many > bs_many ? 1 : -1
+        }
+        # What follows the first dash: a version before the release. Empty for the release.
+        function early(version) { return index(version, "-") ? substr(version, index(version, "-") + 1) : "" }
+        function core(version) { sub(/-.*/, "", version); return version }
+        BEGIN {
+            sub(/\+.*/, "", one)
+            sub(/\+.*/, "", other)
+            order = compare(core(one), core(other))
+            if (order == 0 && (early(one) == "") != (early(other) == "")) order = early(one) == "" ? 1 : -1
+            if (order == 0) order = compare(early(one), early(other))
+            exit order == 1 ? 0 : 1
+        }'
 }
 
 # Over HTTPS only, redirects included, and no more than 100 MB.
@@ -137,7 +185,7 @@ fail() {
 }
 
 fail_usage() {
-    printf 'error: %s\n  try: sh install.sh [--to DIRECTORY]\n' "$1" >&2
+    printf 'error: %s\n  try: sh install.sh [--to DIRECTORY] [--downgrade]\n' "$1" >&2
     exit 2
 }
 

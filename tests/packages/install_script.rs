@@ -115,8 +115,13 @@ impl Installation {
 
     /// Plants an older program, which a refusal leaves alone.
     fn plant_older(&self) {
+        self.plant(OLDER);
+    }
+
+    /// Plants what is installed already.
+    fn plant(&self, program: &str) {
         let path = self.to().join("infra");
-        fs::write(&path, OLDER).expect("a program");
+        fs::write(&path, program).expect("a program");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
     }
 
@@ -171,6 +176,47 @@ fn script_installs_and_replaces_verified_program() {
     command.arg(installation.release.path("made/install.sh")).args(["--to", "-new/a folder"]);
     installation.start(command).expect(0);
     assert!(installation.home.path().join("-new/a folder/infra").is_file());
+}
+
+#[test]
+fn script_replaces_newer_program_only_if_told() {
+    let Some(installation) = Installation::prepare() else { return };
+    let installed = installation.to().join("infra");
+    let run = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.arg(installation.release.path("made/install.sh")).arg("--to").arg(installation.to());
+        command.args(words);
+        installation.start(command)
+    };
+    let now: Vec<u64> = VERSION.split('.').map(|number| number.parse().expect("a number")).collect();
+    for newer in [
+        format!("{}.{}.{}", now[0], now[1], now[2] + 1),
+        format!("{}.{}.0-rc.1", now[0], now[1] + 10),
+        format!("{}.0.0", now[0] + 1),
+    ] {
+        let program = format!("#!/bin/sh\necho infra {newer}\n");
+        installation.plant(&program);
+        // Before anything is downloaded.
+        installation.files.lock().expect("no test panics here").clear();
+        run(&[]).expect(1).stderr_contains(&["infra is newer", &newer, "add --downgrade"]);
+        assert_eq!(fs::read_to_string(&installed).expect("a program"), program);
+        installation.expect_tidy(&newer);
+        installation.serve();
+        run(&["--downgrade"]).expect(0);
+        assert_eq!(fs::read_to_string(&installed).expect("a program"), PROGRAM, "{newer}");
+    }
+    // The same, one before this release, and what is no version.
+    for said in [
+        format!("infra {VERSION}"),
+        format!("infra {VERSION}-rc.9"),
+        "infra".to_owned(),
+        "; false".to_owned(),
+    ] {
+        installation.plant(&format!("#!/bin/sh\necho {said}\n"));
+        run(&[]).expect(0);
+        assert_eq!(fs::read_to_string(&installed).expect("a program"), PROGRAM, "{said}");
+    }
+    run(&["--to"]).expect(2).stderr_contains(&["[--to DIRECTORY] [--downgrade]"]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Release {
             write_and_sum(&folder, &format!("infra-{VERSION}.tgz"), "a chart");
         }
         release.make_key("key.pem");
+        release.write_page("key.pem");
         Some(release)
     }
 
@@ -64,14 +65,30 @@ impl Release {
         run(command).expect(0);
     }
 
-    /// Runs `deploy/release`, with the private key in this file.
+    /// Writes the page that shows this public key, as one would into a list of a Markdown page.
+    fn write_page(&self, key: &str) {
+        let public = fs::read_to_string(self.path(&format!("{key}.pub"))).expect("a key");
+        let indented = public.lines().flat_map(|line| ["  ", line, "\n"]).collect::<String>();
+        fs::write(self.path("page.md"), format!("The key:\n\n  ```\n{indented}  ```\n")).expect("a page");
+    }
+
+    /// Runs `deploy/release`, with the private key in this file, or unsigned.
     pub(crate) fn make(&self, repository: &str, key: Option<&str>) -> Ran {
-        let mut command = Command::new(workspace().join("deploy/release"));
-        command.arg(self.path("built")).arg(self.path("made")).arg(repository).arg(self.path("key.pem.pub"));
-        command.env_remove("RELEASE_SIGNING_KEY");
-        if let Some(key) = key {
-            command.env("RELEASE_SIGNING_KEY", fs::read_to_string(self.path(key)).expect("a key"));
+        match key {
+            Some(key) => {
+                let key = fs::read_to_string(self.path(key)).expect("a key");
+                self.make_with(repository, &[("RELEASE_SIGNING_KEY", &key)])
+            }
+            None => self.make_with(repository, &[("RELEASE_SIGNING_KEY", ""), ("UNSIGNED_RELEASE", "1")]),
         }
+    }
+
+    fn make_with(&self, repository: &str, variables: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(workspace().join("deploy/release"));
+        command.arg(self.path("built")).arg(self.path("made")).arg(repository);
+        command.arg(self.path("key.pem.pub")).arg(self.path("page.md"));
+        command.env_remove("RELEASE_SIGNING_KEY").env_remove("UNSIGNED_RELEASE");
+        command.envs(variables.iter().copied());
         run(command)
     }
 
@@ -227,6 +244,37 @@ fn release_without_key_lacks_signature_and_install_script() {
     let ran = release.make(REPOSITORY, Some("other.pem"));
     ran.expect(1).stderr_contains(&["RELEASE_SIGNING_KEY is not the private key of"]);
     assert!(!release.path("made/install.sh").exists());
+}
+
+#[test]
+fn release_without_key_fails_unless_it_is_asked_for() {
+    let Some(release) = Release::prepare("a program") else { return };
+    for variables in [&[][..], &[("RELEASE_SIGNING_KEY", "")], &[("UNSIGNED_RELEASE", "")]] {
+        let ran = release.make_with(REPOSITORY, variables);
+        ran.expect(1).stderr_contains(&["RELEASE_SIGNING_KEY is empty: set it, or set UNSIGNED_RELEASE=1"]);
+        assert!(!release.path("made/manifests").exists());
+    }
+}
+
+#[test]
+fn release_is_signed_only_if_page_shows_its_key() {
+    let Some(release) = Release::prepare("a program") else { return };
+    release.make_key("other.pem");
+    let refused = |what: &str| {
+        let ran = release.make(REPOSITORY, Some("key.pem"));
+        ran.expect(1).stderr_contains(&["page.md lacks the key of", "key.pem.pub"]);
+        for name in ["SHA256SUMS.sig", "install.sh"] {
+            assert!(!release.path("made").join(name).exists(), "{what}: {name}");
+        }
+    };
+    release.write_page("other.pem");
+    refused("another key");
+    let page = fs::read_to_string(release.path("page.md")).expect("a page");
+    let (half, _) = page.split_at(page.len() / 2);
+    fs::write(release.path("page.md"), half).expect("a page");
+    refused("half a key");
+    release.write_page("key.pem");
+    release.make(REPOSITORY, Some("key.pem")).expect(0);
 }
 
 #[test]
