@@ -29,7 +29,7 @@ use crate::tls::Certificates;
 
 use expiry_log::ExpiryLog;
 
-pub use backup::{BackupError, create_backup, open_backup};
+pub use backup::{BackupError, create_backup, expect_backup, open_backup};
 pub use live_sessions::LiveSessions;
 pub use providers::run_provider_jobs;
 pub use restore::{Restored, restore};

@@ -289,6 +289,20 @@ fn restore_refuses_modified_backup_and_replaces_nothing() {
 }
 
 #[test]
+fn restore_of_other_file_speaks_of_no_replacement() {
+    let provider = Provider::start();
+    let mut daemon = Daemon::start(&provider);
+    daemon.stop();
+    std::fs::write(daemon.directory().join("other"), "another file").expect("a file");
+    for (file, cause) in [("missing", "No such file"), ("other", "other")] {
+        let ran = daemon.infrad(["restore", file]).wait().expect(1);
+        assert!(ran.stderr.starts_with("error: cannot restore the backup\n"), "{ran}");
+        assert!(ran.stderr.contains(cause) && !ran.stderr.contains("replacing"), "{ran}");
+    }
+    daemon.start_again();
+}
+
+#[test]
 fn backup_reveals_nothing() {
     let provider = Provider::start();
     let daemon = Daemon::start(&provider);
@@ -465,7 +479,8 @@ fn put_back_whole(daemon: &Daemon, database: &[u8]) {
 fn empty_data_directory_is_refused_if_store_is_known() {
     let provider = Provider::start();
     let mut daemon = Daemon::start(&provider);
-    assert!(daemon.wait_for_log("created a new store").contains(&daemon.fingerprint()));
+    let first = daemon.wait_for_log("created a new store");
+    assert!(first.contains(&daemon.fingerprint()) && first.contains("INFO"), "{first}");
     daemon.stop();
     let (data, aside) = (daemon.data_dir(), daemon.directory().join("aside"));
     std::fs::rename(&data, &aside).expect("moved");

@@ -250,6 +250,14 @@ fn broken_configuration_blocks_no_revocation() {
         assert!(status.stderr.contains("the configuration is invalid, so a restart would fail"), "{status}");
         let listed = daemon.infrad(["sessions", "list"]).wait().expect(0).stdout;
         assert!(listed.contains(&id(&token)), "{listed}");
+        let keys = daemon.infrad(["key", "status"]).wait().expect(0);
+        assert!(
+            keys.stdout.contains("wrapped by    native:") && keys.stdout.contains("recovery key"),
+            "{keys}"
+        );
+        assert!(keys.stderr.contains("the configuration is invalid"), "{keys}");
+        daemon.infrad(["key", "status", "--json"]).wait().expect(0).json();
+        daemon.infrad(["key", "rotate"]).wait().expect(2);
     }
     // Another daemon is never asked instead.
     let elsewhere = daemon.directory().join("none.yaml").display().to_string();

@@ -25,7 +25,6 @@ pub struct DataDirectory {
     pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
     is_new: bool,
-    is_new_store_accepted: bool,
     /// How many sessions were ended because older data was accepted; `None` if there was nothing to accept.
     ended: Option<usize>,
 }
@@ -182,7 +181,6 @@ impl DataDirectory {
             store,
             rollback_guard_file,
             is_new,
-            is_new_store_accepted: overrides.new_store,
             ended,
         })
     }
@@ -194,17 +192,20 @@ impl DataDirectory {
         }
     }
 
-    /// Says that the store is new, at each start until one has succeeded. A warning, unless the operator asked for it.
+    /// Says that the store is new, at each start until one has succeeded. A warning only if nothing would have detected
+    /// that this host had another store.
     pub(super) fn report_if_new(&self, fingerprint: Pin) {
+        if !self.is_new {
+            return;
+        }
         let data_dir = self.path.display();
-        match (self.is_new, self.is_new_store_accepted) {
-            (false, _) => {}
-            (true, true) => {
-                tracing::info!(%data_dir, %fingerprint, "created a new store with a new CA");
-            }
-            (true, false) => {
-                tracing::warn!(%data_dir, %fingerprint, "created a new store with a new CA");
-            }
+        if self.rollback_guard_file.path().is_some() {
+            tracing::info!(%data_dir, %fingerprint, "created a new store with a new CA");
+        } else {
+            tracing::warn!(
+                %data_dir, %fingerprint,
+                "created a new store with a new CA: if this host had data before, stop infrad and check `dataDir`"
+            );
         }
     }
 

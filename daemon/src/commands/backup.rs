@@ -104,8 +104,13 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
     let Some(key) = recovery_key(context, recovery).await? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     let _lock = lock(&config)?;
-    let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     let (name, data_dir) = (file.display(), config.data_dir.display());
+    let explained = |error: &BackupError| {
+        failure("cannot restore the backup", error, &config.data_dir, &format!("infrad restore {name}"))
+    };
+    // Before the line that speaks of replacing the store.
+    upkeep::expect_backup(file).map_err(|error| explained(&error))?;
+    let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
     context.terminal.say(&if matches!(is_unused(&config.data_dir), Ok(true)) {
         format!("verifying {name}, then restoring it to {data_dir}, which is empty …")
     } else {
@@ -117,10 +122,7 @@ pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> R
         upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &rollback_guard_file, now).await;
     let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
-    let restored = restored.map_err(|error| {
-        let command = format!("infrad restore {}", file.display());
-        failure("cannot restore the backup", &error, &config.data_dir, &command)
-    })?;
+    let restored = restored.map_err(|error| explained(&error))?;
     context.terminal.say(&format!(
         "restored the store of {} to {data_dir} and revoked its {}: your users must sign in again",
         when(restored.description.created_at),
@@ -150,7 +152,12 @@ fn place_of_root_key(data_dir: &Path) -> String {
     });
     passed.map_or_else(
         || "add the root key of the backup to `keys`".to_owned(),
-        |source| format!("put the root key of the backup into {source}"),
+        |source| match Path::new(&source).symlink_metadata() {
+            Err(_) => format!("put the root key of the backup into {source}"),
+            Ok(_) => format!(
+                "put the root key of the backup into {source}, and keep the file that is there under another name"
+            ),
+        },
     )
 }
 

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::operation::{expect_stopped, expect_store, perform};
 use super::service_access::expect_inside;
+use super::status::call_daemon;
 use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::{KeyCommand, RecoveryCommand};
 use crate::assembly::{AssemblyError, lock, open_audit};
@@ -24,18 +25,11 @@ const REWRAPPING: &str = "wrapping the data key with the first root key in `keys
 const LONGEST_LINE: usize = 1024;
 
 pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCode, Failure> {
-    let config = context.read_config()?;
+    let config = context.read_config();
     match command {
-        KeyCommand::Status { json } => {
-            let status: KeyStatus = perform(context, &config, Operation::KeyStatus).await?;
-            let text = if json {
-                serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
-            } else {
-                describe(&status, &config)
-            };
-            context.terminal.data(text).map_err(|error| Failure::output(&error))?;
-        }
+        KeyCommand::Status { json } => show_status(context, config, json).await?,
         KeyCommand::Rewrap { recovery } => {
+            let config = config?;
             let rewrapped: Rewrapped = if recovery {
                 match rewrap_recovered(context, &config).await? {
                     Some(rewrapped) => rewrapped,
@@ -54,11 +48,13 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             }
         }
         KeyCommand::Rotate => {
+            let config = config?;
             context.terminal.say("encrypting the store with a new data key; writes wait until it is done …");
             let status: KeyStatus = perform(context, &config, Operation::Rotate).await?;
             context.terminal.say(&format!("data key {} now encrypts the store", status.data_key_version));
         }
         KeyCommand::Recovery { command: RecoveryCommand::Create } => {
+            let config = config?;
             let key: Zeroizing<String> =
                 Zeroizing::new(perform(context, &config, Operation::CreateRecovery).await?);
             context.terminal.say(
@@ -79,6 +75,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             );
         }
         KeyCommand::Recovery { command: RecoveryCommand::Test } => {
+            let config = config?;
             expect_inside(context, &config)?;
             let Some(key) = ask_for_recovery_key(context).await? else {
                 return Ok(ExitCode::from(INTERRUPTED));
@@ -90,6 +87,31 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A daemon that runs still answers if the configuration file has a fault since.
+async fn show_status(context: &Context, config: Result<Config, Failure>, json: bool) -> Result<(), Failure> {
+    let (status, root_keys): (KeyStatus, _) = match config {
+        Ok(config) => {
+            let status = perform(context, &config, Operation::KeyStatus).await?;
+            let root_keys = describe_root_keys(&status, &config);
+            (status, root_keys)
+        }
+        Err(_) => (call_daemon(&context.find_running()?, Operation::KeyStatus).await?, Vec::new()),
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&status).expect("plain JSON") + "\n"
+    } else {
+        let mut lines = vec![
+            format!("store         {}", status.store),
+            format!("data key      {}", status.data_key_version),
+            format!("wrapped by    {}", status.root_key),
+        ];
+        lines.extend(root_keys);
+        lines.push(recovery_line(&status));
+        lines.join("\n") + "\n"
+    };
+    context.terminal.data(text).map_err(|error| Failure::output(&error))
 }
 
 /// Unwraps the data key with the recovery key and wraps it with the first root key. Returns `None` after an interrupt.
@@ -144,12 +166,9 @@ pub(super) async fn ask_for_recovery_key(context: &Context) -> Result<Option<Rec
     Ok(Some(key))
 }
 
-fn describe(status: &KeyStatus, config: &Config) -> String {
-    let mut lines = vec![
-        format!("store         {}", status.store),
-        format!("data key      {}", status.data_key_version),
-        format!("wrapped by    {}", status.root_key),
-    ];
+/// A line for each root key in the configuration, with what it is for.
+fn describe_root_keys(status: &KeyStatus, config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
     let has_wrapped =
         |root_key: &RootKeySettings| match root_key.has_wrapped(&status.root_key, &config.data_dir) {
             Ok(has_wrapped) => Ok(has_wrapped),
@@ -182,8 +201,7 @@ fn describe(status: &KeyStatus, config: &Config) -> String {
         };
         lines.push(format!("{name}  {} ({role})", root_key.describe()));
     }
-    lines.push(recovery_line(status));
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// The message without its first words, which the line has.

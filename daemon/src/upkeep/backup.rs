@@ -94,6 +94,21 @@ pub async fn create_backup(
     Ok(std::io::Cursor::new(front).chain(database))
 }
 
+/// Fails if there is no file of backups at `path`. Does not verify it.
+pub fn expect_backup(path: &Path) -> Result<(), BackupError> {
+    open_file(path).map(drop)
+}
+
+/// Opens a file that begins as backups do, after that beginning.
+fn open_file(path: &Path) -> Result<File, BackupError> {
+    let mut file = File::open(path).map_err(io_failure(path))?;
+    let mut front = [0; FORMAT.len()];
+    if file.read_exact(&mut front).is_err() || front != *FORMAT {
+        return Err(BackupError::NotABackup { path: path.display().to_string() });
+    }
+    Ok(file)
+}
+
 /// Opens and verifies the backup at `path`. Extracts the database to `directory`.
 pub async fn open_backup(
     path: &Path,
@@ -103,11 +118,8 @@ pub async fn open_backup(
 ) -> Result<OpenedBackup, BackupError> {
     let name = path.display().to_string();
     let damaged = || BackupError::Damaged { path: name.clone() };
-    let mut file = File::open(path).map_err(io_failure(path))?;
-    let mut front = vec![0; FORMAT.len()];
-    if file.read_exact(&mut front).is_err() || front != FORMAT {
-        return Err(BackupError::NotABackup { path: name });
-    }
+    let mut file = open_file(path)?;
+    let mut front = FORMAT.to_vec();
     let header = read_part(&mut file, &mut front).ok_or_else(damaged)?;
     let description = read_part(&mut file, &mut front).ok_or_else(damaged)?;
     let mut check = [0; CHECK_BYTES];
