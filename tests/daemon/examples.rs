@@ -131,10 +131,11 @@ fn admits_only_valid_tokens(command: impl Fn() -> Command) {
     let service = Service::start(command(), &daemon, &authority);
     assert_eq!(service.ask(&bearer(&token)), (200, "hello alice@example.test\n".to_owned()));
     assert_eq!(service.status(&format!("bearer {token}")), 200);
-    for refused in
-        ["", "Bearer", "Bearer x&token=y", "Basic aW5mcmE6aW5mcmE=", &bearer(&for_other), &bearer(&session)]
-    {
-        assert_eq!(service.status(refused), 401, "{refused}");
+    for without in ["", "Bearer", "Basic aW5mcmE6aW5mcmE="] {
+        assert_eq!(service.refuse(without), "Bearer", "{without}");
+    }
+    for refused in ["Bearer x&token=y", &bearer(&for_other), &bearer(&session)] {
+        assert_eq!(service.refuse(refused), "Bearer error=\"invalid_token\"", "{refused}");
     }
     // Form-encoded it is too large for the daemon, which answers 413.
     let oversized = "/".repeat(24_000);
@@ -193,6 +194,20 @@ impl Service {
 
     /// Sends a request with this value of `Authorization`; returns the status and the body.
     fn ask(&self, authorization: &str) -> (u16, String) {
+        let (status, _, body) = self.answer(authorization);
+        (status, body)
+    }
+
+    /// Sends a request that is refused; returns the challenge (RFC 9110 §11.6.1).
+    fn refuse(&self, authorization: &str) -> String {
+        let (status, head, _) = self.answer(authorization);
+        assert_eq!(status, 401, "{authorization}: {head}");
+        let fields = head.lines().filter_map(|line| line.split_once(':'));
+        let challenge = fields.filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
+        challenge.map(|(_, value)| value.trim().to_owned()).collect()
+    }
+
+    fn answer(&self, authorization: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         let header = if authorization.is_empty() {
@@ -205,8 +220,8 @@ impl Service {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
-        (status.expect("a status"), body.to_owned())
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (status.expect("a status"), head.to_owned(), body.to_owned())
     }
 
     fn status(&self, authorization: &str) -> u16 {

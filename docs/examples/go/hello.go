@@ -108,7 +108,9 @@ func newClient(caFile string) *http.Client {
 func hello(response http.ResponseWriter, request *http.Request) {
 	scheme, token, _ := strings.Cut(request.Header.Get("Authorization"), " ")
 	var user *User
-	if strings.EqualFold(scheme, "Bearer") {
+	challenge := "Bearer"
+	if strings.EqualFold(scheme, "Bearer") && token != "" {
+		challenge = `Bearer error="invalid_token"` // RFC 6750 section 3.1
 		var err error
 		if user, err = validate(token); err != nil {
 			log.Printf("cannot validate a token: %v", err)
@@ -118,7 +120,7 @@ func hello(response http.ResponseWriter, request *http.Request) {
 		}
 	}
 	if user == nil {
-		response.Header().Set("WWW-Authenticate", "Bearer")
+		response.Header().Set("WWW-Authenticate", challenge)
 		http.Error(response, "no valid token", http.StatusUnauthorized)
 		return
 	}

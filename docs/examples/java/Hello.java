@@ -83,9 +83,11 @@ public class Hello {
     void hello(HttpExchange exchange) throws IOException {
         String[] sent = String.valueOf(exchange.getRequestHeaders().getFirst("Authorization")).split(" ", 2);
         try {
-            User user = sent.length == 2 && sent[0].equalsIgnoreCase("Bearer") ? validate(sent[1]) : null;
+            String token = sent.length == 2 && sent[0].equalsIgnoreCase("Bearer") ? sent[1] : "";
+            User user = token.isEmpty() ? null : validate(token);
             if (user == null) {
-                answer(exchange, 401, "no valid token\n", "WWW-Authenticate", "Bearer");
+                String challenge = token.isEmpty() ? "Bearer" : "Bearer error=\"invalid_token\""; // RFC 6750 section 3.1
+                answer(exchange, 401, "no valid token\n", "WWW-Authenticate", challenge);
             } else {
                 answer(exchange, 200, "hello " + user.username + "\n", "Cache-Control", "no-store");
             }

@@ -62,7 +62,10 @@ async function hello(request, response) {
   const token = /^bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
   try {
     const user = token ? await validate(token) : null;
-    if (!user) return response.writeHead(401, { 'WWW-Authenticate': 'Bearer' }).end('no valid token\n');
+    if (!user) {
+      const challenge = token ? 'Bearer error="invalid_token"' : 'Bearer'; // RFC 6750 section 3.1
+      return response.writeHead(401, { 'WWW-Authenticate': challenge }).end('no valid token\n');
+    }
     response.writeHead(200, { 'Cache-Control': 'no-store' }).end(`hello ${user.username}\n`);
   } catch (error) {
     console.error(`cannot validate a token: ${error.message}`);

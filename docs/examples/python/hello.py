@@ -53,12 +53,14 @@ class Hello(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         try:
-            user = validate(token) if scheme.lower() == "bearer" else None
+            token = token if scheme.lower() == "bearer" else ""
+            user = validate(token) if token else None
         except Unavailable as error:
             print(f"cannot validate a token: {error}", file=sys.stderr)
             return self.answer(503, "cannot validate your token: try again\n", "Retry-After", "1")
         if user is None:
-            return self.answer(401, "no valid token\n", "WWW-Authenticate", "Bearer")
+            challenge = 'Bearer error="invalid_token"' if token else "Bearer"  # RFC 6750 section 3.1
+            return self.answer(401, "no valid token\n", "WWW-Authenticate", challenge)
         self.answer(200, f"hello {user['username']}\n", "Cache-Control", "no-store")
 
     def answer(self, status, text, name, value):

@@ -72,9 +72,15 @@ impl Validator {
 fn hello(validator: &Validator, request: Request) {
     let sent = request.headers().iter().find(|header| header.field.equiv("Authorization"));
     let sent = sent.and_then(|header| header.value.as_str().split_once(' '));
-    let token = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).map(|(_, token)| token);
+    let token = sent
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty())
+        .map(|(_, token)| token);
     let (status, text, header) = match token.map_or(Ok(None), |token| validator.validate(token)) {
         Ok(Some(user)) => (200, format!("hello {}\n", user.username), "Cache-Control: no-store"),
+        // RFC 6750 section 3.1.
+        Ok(None) if token.is_some() => {
+            (401, "no valid token\n".to_owned(), "WWW-Authenticate: Bearer error=\"invalid_token\"")
+        }
         Ok(None) => (401, "no valid token\n".to_owned(), "WWW-Authenticate: Bearer"),
         Err(error) => {
             eprintln!("cannot validate a token: {error}");
