@@ -361,10 +361,11 @@ fn login_timeout(text: &str) -> Result<Duration, String> {
     Ok(timeout)
 }
 
-/// A duration such as `90s`, `10m` or `1h30m`.
+/// A duration such as `90s`, `10m`, `1h30m` or `2d`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let malformed = || "a duration is written like `90s`, `10m` or `1h30m`".to_owned();
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| malformed())?;
+    let malformed = || "a duration is written like `90s`, `10m`, `1h30m` or `2d`".to_owned();
+    let parsed: jiff::Span = text.parse().map_err(|_| malformed())?;
+    let parsed = parsed.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| malformed())?;
     Duration::try_from(parsed).map_err(|_| malformed())
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use infra_shared::api;
 use infra_shared::http::{Untrusted, authorities_from_pem, others_in_pem};
 use infra_shared::origin::Origin;
-use infra_shared::pin::Pin;
+use infra_shared::pin::{MalformedPin, Pin};
 use infra_shared::printable::counted;
 
 use crate::arguments::TrustArguments;
@@ -256,9 +256,8 @@ fn ask_for_fingerprint(origin: &Origin, terminal: Terminal) -> Result<VerifiedSe
          Ask its operator for the fingerprint, which `infrad serve` and `infrad fingerprint` print."
     ));
     let answer = terminal.ask("Paste the fingerprint, or the whole line")?;
-    let pin = find_pin(&answer).ok_or_else(|| {
-        Failure::new(Exit::Untrusted, "that contains no fingerprint (`sha256:` and 64 hexadecimal digits)")
-    })?;
+    let pin = find_pin(&answer)
+        .map_err(|error| Failure::new(Exit::Untrusted, "that contains no fingerprint").because(&error))?;
     let options = TrustOptions { record: Some(TrustRecord::Pinned { pin }), sources: vec!["your input"] };
     contact(origin, Vec::new(), options)
         .map_err(|error| mismatch_failure(origin, Some((pin, "your input")), &error))
@@ -303,8 +302,16 @@ fn first_contact_failure(origin: &Origin, reason: &dyn std::error::Error) -> Fai
 }
 
 /// Finds the fingerprint in a pasted text: alone, or in the line that the daemon prints.
-fn find_pin(text: &str) -> Option<Pin> {
-    text.split_whitespace().find_map(|word| word.parse().ok())
+fn find_pin(text: &str) -> Result<Pin, MalformedPin> {
+    let mut malformed = MalformedPin::Other;
+    for word in text.split_whitespace() {
+        match word.parse() {
+            Ok(pin) => return Ok(pin),
+            Err(MalformedPin::Other) => {}
+            Err(unnamed) => malformed = unnamed,
+        }
+    }
+    Err(malformed)
 }
 
 /// The pin that binds a sign-in to the server that proved `record`. Required for a server with its own authority,

@@ -15,8 +15,13 @@ pub struct Pin([u8; 32]);
 
 /// Why a text is not a pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is `sha256:` followed by 64 hexadecimal digits")]
-pub struct MalformedPin;
+pub enum MalformedPin {
+    #[error("a fingerprint is `sha256:` followed by 64 hexadecimal digits")]
+    Other,
+    /// The digits alone. Other tools print the SHA-256 of other things, such as a certificate, in the same form.
+    #[error("a fingerprint begins with `sha256:`: write this before its 64 digits")]
+    Unnamed,
+}
 
 impl Pin {
     /// Pin of the key in `subject_public_key_info`, a complete DER structure.
@@ -47,24 +52,29 @@ impl FromStr for Pin {
     /// Accepts upper and lower case, and colons between bytes, as other tools print fingerprints.
     fn from_str(text: &str) -> Result<Self, MalformedPin> {
         let text = text.trim();
-        let Some((name, digits)) = text.split_once(':') else { return Err(MalformedPin) };
-        if !name.eq_ignore_ascii_case("sha256") {
-            return Err(MalformedPin);
+        match text.split_once(':') {
+            Some((name, digits)) if name.eq_ignore_ascii_case("sha256") => {
+                read_digits(digits).map(Self).ok_or(MalformedPin::Other)
+            }
+            _ if read_digits(text).is_some() => Err(MalformedPin::Unnamed),
+            _ => Err(MalformedPin::Other),
         }
-
-        let digits: Vec<u8> = digits
-            .chars()
-            .filter(|character| *character != ':')
-            .map(|character| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect::<Option<_>>()
-            .ok_or(MalformedPin)?;
-        let bytes: Vec<u8> =
-            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-        if digits.len() != 64 {
-            return Err(MalformedPin);
-        }
-        bytes.try_into().map(Self).map_err(|_| MalformedPin)
     }
+}
+
+/// Reads 64 hexadecimal digits, with or without colons.
+fn read_digits(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|character| *character != ':')
+        .map(|character| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    if digits.len() != 64 {
+        return None;
+    }
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    bytes.try_into().ok()
 }
 
 impl fmt::Display for Pin {
@@ -99,10 +109,12 @@ mod tests {
         let short = "sha256:abcd".to_owned();
         let long = format!("sha256:{}", "a".repeat(66));
         let foreign = format!("sha256:{}", "g".repeat(64));
-        let unnamed = "a".repeat(64);
         let other = format!("sha1:{}", "a".repeat(64));
-        for text in [short, long, foreign, unnamed, other, String::new()] {
-            assert_eq!(text.parse::<Pin>(), Err(MalformedPin), "{text}");
+        for text in [short, long, foreign, other, "a".repeat(63), String::new()] {
+            assert_eq!(text.parse::<Pin>(), Err(MalformedPin::Other), "{text}");
+        }
+        for text in ["a".repeat(64), vec!["AB"; 32].join(":")] {
+            assert_eq!(text.parse::<Pin>(), Err(MalformedPin::Unnamed), "{text}");
         }
     }
 }

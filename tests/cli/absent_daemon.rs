@@ -9,7 +9,7 @@ use infra_harness::authority::Authority;
 use infra_harness::daemon::Daemon;
 use infra_harness::https::{Answer, Server};
 use infra_harness::login;
-use infra_harness::program::{RecordingBrowser, User};
+use infra_harness::program::{Ran, RecordingBrowser, User};
 use infra_harness::provider::Provider;
 use infra_harness::view::View;
 use infra_harness::{services, skip};
@@ -159,12 +159,24 @@ fn forgetting_an_unreachable_server_leaves_no_files() {
     login::succeed(&alice, &daemon, &provider);
 
     daemon.stop();
-    alice.infra(["logout", "--forget"]).run().expect(7).stderr_contains(&["the session expires"]);
+    let forgot = format!("forgot {}: nothing about it is stored here now", daemon.origin());
+    let ran = alice.infra(["logout", "--forget"]).run().expect(7);
+    ran.stderr_contains(&["the session expires", &forgot]);
     for file in ["config.json", "sessions.json"] {
         let left = alice.file(file).unwrap_or_default();
         assert!(!left.contains(&daemon.port().to_string()), "{file} still knows the server\n{left}");
     }
     alice.infra(["status"]).run().expect(3);
+
+    // Only what was known is forgotten.
+    let ran = alice.infra(["logout", "--forget", &daemon.origin()]).run().expect(0);
+    assert!(!ran.stderr.contains("forgot"), "{ran}");
+    daemon.start_again();
+    login::succeed(&alice, &daemon, &provider);
+    daemon.stop();
+    alice.infra(["logout"]).run().expect(7);
+    let ran = alice.infra(["logout", "--forget"]).run().expect(7);
+    ran.stderr_contains(&["could still not be delivered", &forgot]);
 }
 
 #[test]
@@ -316,6 +328,13 @@ fn pending_sign_out_is_shown_by_status() {
             "{ran}"
         );
     }
+    let until = |ran: &Ran| ran.json()["pendingSignOutUntil"].as_str().map(ToOwned::to_owned);
+    let pending = until(&alice.infra(["status", "--json"]).run().expect(3)).expect("a time");
+    let all = alice.infra(["status", "--all", "--json"]).run().expect(3).json();
+    assert!(
+        pending.ends_with('Z') && all["servers"][0]["pendingSignOutUntil"].is_string(),
+        "{pending}: {all}"
+    );
     let ran = alice.infra(["status", "--quiet"]).run().expect(3).stdout_is_empty();
     assert!(
         ran.stderr.contains("an earlier sign-out is not delivered") && ran.stderr.lines().count() == 1,
@@ -324,6 +343,7 @@ fn pending_sign_out_is_shown_by_status() {
     daemon.start_again();
     let ran = alice.infra(["status"]).run().expect(3);
     assert!(!ran.stdout.contains("pending"), "{ran}");
+    assert_eq!(until(&alice.infra(["status", "--json"]).run().expect(3)), None);
 }
 
 #[test]

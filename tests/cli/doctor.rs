@@ -242,19 +242,41 @@ fn each_provider_fault_is_identified() {
 }
 
 #[test]
-fn clock_by_which_a_certificate_is_not_valid_is_named_first() {
+fn certificate_dates_are_judged_by_known_times() {
     if peers::find_program("faketime").is_none() {
         return;
     }
     let scene = Scene::new();
-    for (wrong, told) in [("-400d", "is not valid yet"), ("+4000d", "has expired")] {
-        scene.only_wrong("clock", &["by the clock of this machine", told, "NTP"], |call| {
-            call.under(["faketime", "-f", wrong])
-        });
+    for (wrong, named, told) in [
+        ("-400d", "clock", ["is not valid yet", "you signed in later than that"]),
+        ("+4000d", "certificate", ["has expired", "compare `date` with another clock"]),
+    ] {
+        let words = [told[0], told[1], "by the clock of this machine", "NTP"];
+        scene.only_wrong(named, &words, |call| call.under(["faketime", "-f", wrong]));
         let ran = scene.doctor(&[]).under(["faketime", "-f", wrong]).run().expect(1);
         assert!(!ran.stdout.contains("fingerprint"), "{ran}");
     }
     scene.only_wrong("clock", &["ahead of the server's"], |call| call.under(["faketime", "-f", "+2h"]));
+}
+
+#[test]
+fn expired_certificate_is_named_if_clock_was_right() {
+    let scene = Scene::new();
+    let authority = Authority::new();
+    let server = Server::start(authority.issue_expired(), |_| std::future::ready(Answer::text(200, "")));
+    for file in ["config.json", "sessions.json"] {
+        let text = scene.alice.file(file).expect("a file");
+        let text = text.replace(&scene.daemon.origin(), &format!("https://127.0.0.1:{}", server.port()));
+        let text = text.replace(&scene.daemon.fingerprint(), &authority.pin().to_string());
+        std::fs::write(scene.alice.infra_home().join(file), text).expect("the user's own file");
+    }
+    let words = ["has expired", "the clock agreed with the server's", "tell the server's operator"];
+    scene.only_wrong("certificate", &words, |call| call);
+    scene.alice.edit_session(|session| session["clockOffsetSeconds"] = (-7200).into());
+    scene.only_wrong("clock", &["has expired", "the clock is 2 h ahead of the server's", "NTP"], |call| call);
+    // The clock may have been set since.
+    scene.alice.edit_session(|session| session["bootTime"] = 1.into());
+    scene.only_wrong("certificate", &["has expired", "compare `date` with another clock"], |call| call);
 }
 
 #[test]

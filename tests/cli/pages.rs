@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -555,8 +556,10 @@ fn okta_page_works_as_written() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut setup = Setup::new(&provider, &alice);
     let secret = setup.walk.private_file("/etc/infra/okta-client-secret", "from before");
+    fs::remove_file(&secret).expect("a file");
     setup.follow("docs/okta.md", typed("docs/okta.md"));
-    assert_eq!(fs::metadata(&secret).expect("a file").len(), 0, "nothing was pasted");
+    let made = fs::metadata(&secret).expect("a file");
+    assert_eq!((made.len(), made.mode() & 0o777), (0, 0o600), "nothing was pasted");
 }
 
 #[test]

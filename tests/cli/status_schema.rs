@@ -79,6 +79,7 @@ fn every_state_matches_the_published_schema() {
     alice.edit_session(set("/storage", "file+keyring"));
     status(&[], 0, &as_it_is);
     alice.edit_session(set("/storage", "file"));
+    assert!(status(&[], 0, &as_it_is)["pendingSignOutUntil"].is_null());
     daemon.stop();
     status(&[], 4, &as_it_is);
     status(&[], 4, &as_script);
@@ -95,6 +96,11 @@ fn every_state_matches_the_published_schema() {
     assert_eq!(daemon.api().delete_as("/v1/session", &login::token(&alice)).status, 204);
     status(&[], 3, &as_it_is);
     status(&["--offline"], 3, &as_it_is);
+    login::succeed(&alice, &daemon, &provider);
+    daemon.stop();
+    alice.infra(["logout"]).run().expect(7);
+    assert!(status(&["--offline"], 3, &as_it_is)["pendingSignOutUntil"].is_string());
+    daemon.start_again();
     login::succeed(&alice, &daemon, &provider);
     let impostor = Impostor::start(Disguise::OtherAuthority, &Authority::new());
     for file in ["config.json", "sessions.json"] {
@@ -184,7 +190,7 @@ fn active() -> Value {
             "id": "f3Kd9sQ1Zx", "createdAt": "2026-11-23T08:00:00Z", "expiresAt": "2026-11-23T20:00:00Z",
             "idleExpiresAt": "2026-11-23T12:00:00Z", "secondsLeft": 14392,
         },
-        "storage": "file", "checked": "online", "clockOffsetSeconds": 0,
+        "storage": "file", "checked": "online", "clockOffsetSeconds": 0, "pendingSignOutUntil": null,
     })
 }
 

@@ -65,6 +65,27 @@ fn pasted_address_with_quotes_or_other_scheme_is_accepted() {
 }
 
 #[test]
+fn wrong_paste_is_explained_and_login_waits_on() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = Daemon::start(&provider);
+    let mut running = login::call(&alice, &daemon).start_in_terminal();
+    let opened = authorization_url(&mut running, &provider);
+    let response = AuthorizationResponse::of(&opened, &provider);
+    let address = response.url();
+    let half = address.split("&state=").next().expect("a part");
+    for (pasted, said) in [
+        (opened.as_str(), "that is an address of the sign-in page"),
+        (half, "a part of that address is missing"),
+        ("infra status", "that is not an address"),
+    ] {
+        running.enter(pasted);
+        running.wait_for(said, |_, stderr| stderr.contains(said).then_some(()));
+    }
+    running.enter(&address);
+    running.wait().expect(0).stderr_contains(&["signed in"]);
+}
+
+#[test]
 fn enter_shows_url_and_pasted_address_is_accepted() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = Daemon::start(&provider);

@@ -39,7 +39,7 @@ Examples:
   Send a request to a service, with a token that only this service accepts:
     token=$(infra token --audience grafana) &&
       printf 'Authorization: Bearer %s\\n' \"$token\" |
-      curl --fail -H @- https://grafana.example.com
+      curl --max-time 60 --fail -H @- https://grafana.example.com
   Sign out:
     infra logout
 
@@ -128,11 +128,11 @@ Examples:
   Send a request to a service, with a token that only this service accepts:
     token=$(infra token --audience grafana) &&
       printf 'Authorization: Bearer %s\\n' \"$token\" |
-      curl --fail -H @- https://grafana.example.com
+      curl --max-time 60 --fail -H @- https://grafana.example.com
   The same with the session token, for a service that accepts it:
     token=$(infra token) &&
       printf 'Authorization: Bearer %s\\n' \"$token\" |
-      curl --fail -H @- https://service.example.com
+      curl --max-time 60 --fail -H @- https://service.example.com
   Start a long task only if the session is live and lasts long enough:
     infra status --quiet && infra token --min-left 30m >/dev/null && ./deploy";
 

@@ -23,6 +23,10 @@ impl AuthorizationURL {
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    pub(super) fn origin(&self) -> url::Origin {
+        self.0.origin()
+    }
 }
 
 /// Why a URL is not opened.

@@ -11,8 +11,9 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-use url::{ParseError, Url};
+use url::{ParseError, Url, form_urlencoded};
 
+use super::authorization_url::AuthorizationURL;
 use super::listener::Event;
 use super::response::{ExpectedResponse, Response};
 use crate::platform::{ReadResult, read_available};
@@ -111,6 +112,30 @@ pub(super) fn response(line: &str, port: u16, expected: &ExpectedResponse) -> Op
     expected.parse(url.query().filter(|_| is_ours)?)
 }
 
+/// Why a pasted line is not the expected address, and what to paste. `opened` is the address to sign in at.
+pub(super) fn rejection(line: &str, port: u16, opened: &AuthorizationURL) -> String {
+    let text = strip_decoration(line);
+    let url = Url::parse(text).ok().filter(Url::has_host);
+    let query = text.split_once('?').map_or(text, |(_, query)| query).split('#').next().unwrap_or_default();
+    let [has_code, has_state] = [&["code", "error"][..], &["state"]].map(|names| {
+        form_urlencoded::parse(query.as_bytes()).any(|(name, _)| names.contains(&name.as_ref()))
+    });
+    let wanted = format!("paste the one that your browser ends at, `http://{HOST}:{port}/callback?…`");
+    match url {
+        Some(url) if url.origin() == opened.origin() => {
+            format!("that is an address of the sign-in page: sign in there, then {wanted}")
+        }
+        _ if has_code && has_state => {
+            format!(
+                "that address belongs to another sign-in, or a part of it is missing: {wanted}, to its end"
+            )
+        }
+        _ if has_code || has_state => format!("a part of that address is missing: {wanted}, to its end"),
+        Some(_) => format!("that is not the address with the result of the sign-in: {wanted}"),
+        None => format!("that is not an address: {wanted}"),
+    }
+}
+
 /// Removes what terminals, mail and chat programs put around an address.
 fn strip_decoration(line: &str) -> &str {
     let mut text = line;
@@ -176,6 +201,30 @@ mod tests {
             "$ http://127.0.0.1:8301/callback?code=a&state=s",
         ] {
             assert!(!taken(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn rejection_of_paste_says_what_to_paste() {
+        let url = Url::parse("https://login.test/authorize?response_type=code&state=s").expect("a URL");
+        let opened = AuthorizationURL(url);
+        for (line, words) in [
+            (opened.as_str(), "an address of the sign-in page: sign in there, then paste"),
+            ("\"https://login.test/home\"", "an address of the sign-in page"),
+            ("http://127.0.0.1:8301/callback?code=a", "a part of that address is missing"),
+            ("state=s", "a part of that address is missing"),
+            ("http://127.0.0.1:8301/callback?code=a&state=x", "belongs to another sign-in, or a part"),
+            ("http://127.0.0.1:8302/callback?code=a&state=s", "belongs to another sign-in, or a part"),
+            ("http://127.0.0.1:8301/", "not the address with the result of the sign-in"),
+            ("infra status", "that is not an address"),
+            ("", "that is not an address"),
+        ] {
+            let said = rejection(line, 8301, &opened);
+            assert!(
+                said.contains(words) && said.contains("`http://127.0.0.1:8301/callback?…`"),
+                "{line}: {said}"
+            );
+            assert!(!said.contains('\n') && said.len() < 200, "{line}: {said}");
         }
     }
 }

@@ -124,9 +124,7 @@ impl<'a> PendingLogin<'a> {
                 Ok(Event::Response(response)) => break (response, LoginMethod::Browser),
                 Ok(Event::Pasted(line)) => match pasted::response(&line, self.port, &self.expected) {
                     Some(response) => break (response, LoginMethod::Paste),
-                    None => {
-                        terminal.print("that is not the address that this sign-in is waiting for: try again");
-                    }
+                    None => terminal.print(&pasted::rejection(&line, self.port, &self.url)),
                 },
                 Ok(Event::EmptyLine) => self.print_instructions(),
                 Ok(Event::Notice(notice)) => {

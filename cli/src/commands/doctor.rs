@@ -50,7 +50,8 @@ pub(super) fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure
     progress.show("contacting the identity providers");
     let providers =
         server_checks.iter().flat_map(|server_checks| server_checks.providers.clone()).collect::<Vec<_>>();
-    let reached = provider::fetch_all(&providers);
+    let is_clock_wrong = server_checks.iter().any(|server_checks| server_checks.is_clock_wrong);
+    let reached = provider::fetch_all(&providers, is_clock_wrong);
     progress.show("waiting for the keyring");
     checks.extend(keyring.finish());
     if servers.is_empty() {

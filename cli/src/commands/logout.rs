@@ -92,6 +92,7 @@ pub(super) fn log_out(
                 }
                 context.store_ca_rollover(origin, &connection);
                 context.terminal.info(&format!("signed out of {origin}"));
+                report_forgotten(context, origin, state, forget);
                 return Ok(Exit::Done);
             }
             Err(error) => error,
@@ -118,7 +119,15 @@ pub(super) fn log_out(
              service still uses its token"
         )
     });
+    report_forgotten(context, origin, state, forget);
     Ok(Exit::NotRevoked)
+}
+
+/// Confirms what `--forget` deleted besides the session.
+fn report_forgotten(context: &Context, origin: &Origin, state: &State, forget: bool) {
+    if forget && (state.config.servers.contains_key(origin) || state.has_pending_logout(origin)) {
+        context.terminal.info(&format!("forgot {origin}: nothing about it is stored here now"));
+    }
 }
 
 /// There is no session here, but there may be a sign-out that the daemon has not received.
@@ -135,7 +144,7 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
     if forget {
         delete_local(context, origin, None, forget, None)?;
     }
-    match error {
+    let exit = match error {
         None => {
             context.terminal.info(&if delivered > 0 {
                 format!("not signed in to {origin}; the earlier sign-out has now been delivered")
@@ -147,14 +156,16 @@ fn retry_log_out(context: &Context, origin: &Origin, state: &State, forget: bool
                     None => format!("not signed in to {origin}"),
                 }
             });
-            Ok(Exit::Done)
+            Exit::Done
         }
         Some(error) => {
             context.terminal.fail(&error.to_failure(origin));
             context.terminal.warn(&format!("the earlier sign-out could still not be delivered to {origin}"));
-            Ok(Exit::NotRevoked)
+            Exit::NotRevoked
         }
-    }
+    };
+    report_forgotten(context, origin, state, forget);
+    Ok(exit)
 }
 
 /// Revokes the session of `token`, which `INFRA_TOKEN` holds. A token that the daemon does not know is an error, because

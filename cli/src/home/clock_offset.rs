@@ -32,6 +32,12 @@ impl ClockOffset {
         if self.holds_at(boot_time()) { self.seconds } else { 0 }
     }
 
+    /// The offset, if the local clock is known to run as at the measurement: neither set nor restarted since.
+    pub fn known_seconds(self) -> Option<i64> {
+        let boot_time = boot_time().filter(|_| self.boot_time.is_some());
+        (boot_time.is_some() && self.holds_at(boot_time)).then_some(self.seconds)
+    }
+
     /// The server's time when the local clock shows `now`.
     pub fn daemon_time(self, now: Timestamp) -> Timestamp {
         now.checked_add(SignedDuration::from_secs(self.seconds())).unwrap_or(now)

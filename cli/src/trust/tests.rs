@@ -77,10 +77,12 @@ fn pem(authority: &Authority) -> String {
 #[test]
 fn fingerprint_is_found_alone_and_in_daemon_line() {
     let pin = Pin::of_public_key(b"a");
-    assert_eq!(find_pin(&format!(" {pin}\n")), Some(pin));
-    assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Some(pin));
-    assert_eq!(find_pin("infra login gate.test"), None);
-    assert_eq!(find_pin("yes"), None);
+    assert_eq!(find_pin(&format!(" {pin}\n")), Ok(pin));
+    assert_eq!(find_pin(&format!("infra login gate.test --fingerprint {pin}")), Ok(pin));
+    assert_eq!(find_pin("infra login gate.test"), Err(MalformedPin::Other));
+    assert_eq!(find_pin("yes"), Err(MalformedPin::Other));
+    let digits = &pin.to_string()["sha256:".len()..];
+    assert_eq!(find_pin(&format!("--fingerprint {digits}")), Err(MalformedPin::Unnamed));
 }
 
 #[test]

@@ -22,6 +22,9 @@ const MAX_ISSUER: usize = 256;
 const HINT: &str = "open the address in your browser; if it does not load there either, check your network, or ask the provider's \
                     administrator";
 
+const CERTIFICATE_HINT: &str =
+    "tell the provider's administrator: the clock of this machine agrees with the server's";
+
 /// The checked part of provider metadata (OpenID Connect Discovery §3).
 #[derive(Deserialize)]
 struct Metadata {
@@ -33,7 +36,7 @@ struct Metadata {
 const MAX_CHECKED: usize = 16;
 
 /// Fetches each provider's metadata once, several concurrently.
-pub(super) fn fetch_all(providers: &[Provider]) -> Vec<Check> {
+pub(super) fn fetch_all(providers: &[Provider], is_clock_wrong: bool) -> Vec<Check> {
     let mut once: Vec<&Provider> = providers.iter().collect();
     once.sort_by_key(|provider| (&provider.name, &provider.issuer));
     once.dedup_by_key(|provider| (&provider.name, &provider.issuer));
@@ -44,7 +47,8 @@ pub(super) fn fetch_all(providers: &[Provider]) -> Vec<Check> {
         Box::new(move || fetch(&issuer)) as Box<dyn FnOnce() -> _ + Send>
     });
     let results = run_all(jobs.collect());
-    let asked = once.into_iter().zip(results).map(|(provider, answer)| check(provider, answer));
+    let asked =
+        once.into_iter().zip(results).map(|(provider, answer)| check(provider, answer, is_clock_wrong));
     let not_asked = || {
         let what = format!("{} not checked: the limit is {MAX_CHECKED}", counted(left_out, "more provider"));
         Check::skipped(NAME, None, what)
@@ -91,7 +95,7 @@ fn fetch(issuer: &str) -> FetchResult {
     }
 }
 
-fn check(provider: &Provider, answer: Option<FetchResult>) -> Check {
+fn check(provider: &Provider, answer: Option<FetchResult>, is_clock_wrong: bool) -> Check {
     let subject = Some(format!("{} ({})", provider.name, printable(&provider.issuer, MAX_ISSUER)));
     let wrong =
         |what: &str, why: Option<String>, hint: &str| Check::wrong(NAME, subject.clone(), what, why, hint);
@@ -113,7 +117,7 @@ fn check(provider: &Provider, answer: Option<FetchResult>) -> Check {
         ))) => wrong(
             "its certificate is not valid by the clock of this machine",
             Some(reason.to_string()),
-            CLOCK_HINT,
+            if is_clock_wrong { CLOCK_HINT } else { CERTIFICATE_HINT },
         ),
         Some(FetchResult::Failed(error @ (DaemonError::Untrusted(_) | DaemonError::NoClient(_)))) => wrong(
             "its certificate is not trusted on this machine, and your browser may reject it too",

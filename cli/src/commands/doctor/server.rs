@@ -12,7 +12,7 @@ use super::super::{ClientError, times};
 use super::network::run_all;
 use super::{Check, Context, TIMEOUT};
 use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
-use crate::home::{State, TrustRecord};
+use crate::home::{Session, State, TrustRecord};
 use crate::proxy::{self, Route};
 use crate::trust::{Connection, binding_pin, check_address};
 
@@ -21,6 +21,9 @@ const MAX_VERSION: usize = 40;
 const MAX_ENTRY: usize = 100;
 pub(super) const CLOCK_HINT: &str =
     "set it by NTP (`timedatectl set-ntp true`); if it is right, tell the server's operator";
+const CERTIFICATE_HINT: &str = "tell the server's operator: `infrad status` names the certificate";
+const DATES_HINT: &str = "compare `date` with another clock: if this machine's is wrong, set it by NTP (`timedatectl set-ntp true`); if \
+                          it is right, tell the server's operator";
 const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";
 
@@ -28,6 +31,8 @@ const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.e
 pub(super) struct ServerChecks {
     pub(super) checks: Vec<Check>,
     pub(super) providers: Vec<Provider>,
+    /// Whether the server has another time than this machine.
+    pub(super) is_clock_wrong: bool,
 }
 
 /// A server that responded, its trust record, and the time and duration of the request.
@@ -47,7 +52,10 @@ pub(super) fn contact_all(context: &Context, servers: &[Origin], state: &State) 
     let results = run_all(jobs.collect());
     let response = servers.iter().zip(results);
     response
-        .map(|(origin, result)| server_checks(origin, state.trust(origin), result, context.now()))
+        .map(|(origin, result)| {
+            let known = (state.trust(origin), state.sessions.sessions.get(origin));
+            server_checks(origin, known, result, context.now())
+        })
         .collect()
 }
 
@@ -59,7 +67,7 @@ fn contact(connection: &Connection, before: Timestamp) -> Result<ServerResponse,
 
 fn server_checks(
     origin: &Origin,
-    known: Option<&TrustRecord>,
+    (known, stored): (Option<&TrustRecord>, Option<&Session>),
     result: Option<Result<ServerResponse, ClientError>>,
     now: Timestamp,
 ) -> ServerChecks {
@@ -71,19 +79,13 @@ fn server_checks(
         Some(Err(ClientError::InvalidTrustOptions(failure))) => {
             let hint = failure.hint_text().unwrap_or("correct `INFRA_CA_FILE`, or unset it");
             checks.push(Check::wrong("trust", subject(), failure.to_string(), None, hint));
-            return ServerChecks { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new(), is_clock_wrong: false };
         }
         Some(Err(ClientError::Daemon(error))) => {
             checks.extend(match error {
                 DaemonError::Untrusted(reason @ (Untrusted::Expired | Untrusted::NotYetValid)) => vec![
                     Check::ok("server", subject(), "it responds"),
-                    Check::wrong(
-                        "clock",
-                        subject(),
-                        format!("by the clock of this machine ({}), {reason}", times::dated(now)),
-                        None,
-                        CLOCK_HINT,
-                    ),
+                    dates(origin, &reason, stored, now),
                     Check::skipped(
                         "trust",
                         subject(),
@@ -114,14 +116,14 @@ fn server_checks(
                     Check::ok("trust", subject(), "it proved its identity"),
                 ],
             });
-            return ServerChecks { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new(), is_clock_wrong: false };
         }
         None => {
             let why = format!("no response within {} s", TIMEOUT.as_secs());
             let hint = UNREACHABLE_HINT;
             checks.push(Check::wrong("server", subject(), "it cannot be reached", Some(why), hint));
             checks.push(not_asked("trust"));
-            return ServerChecks { checks, providers: Vec::new() };
+            return ServerChecks { checks, providers: Vec::new(), is_clock_wrong: false };
         }
     };
     let ServerResponse { record, server, before, took } = response;
@@ -135,9 +137,37 @@ fn server_checks(
             Check::wrong("server", subject(), failure.to_string(), None, hint)
         }
     });
-    checks.push(clock(origin, server.now, before, took));
+    let clock = clock(origin, server.now, before, took);
+    let is_clock_wrong = clock.is_problem();
+    checks.push(clock);
     checks.push(trusted(origin, &record, &server));
-    ServerChecks { checks, providers: server.providers }
+    ServerChecks { checks, providers: server.providers, is_clock_wrong }
+}
+
+/// A certificate that is not valid by the clock of this machine. The server cannot be asked for its time, so what the last
+/// command measured decides if the clock is wrong or the certificate.
+fn dates(origin: &Origin, reason: &Untrusted, stored: Option<&Session>, now: Timestamp) -> Check {
+    let subject = Some(origin.to_string());
+    let seen = format!("by the clock of this machine ({}), {reason}", times::dated(now));
+    let offset = stored.and_then(|stored| stored.clock_offset.known_seconds());
+    let signed_in = stored.map(|stored| stored.session.created_at);
+    match (offset, signed_in) {
+        (Some(offset), _) if offset.abs() <= times::MIN_SKEW_SHOWN => {
+            let why =
+                "the clock agreed with the server's when a command last reached it, and was not set since";
+            Check::wrong("certificate", subject, seen, Some(why.to_owned()), CERTIFICATE_HINT)
+        }
+        (Some(offset), _) => {
+            let difference = times::left(SignedDuration::from_secs(offset.abs()));
+            let why = format!("the clock is {difference} {} the server's", times::direction(offset));
+            Check::wrong("clock", subject, seen, Some(why), CLOCK_HINT)
+        }
+        (None, Some(signed_in)) if now < signed_in => {
+            let why = format!("you signed in later than that, {}", times::at(signed_in, now));
+            Check::wrong("clock", subject, seen, Some(why), CLOCK_HINT)
+        }
+        (None, _) => Check::wrong("certificate", subject, seen, None, DATES_HINT),
+    }
 }
 
 /// Warns about `NO_PROXY` entries that match no server, if a proxy is configured.

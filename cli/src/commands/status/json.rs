@@ -2,6 +2,7 @@
 
 use infra_shared::api::{Session, User};
 use infra_shared::origin::Origin;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::super::ClientError;
@@ -21,6 +22,7 @@ pub(super) struct Json {
     storage: Option<Storage>,
     checked: &'static str,
     clock_offset_seconds: Option<i64>,
+    pending_sign_out_until: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +61,7 @@ impl Report {
             storage: self.storage,
             checked: if self.is_from_daemon() { "online" } else { "offline" },
             clock_offset_seconds: self.clock_offset_seconds,
+            pending_sign_out_until: self.undelivered,
         }
     }
 }

@@ -24,14 +24,16 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
         State::Expired => format!("signed out of {server}: {} has expired", report.session_by_name()),
         State::Revoked => format!("signed out of {server}: {} was revoked", report.session_by_name()),
         State::Unreachable if report.checked == CheckMode::Offline => {
-            format!("not known without contacting {server}")
+            format!("cannot check the session at {server} without contacting it")
         }
-        State::Unreachable => format!("not known: {server} cannot be reached"),
+        State::Unreachable => format!("cannot check the session at {server}: it cannot be reached"),
         State::Untrusted if matches!(report.cause, Some(ClientError::InvalidTrustOptions(_))) => {
-            format!("not known: {server} was not contacted")
+            format!("cannot check the session at {server}: it was not contacted")
         }
         State::Untrusted => {
-            format!("not known: {server} did not prove its identity; nothing was sent to it")
+            format!(
+                "cannot check the session at {server}: it did not prove its identity; nothing was sent to it"
+            )
         }
     }];
     if let Some(why) = why_not_known(report, now) {
