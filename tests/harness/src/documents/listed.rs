@@ -89,11 +89,11 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/moving.md", "systemctl disable --now", Elsewhere("tests/daemon/installed.rs")),
     ("docs/moving.md", "cd /", Elsewhere("tests/daemon/installed.rs")),
     ("docs/moving.md", "systemctl daemon-reload", Elsewhere("tests/daemon/installed.rs")),
-    ("docs/monitoring.md", "$ curl --include", Elsewhere("tests/daemon/monitoring.rs")),
+    ("docs/monitoring.md", "$ curl --max-time", Elsewhere("tests/daemon/monitoring.rs")),
     ("docs/okta.md", "allow: {groups", Provider),
     (
         "docs/protect-a-service.md",
-        "openssl rand",
+        "(umask 377; set -C; openssl rand",
         Shown("for root, with the unit's user; docs/services.md has the same command"),
     ),
     ("docs/protect-a-service.md", "infrad as-service", Elsewhere("tests/packages/booted.rs has its like")),
