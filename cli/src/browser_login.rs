@@ -87,8 +87,11 @@ pub fn openers(browser: &Browser, path: Option<&OsStr>) -> Vec<OsString> {
 #[derive(Debug)]
 pub enum LoginError {
     NoRedirectURI,
-    /// None of the registered ports is free.
-    PortsTaken(Vec<u16>),
+    /// None of the registered ports is free, for these reasons.
+    PortsTaken {
+        ports: Vec<u16>,
+        reasons: Vec<io::Error>,
+    },
     InvalidAuthorizationURL(InvalidAuthorizationURL),
     ProviderError(AuthorizationError),
     /// The response came from a different issuer (RFC 9207 §2.4).

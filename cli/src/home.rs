@@ -236,19 +236,23 @@ impl From<HomeError> for Failure {
         let failure = Self::new(Exit::Failed, "cannot use the stored servers and sessions").because(&error);
         match error {
             // For example, a container volume that is writable by its group.
-            HomeError::OtherOwner { path, owner } if owner.is_system() && is_writable_directory(&path) => failure.hint(format!(
-                "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it"
-            )),
+            HomeError::OtherOwner { path, owner } if owner.is_system() && is_writable_directory(&path) => {
+                failure.hint(format!(
+                    "set `INFRA_HOME` to a directory in it, such as {path}/infra: `infra` creates it"
+                ))
+            }
             HomeError::WritableByOthers { path, openness } => {
                 failure.hint(platform::writable_hint(&path, &openness))
             }
-            HomeError::Held { path, .. } => failure.hint(format!("make sure that no other `infra` is running, then remove {path}")),
+            HomeError::Held { path, .. } => {
+                failure.hint(format!("make sure that no other `infra` is running, then remove {path}"))
+            }
             HomeError::Io { source, .. } if is_not_allowed(&source) => {
                 failure.hint("set `INFRA_HOME` to a directory of your own that you can write to")
             }
-            HomeError::OtherOwner { .. } | HomeError::OtherParentOwner { .. } => failure.hint(
-                "run `infra` as that user (without `sudo`), or set `HOME` or `INFRA_HOME` to a directory of your own",
-            ),
+            HomeError::OtherOwner { .. } | HomeError::OtherParentOwner { .. } => {
+                failure.hint(platform::OTHER_USER_HINT)
+            }
             _ => failure,
         }
     }

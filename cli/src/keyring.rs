@@ -1,9 +1,11 @@
 //! Copies a token to the operating system's keyring: Secret Service (Linux), Keychain (macOS) or Credential Manager
-//! (Windows). Only Linux is built and tested.
+//! (Windows). Tests run on Linux, and under Wine.
 //!
 //! The file stays authoritative, so the keyring must never block a command. Every call has a timeout, and none shows a
 //! password prompt. After the keyring was missing or timed out, later calls of the run fail at once.
 
+#[cfg(target_os = "macos")]
+mod keychain;
 #[cfg(all(unix, not(target_os = "macos")))]
 mod secret_service;
 
@@ -17,6 +19,8 @@ use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use infra_shared::token_text::SessionToken;
 use keyring::v1::{Entry, Error};
+
+use crate::platform::NO_KEYRING_HINT;
 
 /// Long enough for a working keyring, short enough for a blocked one.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -141,9 +145,7 @@ impl KeyringError {
     /// The hint for this error.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unavailable(_) => {
-                "start one (GNOME Keyring, KWallet, KeePassXC) in this session, or use none: `infra login --force --no-keyring`"
-            }
+            Self::Unavailable(_) => NO_KEYRING_HINT,
             Self::Locked => {
                 "unlock it in your desktop's password manager, then `infra login --force --keyring`"
             }
@@ -220,25 +222,43 @@ fn held(account: &str, token: &SessionToken) -> Result<StoredEntry, KeyringError
     }
 }
 
+#[cfg(not(windows))]
 fn entry(account: &str) -> Result<Entry, KeyringError> {
     Entry::new(SERVICE, account).map_err(|error| failure(&error))
 }
 
+/// By default, Windows copies entries to other machines with the user's profile.
+#[cfg(windows)]
+fn entry(account: &str) -> Result<Entry, KeyringError> {
+    Entry::store_status().as_ref().map_err(failure)?;
+    let modifiers = [("persistence", "Local")].into();
+    let inner = keyring_core::Entry::new_with_modifiers(SERVICE, account, &modifiers);
+    inner.map(|inner| Entry { inner }).map_err(|error| failure(&error))
+}
+
 /// Ensures that no password prompt appears: a script would block on a window that no user sees.
+#[cfg_attr(
+    not(all(unix, not(target_os = "macos"))),
+    expect(unused_variables, reason = "only the Secret Service is asked about an account")
+)]
 fn ensure_unlocked(account: &str) -> Result<(), KeyringError> {
     #[cfg(all(unix, not(target_os = "macos")))]
     return secret_service::check_unlocked(SERVICE, account);
-    #[cfg(not(all(unix, not(target_os = "macos"))))]
-    {
-        let _ = account;
-        Ok(())
-    }
+    #[cfg(target_os = "macos")]
+    return keychain::forbid_windows();
+    // The Credential Manager of Windows opens none.
+    #[cfg(not(unix))]
+    Ok(())
 }
 
 fn failure(error: &Error) -> KeyringError {
     match error {
         Error::NoDefaultStore => KeyringError::Unavailable("it cannot be opened".to_owned()),
         Error::NoStorageAccess(_) => KeyringError::Locked,
+        #[cfg(target_os = "macos")]
+        Error::PlatformFailure(reason) if keychain::would_open_window(reason.as_ref()) => {
+            KeyringError::Locked
+        }
         // Its text would contain the entries.
         Error::Ambiguous(_) => KeyringError::Ambiguous,
         // It would contain the stored value, which may be another program's secret.

@@ -1,21 +1,27 @@
 //! What differs between operating systems: owners of files and access to them, opening and replacing files, locks, the
-//! keyboard, interrupts, other programs, owners of connections, and the machine. Each system has a folder with the same
+//! keyboard, interrupts, other programs, owners of connections, the machine, and words of messages. Each system has a folder with the same
 //! names. No other module asks for the system.
 
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::fmt;
 
 #[cfg(unix)]
 use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 pub(crate) use system::{
-    FILE_ALONE, HAS_DESKTOP, Interrupts, LIST_SEPARATOR, ROOT, ReadResult, TEXT_IS_UTF8, TIME_ZONE_FILE,
-    USUAL_PATH, become_command, can_identify_owners, check_writable, connection_owner, create_new,
-    create_private_directory, end, find_program, host_name, is_executable, is_link, keeps_access,
-    locks_are_unsupported, open_lock, open_to_others, open_without_waiting, openers, other_owner,
-    other_parent_owner, read_available, replace, set_apart, temporary_beside, tighten, try_lock,
+    ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, FILE_ALONE, FILES_HINT, HAS_DESKTOP, Interrupts,
+    LIST_SEPARATOR, LISTENERS_COMMAND, NO_HOME_HINT, NO_KEYRING_HINT, OPENER, OTHER_USER_HINT, ROOT,
+    ReadResult, TEXT_IS_UTF8, TIME_ZONE_FILE, USUAL_PATH, become_command, can_identify_owners,
+    check_writable, connection_owner, create_new, create_private_directory, end, file_url, find_program,
+    host_name, is_executable, is_link, keeps_access, locks_are_unsupported, open_lock, open_to_others,
+    open_without_waiting, openers, other_owner, other_parent_owner, read_available, replace,
+    reserved_ports_hint, restore_keyboard, set_apart, temporary_beside, tighten, try_lock, uptime,
     writable_by_others, writable_hint,
 };
 
@@ -59,6 +65,7 @@ pub(crate) enum Peer {
     ThisUser,
     AnotherUser,
     /// Root, which relays Windows connections in WSL. Elsewhere, a root service may connect for another user.
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no root"))]
     Root,
     /// No table lists the socket.
     Unknown,

@@ -169,7 +169,7 @@ fn home(infra_home: Option<OsString>) -> Result<PathBuf, Failure> {
             .filter(|home| home.is_absolute())
             .map(|home| home.join(".infra"))
             .ok_or_else(|| {
-                Failure::new(Exit::Failed, "your home directory is not known").hint("set HOME or INFRA_HOME")
+                Failure::new(Exit::Failed, "your home directory is not known").hint(platform::NO_HOME_HINT)
             }),
     }
 }
@@ -204,6 +204,9 @@ fn token(text: &str) -> Result<SessionToken, Failure> {
 mod tests {
     use super::*;
 
+    const DIRECTORY: &str = if cfg!(windows) { r"C:\infra" } else { "/tmp/infra" };
+    const FILE: &str = if cfg!(windows) { r"C:\infra\ca.pem" } else { "/tmp/ca.pem" };
+
     fn read(variables: &[(&str, &str)]) -> Result<Settings, Failure> {
         Settings::from_variables(|wanted| {
             variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| OsString::from(value))
@@ -215,16 +218,16 @@ mod tests {
         let pin = Pin::of_public_key(b"a").to_string();
         let token = SessionToken::mint();
         let settings = read(&[
-            ("INFRA_HOME", "/tmp/infra"),
+            ("INFRA_HOME", DIRECTORY),
             ("INFRA_SERVER", "infra.test"),
             ("INFRA_TOKEN", token.expose()),
             ("INFRA_FINGERPRINT", &pin),
-            ("INFRA_CA_FILE", "/tmp/ca.pem"),
+            ("INFRA_CA_FILE", FILE),
             ("BROWSER", "firefox"),
             ("PATH", "/usr/bin"),
         ])
         .expect("settings");
-        assert_eq!(settings.home, PathBuf::from("/tmp/infra"));
+        assert_eq!(settings.home, PathBuf::from(DIRECTORY));
         assert_eq!(settings.server.expect("a server").host(), "infra.test");
         assert_eq!(settings.token.expect("a token").expose(), token.expose());
         assert_eq!(settings.path, Some(OsString::from("/usr/bin")));
@@ -237,7 +240,7 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Usage);
             assert!(format!("{failure:?}").contains(&format!("{name} is set, but empty")), "{failure:?}");
         }
-        assert_eq!(read(&[("INFRA_HOME", "/tmp/infra"), ("BROWSER", "")]).expect("settings").browser, None);
+        assert_eq!(read(&[("INFRA_HOME", DIRECTORY), ("BROWSER", "")]).expect("settings").browser, None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub fn forbid() -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing: no other system needs it so far. Windows is not built yet.
+/// Does nothing: Windows writes dumps only if an administrator turns that on.
 #[cfg(not(unix))]
 pub fn forbid() -> io::Result<()> {
     Ok(())

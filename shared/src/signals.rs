@@ -1,12 +1,27 @@
 //! Signals of the operating system.
+#![cfg(unix)]
+#![expect(unsafe_code, reason = "no safe library shows how a signal is handled")]
 
-/// Whether the parent process disabled SIGHUP, as `nohup` does. Reads `/proc`; false where it is missing.
-#[cfg(unix)]
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Whether the parent process disabled SIGHUP, as `nohup` does.
 #[must_use]
 pub fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    // SIGHUP is 1, the lowest bit.
-    ignored & 1 == 1
+    is_ignored(libc::SIGHUP)
+}
+
+/// Whether the parent process disabled SIGTSTP, as a shell without job control does.
+#[must_use]
+pub fn is_stop_ignored() -> bool {
+    is_ignored(libc::SIGTSTP)
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sets no action, and fills the variable, which lives until the call returns.
+    let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: filled above; if the call failed, zero is a value for each of its fields.
+    let action = unsafe { action.assume_init() };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
 }

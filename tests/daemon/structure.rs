@@ -116,7 +116,7 @@ fn only_platform_module_of_cli_asks_for_the_system() {
         .filter(|(path, text)| module(path) != "platform" && asks_for_system(text))
         .map(|(path, _)| path.as_path())
         // Chooses the library for the keyring of each system.
-        .filter(|path| !path.ends_with("tests.rs") && *path != Path::new("keyring.rs"))
+        .filter(|path| !is_test(path) && *path != Path::new("keyring.rs"))
         .collect();
     assert!(faults.is_empty(), "{faults:?}: move it to cli/src/platform/");
     for text in [
@@ -128,6 +128,10 @@ fn only_platform_module_of_cli_asks_for_the_system() {
         assert!(asks_for_system(text), "{text}");
     }
     assert!(!asks_for_system("// as rustix:: does\n#[cfg(test)]\nmod tests {\n use std::os::unix::net;"));
+}
+
+fn is_test(path: &Path) -> bool {
+    path.ends_with("tests.rs") || path.parent().is_some_and(|folder| folder.ends_with("tests"))
 }
 
 fn asks_for_system(text: &str) -> bool {

@@ -86,6 +86,8 @@ fn ca_rollover(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     #[test]
     fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZ_TARGETS);

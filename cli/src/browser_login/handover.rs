@@ -6,11 +6,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
-use url::Url;
 
 use super::Browser;
 use super::listener::AllowedPeers;
-use crate::platform::can_identify_owners;
+use crate::platform::{can_identify_owners, file_url};
 use crate::settings::Environment;
 
 /// How the address is handed over on this machine.
@@ -57,8 +56,8 @@ impl HandoverMethod {
         // `tempfile` creates it with mode 0600.
         let mut file = tempfile::Builder::new().prefix("browser-").suffix(".html").tempfile_in(home)?;
         file.write_all(page(address).as_bytes())?;
-        let url = Url::from_file_path(file.path()).map_err(|()| io::ErrorKind::InvalidFilename)?;
-        Ok(Handover { argument: url.to_string(), _file: Some(file) })
+        let argument = file_url(file.path()).ok_or(io::ErrorKind::InvalidFilename)?;
+        Ok(Handover { argument, _file: Some(file) })
     }
 }
 
@@ -81,9 +80,11 @@ fn page(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+
+    use url::Url;
 
     use super::*;
+    use crate::platform::open_to_others;
 
     const ADDRESS: &str = "http://127.0.0.1:8301/go/x";
 
@@ -94,8 +95,8 @@ mod tests {
         let path = Url::parse(handed_over.argument()).expect("a URL").to_file_path().expect("a path");
         assert!(path.starts_with(home.path()), "{}", path.display());
         assert!(fs::read_to_string(&path).expect("our file").contains(&format!("url={ADDRESS}")));
-        let mode = fs::metadata(&path).expect("our file").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let metadata = fs::metadata(&path).expect("our file");
+        assert_eq!(open_to_others(&path, &metadata).expect("our file"), None);
         drop(handed_over);
         assert!(!path.exists());
     }

@@ -88,6 +88,8 @@ impl Drop for Opener {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     use std::ffi::OsStr;
     use std::sync::mpsc;
 

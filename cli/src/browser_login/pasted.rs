@@ -1,9 +1,9 @@
 //! Reads the address of an unreachable page, pasted into the terminal.
 //!
-//! Input typed while a sign-in waits may be meant for the shell. So the terminal's settings stay unchanged. Until the
-//! user was asked to paste, only two kinds of lines are consumed: an empty line, and one long enough to be the
-//! address. All other input stays for the next program. One exception remains: a long line, or several lines of the
-//! same total length, are consumed and reported as invalid.
+//! Input typed while a sign-in waits may be meant for the shell. So the terminal's settings stay unchanged, except on a
+//! system that would cut the address, and there only after the user was asked to paste. Until then, only two kinds of
+//! lines are consumed: an empty line, and one long enough to be the address. All other input stays for the next program.
+//! One exception remains: a long line, or several lines of the same total length, are consumed and reported as invalid.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use url::{ParseError, Url, form_urlencoded};
 use super::authorization_url::AuthorizationURL;
 use super::listener::Event;
 use super::response::{ExpectedResponse, Response};
-use crate::platform::{ReadResult, read_available};
+use crate::platform::{ReadResult, read_available, restore_keyboard};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const HOST: &str = "127.0.0.1";
@@ -73,6 +73,7 @@ impl Drop for Keyboard {
     fn drop(&mut self) {
         // Later input is for other programs.
         self.is_over.store(true, Ordering::SeqCst);
+        restore_keyboard();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The loopback address to which the identity provider redirects the browser (RFC 8252 §7.3).
 
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::LoginError;
@@ -15,15 +16,17 @@ impl LoopbackRedirect {
     /// Binds the first free registered port. With `may_paste`, a sign-in works without one.
     pub(super) fn bind(registered: &[String], may_paste: bool) -> Result<Self, LoginError> {
         let ports = ports(registered);
+        let mut reasons: Vec<io::Error> = Vec::new();
         for port in &ports {
-            if let Ok(socket) = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
-                return Ok(Self { port: *port, socket: Some(socket) });
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, *port)) {
+                Ok(socket) => return Ok(Self { port: *port, socket: Some(socket) }),
+                Err(reason) => reasons.push(reason),
             }
         }
         match ports.first() {
             None => Err(LoginError::NoRedirectURI),
             Some(first) if may_paste => Ok(Self { port: *first, socket: None }),
-            Some(_) => Err(LoginError::PortsTaken(ports)),
+            Some(_) => Err(LoginError::PortsTaken { ports, reasons }),
         }
     }
 
@@ -92,7 +95,7 @@ mod tests {
     fn pasting_remains_when_all_ports_are_taken() {
         let (_taken, port) = held();
         assert!(
-            matches!(LoopbackRedirect::bind(&[uri(port)], false), Err(LoginError::PortsTaken(ports)) if ports == [port])
+            matches!(LoopbackRedirect::bind(&[uri(port)], false), Err(LoginError::PortsTaken { ports, .. }) if ports == [port])
         );
         let redirect = LoopbackRedirect::bind(&[uri(port)], true).expect("pasting");
         assert!(redirect.socket.is_none() && redirect.port == port);

@@ -236,40 +236,4 @@ impl Drop for PendingLogin<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
-    use std::path::Path;
-
-    use infra_shared::api::Provider;
-    use url::Url;
-
-    use super::*;
-    use crate::settings::Environment;
-    use crate::terminal::Terminal;
-
-    #[test]
-    fn failed_handover_without_terminal_ends_the_login() {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let provider = Provider {
-            name: "okta".to_owned(),
-            kind: "okta".to_owned(),
-            issuer: "https://login.test".to_owned(),
-            redirect_uris: vec![format!("http://127.0.0.1:{}/callback", free.expect("a port").port())],
-        };
-        let setup = Setup {
-            origin: &"infra.test".parse().expect("an origin"),
-            pin: None,
-            provider: &provider,
-            browser: Browser::Desktop,
-            environment: Environment::Machine,
-            path: None,
-            home: Path::new("/nowhere"),
-            timeout: Duration::from_secs(20),
-            terminal: Terminal { interactive: false, is_terminal_output: false, quiet: true, verbose: 0 },
-        };
-        let login = BrowserLogin::prepare(&setup).expect("a port");
-        let url = AuthorizationURL(Url::parse("https://login.test/authorize").expect("a URL"));
-        let pending = PendingLogin::begin(login, url, "ticket".into(), HandoverMethod::File);
-        assert!(matches!(pending, Err(LoginError::Handover(_))));
-    }
-}
+mod tests;

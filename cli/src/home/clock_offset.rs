@@ -4,6 +4,8 @@ use infra_shared::clock::{Clock, SystemClock};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::platform;
+
 /// Seconds by which the local clock may be corrected before the offset becomes invalid.
 const TOLERANCE: i64 = 60;
 /// Seconds that network latency may add to a measurement.
@@ -64,9 +66,7 @@ impl ClockOffset {
 
 /// Boot time in seconds, by the current clock.
 fn boot_time() -> Option<i64> {
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: i64 = uptime.split(['.', ' ']).next()?.parse().ok()?;
-    Some(SystemClock.now().as_second() - seconds)
+    Some(SystemClock.now().as_second() - platform::uptime()?)
 }
 
 #[cfg(test)]

@@ -51,9 +51,10 @@ fn warn_no_modes(path: &Path, terminal: Terminal) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
         terminal.warn(&format!(
-            "{} cannot be made private: its file system does not support modes, so other users of this machine may be able to \
+            "{} cannot be made private: its file system does not support {}, so other users of this machine may be able to \
              read your sessions; set INFRA_HOME to a directory on another file system",
-            path.display()
+            path.display(),
+            platform::ACCESS_CONTROL
         ));
     }
 }

@@ -42,6 +42,8 @@ fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     #[test]
     fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZ_TARGETS);

@@ -27,7 +27,8 @@ pub enum Problem {
     #[error(transparent)]
     Unusable(#[from] HomeError),
     #[error(
-        "{path} is accessible to other users ({openness}): the next command corrects it, if the file system supports modes"
+        "{path} is accessible to other users ({openness}): the next command corrects it, if the file system supports {}",
+        platform::ACCESS_CONTROL
     )]
     Open { path: String, openness: Openness },
     #[error("{path} is damaged: the next command renames it and starts a new file")]

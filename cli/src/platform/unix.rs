@@ -2,6 +2,7 @@
 
 mod access;
 mod files;
+mod hints;
 mod host;
 mod interrupt;
 mod keyboard;
@@ -16,10 +17,15 @@ pub(crate) use files::{
     create_new, is_link, locks_are_unsupported, open_lock, open_without_waiting, replace, temporary_beside,
     try_lock,
 };
-pub(crate) use host::{HAS_DESKTOP, ROOT, TEXT_IS_UTF8, TIME_ZONE_FILE, host_name};
+pub(crate) use hints::{
+    ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, FILES_HINT, LISTENERS_COMMAND, NO_HOME_HINT, NO_KEYRING_HINT,
+    OPENER, OTHER_USER_HINT, reserved_ports_hint,
+};
+pub(crate) use host::{HAS_DESKTOP, ROOT, TEXT_IS_UTF8, TIME_ZONE_FILE, host_name, uptime};
 pub(crate) use interrupt::Interrupts;
-pub(crate) use keyboard::{ReadResult, read_available};
+pub(crate) use keyboard::{ReadResult, read_available, restore_keyboard};
 pub(crate) use peer::{can_identify_owners, connection_owner};
 pub(crate) use process::{
-    LIST_SEPARATOR, USUAL_PATH, become_command, end, find_program, is_executable, openers, set_apart,
+    LIST_SEPARATOR, USUAL_PATH, become_command, end, file_url, find_program, is_executable, openers,
+    set_apart,
 };

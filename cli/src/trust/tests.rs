@@ -1,4 +1,5 @@
 //! Tests of server identity with real authorities and a server on loopback.
+#![cfg(unix)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

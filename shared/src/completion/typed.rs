@@ -1,13 +1,13 @@
 //! Removes quotes from typed words, for shells that pass words with their quotes.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Removes quotes from `word` as bash would, but expands nothing. An unclosed quote counts as a quote.
 pub(super) fn unquoted(word: &OsString) -> OsString {
     let mut plain = Vec::new();
     let mut quote = None;
-    let mut bytes = word.as_bytes().iter().copied().peekable();
+    let Some(bytes) = bytes_of(word) else { return word.clone() };
+    let mut bytes = bytes.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         match (quote, byte) {
             (Some(open), byte) if byte == open => quote = None,
@@ -20,7 +20,29 @@ pub(super) fn unquoted(word: &OsString) -> OsString {
             (_, byte) => plain.push(byte),
         }
     }
-    OsString::from_vec(plain)
+    word_of(plain)
+}
+
+#[cfg(unix)]
+fn bytes_of(word: &OsString) -> Option<&[u8]> {
+    Some(std::os::unix::ffi::OsStrExt::as_bytes(word.as_os_str()))
+}
+
+#[cfg(unix)]
+fn word_of(bytes: Vec<u8>) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes)
+}
+
+/// `None` if the word is not text.
+#[cfg(not(unix))]
+fn bytes_of(word: &OsString) -> Option<&[u8]> {
+    word.to_str().map(str::as_bytes)
+}
+
+/// Only bytes of ASCII were removed, so text stays text.
+#[cfg(not(unix))]
+fn word_of(bytes: Vec<u8>) -> OsString {
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 #[cfg(test)]

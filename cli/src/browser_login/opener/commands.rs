@@ -84,6 +84,7 @@ fn command(words: &[OsString], path: &OsStr) -> Option<Command> {
 
 #[cfg(test)]
 mod tests {
+    use std::env::consts::EXE_SUFFIX;
     use std::fs;
     use std::path::PathBuf;
 
@@ -101,22 +102,28 @@ mod tests {
     #[test]
     fn browser_variable_names_commands_in_order() {
         assert_eq!(shown("firefox"), [format!("firefox|{URL}")]);
-        assert_eq!(shown("a --new-tab %s:b -x"), [format!("a|--new-tab|{URL}"), format!("b|-x|{URL}")]);
+        assert_eq!(
+            shown(&format!("a --new-tab %s{LIST_SEPARATOR}b -x")),
+            [format!("a|--new-tab|{URL}"), format!("b|-x|{URL}")]
+        );
         assert_eq!(shown("a --url=%s -x %s"), [format!("a|--url={URL}|-x|{URL}")]);
-        assert_eq!(shown(" : "), Vec::<String>::new());
+        assert_eq!(shown(&format!(" {LIST_SEPARATOR} ")), Vec::<String>::new());
     }
 
     #[test]
     fn only_quotes_are_special_in_browser_commands() {
         assert_eq!(shown("a -P 'my profile' \"\" b\"c d\"e"), [format!("a|-P|my profile||bc de|{URL}")]);
         assert_eq!(shown("a '%s"), [format!("a|{URL}")]);
-        assert_eq!(shown("a; reboot & $(id) `id` > x"), [format!("a;|reboot|&|$(id)|`id`|>|x|{URL}")]);
+        // Windows separates commands with `;`.
+        let end = if LIST_SEPARATOR == ';' { "" } else { ";" };
+        let shell = format!("a{end} reboot & $(id) `id` > x");
+        assert_eq!(shown(&shell), [format!("a{end}|reboot|&|$(id)|`id`|>|x|{URL}")]);
     }
 
     #[test]
     fn program_in_working_directory_is_never_run() {
         let folder = tempfile::tempdir().expect("a directory");
-        let program = folder.path().join("my browser");
+        let program = folder.path().join(format!("my browser{EXE_SUFFIX}"));
         fs::write(&program, "").expect("a file");
         let found = |named: &str, path: &str| {
             let commands = candidates(&Browser::Named(named.to_owned()), URL, Some(OsStr::new(path)));
@@ -126,14 +133,19 @@ mod tests {
         assert_eq!(found("'my browser'", folder), Some(program.clone()));
         // A path without quotes.
         assert_eq!(found(program.to_str().expect("a path"), ""), Some(program));
+        let relative = format!("{LIST_SEPARATOR}.");
         // Tests run in the package directory, which contains these files.
-        for (named, path) in
-            [("Cargo.toml", ""), ("Cargo.toml", ":."), ("./Cargo.toml", "/bin"), ("src/lib.rs", "/")]
-        {
+        for (named, path) in [
+            ("Cargo.toml", ""),
+            ("Cargo.toml", relative.as_str()),
+            ("./Cargo.toml", folder),
+            ("src/lib.rs", folder),
+        ] {
             assert!(Path::new(named).is_file());
             assert_eq!(found(named, path), None, "{named} {path}");
         }
-        assert_eq!(found("/nowhere/x", "/bin"), Some(PathBuf::from("/nowhere/x")));
+        let absolute = if cfg!(windows) { r"C:\nowhere\x.exe" } else { "/nowhere/x" };
+        assert_eq!(found(absolute, folder), Some(PathBuf::from(absolute)));
     }
 
     #[test]

@@ -7,14 +7,12 @@ use infra_shared::printable::printable;
 use super::super::login;
 use super::{Check, Context};
 use crate::browser_login::{Browser, openers};
-use crate::platform::is_executable;
+use crate::platform::{BROWSER_HINT, OPENER, is_executable};
 use crate::settings;
 
 const NAME: &str = "browser";
 /// Maximum length of a displayed variable.
 const MAX_VALUE: usize = 200;
-const HINT: &str =
-    "install `xdg-utils`, set `BROWSER` to the path of a browser, or use `infra login --no-browser`";
 
 pub(super) fn check(context: &Context) -> Check {
     // As at a terminal: without one a sign-in opens no browser, and that is not a problem.
@@ -35,7 +33,7 @@ pub(super) fn check(context: &Context) -> Check {
         Browser::Named(named) => {
             format!("`BROWSER` is `{}`, but there is no such program", printable(named, MAX_VALUE))
         }
-        _ => "`PATH` contains no program that opens addresses, such as `xdg-open`".to_owned(),
+        _ => format!("`PATH` contains no program that opens addresses, such as `{OPENER}`"),
     };
-    Check::wrong(NAME, None, "cannot open a browser", Some(why), HINT)
+    Check::wrong(NAME, None, "cannot open a browser", Some(why), BROWSER_HINT)
 }

@@ -4,6 +4,7 @@ use infra_shared::printable::counted;
 
 use super::Check;
 use crate::home::{Home, Inspection};
+use crate::platform::FILES_HINT;
 
 const NAME: &str = "files";
 
@@ -16,8 +17,7 @@ pub(super) fn check(home: &Home, inspection: &Inspection) -> Check {
             None,
             format!("{path} has {}", counted(problems.len(), "problem")),
             Some(problems.join("; ")),
-            "make sure that only you can write to the directory and read its files (mode 0600); if its file system does not \
-             support modes, set `INFRA_HOME` to a directory elsewhere",
+            FILES_HINT,
         );
     }
     match inspection.files {

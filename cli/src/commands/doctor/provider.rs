@@ -9,9 +9,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::network::run_all;
-use super::server::CLOCK_HINT;
 use super::{Check, TIMEOUT};
 use crate::daemon_client::{DaemonError, failure};
+use crate::platform::CLOCK_HINT;
 use crate::proxy::{self, Route};
 use crate::settings;
 

@@ -13,17 +13,16 @@ use super::network::run_all;
 use super::{Check, Context, TIMEOUT};
 use crate::daemon_client::{DaemonError, UNREACHABLE_HINT};
 use crate::home::{Session, State, TrustRecord};
+use crate::platform::CLOCK_HINT;
 use crate::proxy::{self, Route};
 use crate::trust::{Connection, binding_pin, check_address};
 
 /// Maximum length of a displayed version.
 const MAX_VERSION: usize = 40;
 const MAX_ENTRY: usize = 100;
-pub(super) const CLOCK_HINT: &str =
-    "set it by NTP (`timedatectl set-ntp true`); if it is right, tell the server's operator";
+const DATES_HINT: &str =
+    "compare this machine's clock with another: set it by NTP if it is wrong, or else tell the server's operator";
 const CERTIFICATE_HINT: &str = "tell the server's operator: `infrad status` names the certificate";
-const DATES_HINT: &str = "compare `date` with another clock: if this machine's is wrong, set it by NTP (`timedatectl set-ntp true`); if \
-                          it is right, tell the server's operator";
 const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";
 

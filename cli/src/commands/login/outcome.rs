@@ -1,5 +1,7 @@
 //! Failures of a sign-in, as shown to the user.
 
+use std::io;
+
 use infra_shared::api::{Provider, User};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
@@ -7,6 +9,7 @@ use infra_shared::printable::printable;
 use super::super::times;
 use crate::browser_login::{AuthorizationError, LoginError};
 use crate::failure::{Exit, Failure};
+use crate::platform;
 
 /// Maximum length of a displayed issuer.
 const MAX_CHARACTERS: usize = 256;
@@ -18,7 +21,7 @@ pub(super) fn failure(error: LoginError, origin: &Origin, provider: &str) -> Fai
             format!("{origin} has no redirect address `http://127.0.0.1:PORT/callback` for `{provider}`"),
         )
         .hint("ask its operator to set `redirectPorts`"),
-        LoginError::PortsTaken(ports) => ports_taken(&ports, origin, provider),
+        LoginError::PortsTaken { ports, reasons } => ports_taken(&ports, &reasons, origin, provider),
         LoginError::InvalidAuthorizationURL(reason) => Failure::new(
             Exit::LoginFailed,
             format!("{origin} returned an address that does not belong to this sign-in"),
@@ -78,16 +81,19 @@ pub(super) fn other_provider_failure(origin: &Origin, chosen: &Provider, user: &
     .hint("report this to the server's operator")
 }
 
-fn ports_taken(ports: &[u16], origin: &Origin, provider: &str) -> Failure {
+fn ports_taken(ports: &[u16], reasons: &[io::Error], origin: &Origin, provider: &str) -> Failure {
     let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let reserved = platform::reserved_ports_hint(reasons);
+    let state = if reserved.is_some() { "reserved or in use" } else { "in use" };
+    let hint = reserved.map_or_else(
+        || format!("close the program that uses one of them (`{}` shows it)", platform::LISTENERS_COMMAND),
+        str::to_owned,
+    );
     Failure::new(
         Exit::Failed,
-        format!("cannot listen for the browser: every port that is registered for `{provider}` is in use: {ports}"),
+        format!("cannot listen for the browser: every port that is registered for `{provider}` is {state}: {ports}"),
     )
-    .hint(format!(
-        "close the program that uses one of them (`ss -ltnp` shows it), or ask the operator of {origin} to register \
-         another port"
-    ))
+    .hint(format!("{hint}, or ask the operator of {origin} to register another port"))
 }
 
 fn provider_error_failure(error: AuthorizationError, provider: &str) -> Failure {

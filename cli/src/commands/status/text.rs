@@ -126,6 +126,8 @@ pub(in crate::commands) fn account(user: &User) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     use infra_harness::hostile_text::{all, assert_inert};
 
     use super::*;

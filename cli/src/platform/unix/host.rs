@@ -12,6 +12,12 @@ pub(crate) const HAS_DESKTOP: bool = cfg!(not(target_os = "linux"));
 /// Whether terminals show UTF-8 in every locale.
 pub(crate) const TEXT_IS_UTF8: bool = false;
 
+/// Seconds since the machine started. `None` if no file shows it, as on macOS.
+pub(crate) fn uptime() -> Option<i64> {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    uptime.split(['.', ' ']).next()?.parse().ok()
+}
+
 /// This machine's host name.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
 use rustix::process::{Pid, Signal, kill_process_group};
+use url::Url;
 
 /// Separates the entries of `PATH`, and the commands in `BROWSER`.
 pub(crate) const LIST_SEPARATOR: char = ':';
@@ -43,6 +44,11 @@ pub(crate) fn openers(url: &str) -> Vec<Vec<OsString>> {
     // PowerShell is a shell.
     let is_shell = |command: &&Command| command.get_program().to_string_lossy().contains("powershell");
     open::commands(url).iter().filter(|command| !is_shell(command)).map(words).collect()
+}
+
+/// The URL of a file, as programs of the desktop take it.
+pub(crate) fn file_url(file: &Path) -> Option<String> {
+    Url::from_file_path(file).ok().map(String::from)
 }
 
 /// Hides the working directory from the program, and keeps Ctrl-C away from it by a process group of its own.

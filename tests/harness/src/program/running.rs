@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
@@ -102,6 +102,29 @@ impl Running {
     pub fn echoes(&self) -> bool {
         let terminal = self.terminal.as_ref().expect("the program has a terminal");
         tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Presses one key.
+    pub fn press(&mut self, key: char) {
+        let keyboard = self.keyboard.as_mut().expect("the program has a terminal");
+        keyboard.write_all(key.to_string().as_bytes()).expect("the terminal is open");
+    }
+
+    /// Whether its terminal puts lines together (canonical mode).
+    pub fn passes_lines(&self) -> bool {
+        let terminal = self.terminal.as_ref().expect("the program has a terminal");
+        tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ICANON)
+    }
+
+    /// Waits until a signal has stopped it.
+    pub fn wait_until_stopped(&self) {
+        let process = Pid::from_child(&self.child);
+        let options = WaitOptions::UNTRACED | WaitOptions::NOHANG;
+        let stopped = wait::until(self.limit, || {
+            let status = waitpid(Some(process), options).expect("our own child");
+            status.filter(|(_, status)| status.stopped()).map(drop)
+        });
+        assert!(stopped.is_some(), "`{}` was never stopped\n{}", self.name, self.output());
     }
 
     /// Waits for the exit. After the time limit, kills the program and fails the test.
