@@ -15,7 +15,8 @@ use super::section::{Field, Section, words};
 const ALLOW_EXPECTED: &str =
     "`everyone`, or lists such as `{groups: [engineering], emailDomains: [example.com], emails: []}`";
 
-const DEFAULT_PORTS: [u16; 3] = [8301, 8302, 8303];
+/// More than 100 apart: Windows reserves ports in blocks of 100, for other programs.
+const DEFAULT_PORTS: [u16; 3] = [8301, 18301, 28301];
 const DEFAULT_ALGORITHMS: [SigningAlgorithm; 3] =
     [SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::EdDSA];
 const ALGORITHMS: [(&str, SigningAlgorithm); 9] = [
@@ -172,7 +173,7 @@ fn endpoint_hosts(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
 }
 
 fn redirect_ports(field: &Field<'_>) -> Result<Vec<u16>, FaultAt> {
-    let expected = "a list of 1 to 10 ports, each registered at the provider, such as `[8301, 8302, 8303]`";
+    let expected = "a list of 1 to 10 ports, each registered at the provider, such as `[8301, 18301, 28301]`";
     let items = field.list(expected)?;
     let mut ports: Vec<u16> = Vec::new();
     for item in items {
