@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::listener::{self, App, ListenerLimits, Proxies, RouteCounts, Transport};
 use crate::secrets::Backends;
 use crate::sessions::SessionCounts;
-use crate::store::WriteCounts;
+use crate::store::{CacheCounts, WriteCounts};
 use crate::tls::CertificateState;
 
 /// Returns why the daemon is not ready; `None` if it is.
@@ -46,6 +46,7 @@ pub struct Observed {
     /// Counted within the last minute.
     pub live_sessions: u64,
     pub writes: WriteCounts,
+    pub cache: CacheCounts,
     /// Whether the root key in the configuration does not open the store, so that the daemon cannot start again.
     pub is_root_key_missing: bool,
     /// Whether part of the database is older than it was.

@@ -5,6 +5,7 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod freshness;
 mod provider_endpoints;
 mod providers;
 mod refresh_tokens;
@@ -38,6 +39,7 @@ pub use sessions::{
 };
 pub use sqlite::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub use tickets::TicketState;
+pub use token_cache::{CacheCounts, DEFAULT_CACHE_SIZE};
 pub use token_hash::TokenHash;
 pub use token_lookup::FoundToken;
 pub use writes::WriteCounts;
@@ -111,12 +113,11 @@ pub struct Store {
     guard: Arc<RollbackGuard>,
 }
 
-#[cfg(test)]
 impl Store {
-    /// Replaces the cache by one whose entries stay valid for `life`, so that tests do not depend on the time they take.
+    /// Replaces the token cache by an empty one that takes at most `bytes` of memory.
     #[must_use]
-    pub fn with_cache_life(self, life: std::time::Duration) -> Self {
-        Self { cache: Arc::new(TokenCache::new(life)), ..self }
+    pub fn with_cache_size(self, bytes: usize) -> Self {
+        Self { cache: Arc::new(self.cache.resized(bytes)), ..self }
     }
 }
 

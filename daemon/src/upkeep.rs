@@ -104,6 +104,7 @@ impl Upkeep {
             if let Err(error) = self.store.check_clock(self.clock.now()) {
                 tracing::error!(%error, "sessions cannot be validated");
             }
+            self.store.drop_expired_from_cache(self.clock.now());
             match self.store.purge(self.clock.now()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "deleted sessions that expired more than a day ago"),

@@ -75,9 +75,15 @@ impl<ID: TokenID> Token<ID> {
     /// Parses a token. Returns `None` if it is malformed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::id_in(text).map(|id| Self { text: text.into(), id: ID::new(id.to_owned()) })
+    }
+
+    /// Returns the ID in the text of a token, without copying it. Returns `None` if the text is malformed.
+    #[must_use]
+    pub fn id_in(text: &str) -> Option<&str> {
         let (id, secret) = text.strip_prefix(ID::PREFIX)?.split_once('.')?;
         let is_token = is_alphanumeric(id, ID_CHARACTERS) && is_alphanumeric(secret, SECRET_CHARACTERS);
-        is_token.then(|| Self { text: text.into(), id: ID::new(id.to_owned()) })
+        is_token.then_some(id)
     }
 
     #[must_use]

@@ -156,6 +156,7 @@ impl DataDirectory {
         let current = keys.database_file();
         store::remove_strays(&config.data_dir, &current)?;
         let store = Store::open(config.data_dir.join(current), keys.database_key()).await?;
+        let store = store.with_cache_size(config.limits.cache_size);
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
         let check = check_rollback(&store, &rollback_guard_file, &name)?;

@@ -138,6 +138,7 @@ impl Lifecycle {
             sessions: running.sessions.counts(),
             live_sessions: running.live_sessions.last(),
             writes: running.operations.store.writes(),
+            cache: running.operations.store.cache_counts(),
             is_root_key_missing: running.root_key_watch.problem().is_some(),
             is_rolled_back: running.operations.store.check_age().is_err(),
             task_failures: running.supervision.failures(),

@@ -11,6 +11,7 @@ use crate::api::{ApiLimits, BodyLimits, RateLimits};
 use crate::identity::ExchangeLimits;
 use crate::listener::{ListenerLimits, Proxies};
 use crate::outbound;
+use crate::store::DEFAULT_CACHE_SIZE;
 
 use super::duration;
 use super::error::FaultAt;
@@ -26,6 +27,8 @@ pub struct Limits {
     pub exchanges: ExchangeLimits,
     /// Timeouts of each request to a provider.
     pub provider_calls: outbound::Limits,
+    /// Memory for the tokens of live sessions, in bytes.
+    pub cache_size: usize,
 }
 
 impl Default for Limits {
@@ -35,6 +38,7 @@ impl Default for Limits {
             api: ApiLimits::default(),
             exchanges: ExchangeLimits::default(),
             provider_calls: outbound::LIMITS,
+            cache_size: DEFAULT_CACHE_SIZE,
         }
     }
 }
@@ -99,6 +103,7 @@ pub(super) fn read(field: &Field<'_>) -> Result<Limits, FaultAt> {
             connect: time(&section, "providerConnectTimeout", 1..=at_most, calls.connect.min(call_time))?,
             total: call_time,
         },
+        cache_size: number(&section, "cacheSize", default.cache_size)?,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::listener::RouteCounts;
 use crate::platform::ProcessUsage;
 use crate::secrets::ReadReason;
 use crate::sessions::SessionCounts;
+use crate::store::CacheCounts;
 use crate::tls::CertificateState;
 
 /// The daemon's own metrics. Most are missing while it waits for its root key.
@@ -89,6 +90,18 @@ fn register_store(registry: &mut Registry, observed: &Observed) {
     registry.register("store_rollback_detected", help, ConstGauge::new(i64::from(observed.is_rolled_back)));
     let (help, time) = ("Total time spent in write transactions", ConstCounter::new(writes.seconds));
     registry.register_with_unit("store_write_duration", help, Unit::Seconds, time);
+    register_cache(registry, observed.cache);
+}
+
+fn register_cache(registry: &mut Registry, cache: CacheCounts) {
+    let help = "Tokens that were found in the cache";
+    registry.register("token_cache_hits", help, ConstCounter::new(cache.hits));
+    let help = "Tokens that were looked up in the database";
+    registry.register("token_cache_misses", help, ConstCounter::new(cache.misses));
+    let help = "Sessions and audience tokens that left the cache to make room for others";
+    registry.register("token_cache_evictions", help, ConstCounter::new(cache.evictions));
+    let bytes = ConstGauge::new(i64::try_from(cache.bytes).unwrap_or(i64::MAX));
+    registry.register_with_unit("token_cache", "Memory of the cache", Unit::Bytes, bytes);
 }
 
 fn register_sessions(registry: &mut Registry, counts: SessionCounts) {

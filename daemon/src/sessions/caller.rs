@@ -162,7 +162,7 @@ impl Sessions {
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
         let mut found = self.store.find_token(text).await?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.checked_now()?;
-        // The cached row may be outdated: a use with another token of the session updates only that token's entry.
+        // The last use in the cache may be outdated, if a read of the session overlapped it.
         if self.has_expired(&found.session, now) {
             let stored =
                 self.store.find_session(&found.session.id).await?.ok_or(NotAuthenticated::Unknown)?;
@@ -222,8 +222,8 @@ impl Sessions {
     async fn record_use(&self, found: &mut FoundToken, at: Timestamp) {
         let session = Arc::make_mut(&mut found.session);
         session.touch(at);
-        let (store, id, token_hash) = (self.store.clone(), session.id.clone(), found.token_hash.clone());
-        let writing = tokio::spawn(async move { store.touch_session(&id, &token_hash, at).await });
+        let (store, id) = (self.store.clone(), session.id.clone());
+        let writing = tokio::spawn(async move { store.touch_session(&id, at).await });
         if let Ok(Ok(Err(error))) = tokio::time::timeout(RECORD_USE_TIMEOUT, writing).await {
             // The store counts its own failures and reports the daemon as not ready.
             tracing::debug!(%error, "cannot store the last use of a session");

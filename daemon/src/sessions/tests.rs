@@ -45,10 +45,8 @@ impl Fixture {
         crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("keys/root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        let store = Store::open(data_dir.join(keys.database_file()), keys.database_key())
-            .await
-            .expect("a store")
-            .with_cache_life(std::time::Duration::MAX);
+        let store =
+            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
         let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
         let provider = Provider::new(settings(allow), Backends::built_in(), Arc::new(clock.clone()))
             .expect("a provider");
@@ -582,8 +580,7 @@ async fn idle_session_is_not_counted_as_live() {
         assert_eq!((listed, counted), (expected, expected as u64), "at {}", setup.clock.now());
     };
     setup.clock.advance(SignedDuration::from_secs(3600));
-    let (id, hash) = (&used.session().id, &used.stored().token_hash);
-    setup.sessions.store.touch_session(id, hash, setup.clock.now()).await.expect("stored");
+    setup.sessions.store.touch_session(&used.session().id, setup.clock.now()).await.expect("stored");
     setup.clock.advance(SignedDuration::from_millis(3 * 3_600_000 - 401));
     is_counted_as_listed(2).await;
     setup.clock.advance(SignedDuration::from_millis(1));

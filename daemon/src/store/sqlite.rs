@@ -24,7 +24,8 @@ mod token_lookup;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::token_cache::{self, TokenCache};
+use super::freshness::Freshness;
+use super::token_cache::{DEFAULT_CACHE_SIZE, TokenCache};
 use super::{Store, StoreError, WriteCounts};
 use crate::keys::DatabaseKey;
 use crate::platform::blocking;
@@ -46,7 +47,8 @@ impl Store {
             let readers = copy::open_readers(&path, &key)?;
             Ok(Self {
                 connections: Arc::new(Connections::new(writer, readers)),
-                cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)),
+                // Its process holds the lock of the data directory.
+                cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE, Freshness::exclusive())),
                 guard,
             })
         };

@@ -1,110 +1,162 @@
-//! Caches the tokens of live sessions, so that a busy token is not read from the database on every request.
+//! Caches the tokens of live sessions, so that a token in use is not read from the database on every request.
 //!
-//! An entry is used for one second at most. If its session is revoked, it is removed at once.
+//! Only valid tokens get in, and memory bounds their number. A change of a session removes it before the change is
+//! acknowledged, with all its tokens: an audience token is cached as the ID of its session. Whether entries count is
+//! decided by [`Freshness`]; whether a session has expired is decided at each use.
 
-use std::collections::HashMap;
+mod packed;
+mod shard;
+mod weight;
+
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use infra_shared::token_text::SessionID;
+use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
+use super::freshness::Freshness;
 use super::{FoundToken, TokenHash};
+use shard::Shard;
 
-/// How long an entry stays valid, except in tests.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(1);
+/// The memory of a cache whose operator did not set `cacheSize`.
+pub const DEFAULT_CACHE_SIZE: usize = 64 * 1024 * 1024;
 /// Sharded to reduce lock contention between tokens.
-const SHARDS: usize = 16;
-/// A few hundred bytes per token.
-const MAX_PER_SHARD: usize = 512;
+const SHARDS: usize = 64;
 
 pub(super) struct TokenCache {
-    /// How long an entry stays valid.
-    max_age: Duration,
-    shards: [Mutex<HashMap<[u8; 32], Entry>>; SHARDS],
+    /// Sessions and audience tokens, each in the shard of its ID.
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    freshness: Arc<Freshness>,
     /// The number of session changes. A read that overlaps a change is not cached.
     generation: AtomicU64,
-}
-
-struct Entry {
-    found: FoundToken,
-    at: Instant,
+    misses: AtomicU64,
 }
 
 /// The state before a database read starts.
 #[derive(Clone, Copy)]
 pub(super) struct ReadStart {
-    at: Instant,
     generation: u64,
 }
 
+/// Use of the cache since the start, and its memory now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Tokens found in the cache.
+    pub hits: u64,
+    /// Tokens read from the database.
+    pub misses: u64,
+    /// Entries removed to make room for others.
+    pub evictions: u64,
+    pub bytes: usize,
+}
+
 impl TokenCache {
-    pub(super) fn new(max_age: Duration) -> Self {
-        Self { max_age, shards: Default::default(), generation: AtomicU64::new(0) }
+    /// Creates an empty cache that takes at most `max_bytes` of memory.
+    pub(super) fn new(max_bytes: usize, freshness: Freshness) -> Self {
+        Self::with(max_bytes, Arc::new(freshness))
     }
 
-    /// Looks up a token by hash. Timing reveals nothing, because only the holder of a token can compute its hash.
-    pub(super) fn find(&self, hash: &TokenHash) -> Option<FoundToken> {
-        let shard = self.shard(hash);
-        shard.get(&hash.0).filter(|entry| entry.is_fresh(self.max_age)).map(|entry| entry.found.clone())
+    /// Creates an empty cache of another size. Polls of this one count for it, too.
+    pub(super) fn resized(&self, max_bytes: usize) -> Self {
+        Self::with(max_bytes, self.freshness.clone())
+    }
+
+    fn with(max_bytes: usize, freshness: Arc<Freshness>) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(max_bytes / SHARDS))),
+            hasher: RandomState::new(),
+            freshness,
+            generation: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Looks up a token by its text and hash. Entries are found by hash, so timing reveals nothing: only the holder of a
+    /// token can compute it.
+    pub(super) fn find(&self, text: &str, hash: &TokenHash) -> Option<FoundToken> {
+        if !self.freshness.is_current() {
+            return None;
+        }
+        if let Some(id) = SessionToken::id_in(text) {
+            let session = self.shard(id).find_session(hash)?;
+            return Some(FoundToken { token_hash: hash.clone(), session, restriction: None });
+        }
+        let (id, restriction) = self.shard(AudienceToken::id_in(text)?).find_restriction(hash)?;
+        let session = self.shard(id.as_str()).find_session_by_id(&id)?;
+        Some(FoundToken { token_hash: hash.clone(), session, restriction: Some(restriction) })
     }
 
     /// Starts a read. Call it before reading the database.
     pub(super) fn begin_read(&self) -> ReadStart {
-        ReadStart { at: Instant::now(), generation: self.generation.load(Ordering::SeqCst) }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        ReadStart { generation: self.generation.load(Ordering::SeqCst) }
     }
 
-    /// Caches a live session's token that was read after `read_start` began.
-    pub(super) fn insert(&self, found: &FoundToken, read_start: ReadStart) {
-        let mut shard = self.shard(&found.token_hash);
+    /// Caches the token `text` of a live session that was read after `read_start` began.
+    pub(super) fn insert(&self, text: &str, found: &FoundToken, read_start: ReadStart) {
+        let session = &found.session;
+        let mut shard = self.shard(session.id.as_str());
         // Check under the lock: a change that comes later removes this entry.
         if read_start.generation != self.generation.load(Ordering::SeqCst) {
             return;
         }
-        if shard.len() >= MAX_PER_SHARD {
-            shard.retain(|_, entry| entry.is_fresh(self.max_age));
-        }
-        if shard.len() < MAX_PER_SHARD {
-            shard.insert(found.token_hash.0, Entry { found: found.clone(), at: read_start.at });
-        }
-    }
-
-    pub(super) fn touch(&self, hash: &TokenHash, at: Timestamp) {
-        if let Some(entry) = self.shard(hash).get_mut(&hash.0) {
-            Arc::make_mut(&mut entry.found.session).touch(at);
+        shard.insert_session(session);
+        drop(shard);
+        // Needs no check: a restriction never changes, and counts only together with its session.
+        if let (Some(id), Some(restriction)) = (AudienceToken::id_in(text), &found.restriction) {
+            self.shard(id).insert_restriction(&found.token_hash, &session.id, restriction);
         }
     }
 
-    /// Removes cached tokens of sessions whose change is durable.
+    /// Moves the last use of a session forward, for all its tokens.
+    pub(super) fn touch(&self, id: &SessionID, at: Timestamp) {
+        self.shard(id.as_str()).touch(id, at);
+    }
+
+    /// Removes sessions whose change is durable.
     pub(super) fn remove_sessions(&self, ids: &[SessionID]) {
-        self.remove_if(|found| ids.contains(&found.session.id));
+        // Count first, so that reads in progress are not cached.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        for id in ids {
+            self.shard(id.as_str()).remove_session(id);
+        }
+    }
+
+    /// Removes sessions and audience tokens that expired at `now` or before, to free their memory.
+    pub(super) fn remove_expired(&self, now: Timestamp) {
+        self.shards.iter().for_each(|shard| lock(shard).remove_expired(now));
     }
 
     pub(super) fn clear(&self) {
-        self.remove_if(|_| true);
-    }
-
-    fn remove_if(&self, is_affected: impl Fn(&FoundToken) -> bool) {
-        // Count first, so that reads in progress are not cached.
         self.generation.fetch_add(1, Ordering::SeqCst);
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|_, entry| !is_affected(&entry.found));
-        }
+        self.shards.iter().for_each(|shard| lock(shard).clear());
     }
 
-    fn shard(&self, hash: &TokenHash) -> MutexGuard<'_, HashMap<[u8; 32], Entry>> {
-        let [first, ..] = hash.0;
-        let shard =
-            self.shards.get(usize::from(first) % SHARDS).expect("a remainder is less than its divisor");
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn counts(&self) -> CacheCounts {
+        let misses = self.misses.load(Ordering::Relaxed);
+        let empty = CacheCounts { misses, ..CacheCounts::default() };
+        self.shards.iter().fold(empty, |sum, shard| {
+            let shard = lock(shard);
+            CacheCounts {
+                hits: sum.hits + shard.hits,
+                evictions: sum.evictions + shard.evictions,
+                bytes: sum.bytes + shard.bytes(),
+                ..sum
+            }
+        })
+    }
+
+    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+        let index = (self.hasher.hash_one(id) >> 32) as usize % SHARDS;
+        lock(self.shards.get(index).expect("a remainder is less than its divisor"))
     }
 }
 
-impl Entry {
-    fn is_fresh(&self, max_age: Duration) -> bool {
-        self.at.elapsed() < max_age
-    }
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use infra_shared::token_text::{AudienceToken, SessionToken};
+use jiff::Timestamp;
 
-use super::{AudienceRestriction, Store, StoreError, StoredSession, TokenHash};
+use super::{AudienceRestriction, CacheCounts, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
 #[derive(Debug, Clone)]
@@ -22,18 +23,18 @@ pub(super) enum Token {
 }
 
 impl Store {
-    /// Looks up a token. The result may be one second old, but a revocation is seen at once.
+    /// Looks up a token, in the cache first. A revocation is seen at once.
     pub async fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
         self.guard.check()?;
         let hash = TokenHash::of_text(text);
-        if let Some(found) = self.cache.find(&hash) {
+        if let Some(found) = self.cache.find(text, &hash) {
             return Ok(Some(found));
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
         let found = self.read_token(&token, hash).await?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.cache.insert(found, read_start);
+            self.cache.insert(text, found, read_start);
         }
         Ok(found)
     }
@@ -41,7 +42,17 @@ impl Store {
     /// Like [`Self::find_token`], but from the cache only. `None` means not cached, not invalid.
     pub fn find_cached_token(&self, text: &str) -> Option<FoundToken> {
         self.guard.check().ok()?;
-        self.cache.find(&TokenHash::of_text(text))
+        self.cache.find(text, &TokenHash::of_text(text))
+    }
+
+    /// Frees the memory of cached tokens that expired at `now` or before.
+    pub fn drop_expired_from_cache(&self, now: Timestamp) {
+        self.cache.remove_expired(now);
+    }
+
+    /// Returns how the token cache was used, and its memory.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
     }
 }
 

@@ -27,6 +27,7 @@ fn missing_limits_take_documented_defaults() {
     assert_eq!(limits.api.bodies, BodyLimits { bytes: 64 * 1024, timeout: seconds(10) });
     assert_eq!((limits.exchanges.concurrent, limits.exchanges.timeout), (32, seconds(10)));
     assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(3), seconds(10)));
+    assert_eq!(limits.cache_size, 64 * 1024 * 1024);
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn every_limit_can_be_written() {
          requestBodyTimeout: 5s, maxRequestBodyBytes: 16384, idleTimeout: 1m, maxRequestsPerConnection: 7, \
          maxConcurrentStreams: 8, maxConnections: 99, maxConnectionsPerAddress: 9, maxMemoryBytes: 16777216, loginStartsPerMinute: 10, \
          failedLoginsPerMinute: 11, maxConcurrentExchanges: 12, maxQueuedExchangesPerAddress: 13, exchangeTimeout: 14s, \
-         providerConnectTimeout: 2s, providerRequestTimeout: 6s",
+         providerConnectTimeout: 2s, providerRequestTimeout: 6s, cacheSize: 536870912",
     );
     let seconds = Duration::from_secs;
     let listener = ListenerLimits {
@@ -59,6 +60,7 @@ fn every_limit_can_be_written() {
     let exchanges = ExchangeLimits { concurrent: 12, waiting_per_client: 13, timeout: seconds(14) };
     assert_eq!(limits.exchanges, exchanges);
     assert_eq!((limits.provider_calls.connect, limits.provider_calls.total), (seconds(2), seconds(6)));
+    assert_eq!(limits.cache_size, 512 * 1024 * 1024);
 }
 
 #[test]
@@ -72,6 +74,8 @@ fn limit_beyond_its_bounds_names_expected_value() {
         ("maxRequestBodyBytes: 2000000", "a whole number from 16384 to 1048576, such as 65536"),
         ("loginStartsPerMinute: none", "a whole number from 1 to 60000, such as 60"),
         ("providerRequestTimeout: 2s, providerConnectTimeout: 3s", "a duration from 1s to 2s"),
+        ("cacheSize: 64MiB", "a whole number from 4194304 to 2147483648, such as 67108864"),
+        ("cacheSize: 4194303", "a whole number from 4194304 to 2147483648"),
         ("maxConections: 5", "did you mean `maxConnections`?"),
     ] {
         assert_says(&with_section(&format!("limits: {{{limits}}}")), &["line 2, column", expected]);

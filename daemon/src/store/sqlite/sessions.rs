@@ -57,16 +57,11 @@ impl Store {
         Ok(found)
     }
 
-    /// Records a use of the token: moves `last_used_at` forward to `at`, never back.
-    pub async fn touch_session(
-        &self,
-        id: &SessionID,
-        token_hash: &TokenHash,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
+    /// Records a use of the session: moves `last_used_at` forward to `at`, never back.
+    pub async fn touch_session(&self, id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
         let id = id.clone();
         // Update the cache first, so that concurrent requests do not write again.
-        self.cache.touch(token_hash, at);
+        self.cache.touch(&id, at);
         self.connections
             .write(move |transaction| {
                 transaction
@@ -117,7 +112,8 @@ impl Store {
 
     /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
     pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
-        self.connections
+        let forgotten = self
+            .connections
             .write(move |transaction| {
                 Ok(transaction.execute(
                     "UPDATE sessions SET address = NULL WHERE id IN \
@@ -125,7 +121,12 @@ impl Store {
                     [at_most],
                 )?)
             })
-            .await
+            .await?;
+        if forgotten > 0 {
+            // The cache has them as well.
+            self.cache.clear();
+        }
+        Ok(forgotten)
     }
 }
 

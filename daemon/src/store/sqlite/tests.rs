@@ -133,7 +133,7 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
         })
         .collect();
     started.recv().await.expect("a scan");
-    store.touch_session(&new.id, &new.token_hash, at(7)).await.expect("a write");
+    store.touch_session(&new.id, at(7)).await.expect("a write");
     store.verify_sessions().await.expect("a verification");
     let copy = fixture.directory.path().join("copy.db");
     store.copy_to(copy, fixture.keys.backup_keys().database_key()).await.expect("a copy");
