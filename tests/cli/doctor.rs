@@ -249,7 +249,7 @@ fn certificate_dates_are_judged_by_known_times() {
     let scene = Scene::new();
     for (wrong, named, told) in [
         ("-400d", "clock", ["is not valid yet", "you signed in later than that"]),
-        ("+4000d", "certificate", ["has expired", "compare `date` with another clock"]),
+        ("+4000d", "certificate", ["has expired", "compare this machine's clock"]),
     ] {
         let words = [told[0], told[1], "by the clock of this machine", "NTP"];
         scene.only_wrong(named, &words, |call| call.under(["faketime", "-f", wrong]));
@@ -276,7 +276,7 @@ fn expired_certificate_is_named_if_clock_was_right() {
     scene.only_wrong("clock", &["has expired", "the clock is 2 h ahead of the server's", "NTP"], |call| call);
     // The clock may have been set since.
     scene.alice.edit_session(|session| session["bootTime"] = 1.into());
-    scene.only_wrong("certificate", &["has expired", "compare `date` with another clock"], |call| call);
+    scene.only_wrong("certificate", &["has expired", "compare this machine's clock"], |call| call);
 }
 
 #[test]
