@@ -13,6 +13,9 @@ use crate::store::{AudienceRestriction, StoredSession, TokenHash, time};
 
 /// An eighth of the memory is for unpacked sessions: those of the tokens in constant use.
 const UNPACKED_SHARE: usize = 8;
+/// One of so many uses of packed sessions keeps its session unpacked. Those in constant use soon are, and a walk over many
+/// does not pack and unpack all of them.
+const UNPACKED_OF: u32 = 16;
 /// One entry may take a quarter of the memory, so that a user with very many groups does not displace all others.
 const LARGEST_SHARE: usize = 4;
 /// While the shard is full, one of so many new entries is admitted. Tokens that come back get in soon; a walk over more
@@ -37,6 +40,8 @@ pub(super) struct Shard {
     /// Bytes of packed sessions and restrictions.
     content_bytes: usize,
     unpacked_bytes: usize,
+    /// Uses of packed sessions since one was kept unpacked.
+    packed_uses: u32,
     /// New entries since the shard was full and one was admitted.
     candidates: u32,
     pub(super) hits: u64,
@@ -81,6 +86,7 @@ impl Shard {
             packing_hand: 0,
             content_bytes: 0,
             unpacked_bytes: 0,
+            packed_uses: 0,
             candidates: 0,
             hits: 0,
             evictions: 0,
@@ -282,7 +288,10 @@ impl Shard {
         }
         let last_used_at = time::from_database(*last_used_at).ok()?;
         let session = Arc::new(packed.unpack(slot.token_hash, last_used_at));
-        self.keep_unpacked(index, &session);
+        self.packed_uses = (self.packed_uses + 1) % UNPACKED_OF;
+        if self.packed_uses == 0 {
+            self.keep_unpacked(index, &session);
+        }
         Some(session)
     }
 
