@@ -5,7 +5,6 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
-mod freshness;
 mod provider_endpoints;
 mod providers;
 mod refresh_tokens;
@@ -117,7 +116,7 @@ impl Store {
     /// Replaces the token cache by an empty one that takes at most `bytes` of memory.
     #[must_use]
     pub fn with_cache_size(self, bytes: usize) -> Self {
-        Self { cache: Arc::new(self.cache.resized(bytes)), ..self }
+        Self { cache: Arc::new(TokenCache::new(bytes)), ..self }
     }
 }
 

@@ -24,7 +24,6 @@ mod token_lookup;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::freshness::Freshness;
 use super::token_cache::{DEFAULT_CACHE_SIZE, TokenCache};
 use super::{Store, StoreError, WriteCounts};
 use crate::keys::DatabaseKey;
@@ -47,8 +46,7 @@ impl Store {
             let readers = copy::open_readers(&path, &key)?;
             Ok(Self {
                 connections: Arc::new(Connections::new(writer, readers)),
-                // Its process holds the lock of the data directory.
-                cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE, Freshness::exclusive())),
+                cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE)),
                 guard,
             })
         };

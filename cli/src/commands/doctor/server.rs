@@ -20,8 +20,7 @@ use crate::trust::{Connection, binding_pin, check_address};
 /// Maximum length of a displayed version.
 const MAX_VERSION: usize = 40;
 const MAX_ENTRY: usize = 100;
-const DATES_HINT: &str =
-    "compare this machine's clock with another: set it by NTP if it is wrong, or else tell the server's operator";
+const DATES_HINT: &str = "compare this machine's clock with another: set it by NTP if it is wrong, or else tell the server's operator";
 const CERTIFICATE_HINT: &str = "tell the server's operator: `infrad status` names the certificate";
 const EXEMPTIONS_HINT: &str = "write names without port, scheme and `*` (`corp.example.com` includes all names below it), addresses, or \
                                networks such as `10.0.0.0/8`; `*` alone exempts everything";

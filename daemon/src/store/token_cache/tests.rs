@@ -1,7 +1,6 @@
 //! Tests of the cache alone. `store/contract/token_cache.rs` has those with an engine.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use infra_shared::api::{LoginMethod, User};
 use proptest::prelude::*;
@@ -11,7 +10,6 @@ use tikv_jemallocator::Jemalloc;
 use super::packed::PackedSession;
 use super::*;
 use crate::platform::ProcessUsage;
-use crate::store::freshness::{Change, Poll};
 use crate::store::{AudienceRestriction, CachedJson, ClientInfo, EndReason, Ended, StoredSession};
 
 /// As in `infrad`, because `weight` counts in its size classes. All unit tests of the daemon use it.
@@ -25,7 +23,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn cache(bytes: usize) -> TokenCache {
-    TokenCache::new(bytes, Freshness::exclusive())
+    TokenCache::new(bytes)
 }
 
 /// A new token and its session, which expires after an hour.
@@ -227,29 +225,6 @@ fn expired_entries_leave_and_free_their_memory() {
     cache.remove_expired(at(7200));
     assert!(!is_cached(&cache, &other_token));
     assert_eq!(cache.counts().bytes, empty);
-}
-
-#[test]
-fn knowledge_that_is_not_current_does_not_count() {
-    let elapsed = Arc::new(AtomicU64::new(10));
-    let clock = elapsed.clone();
-    let read_clock = move || Duration::from_secs(clock.load(Ordering::SeqCst));
-    let cache = TokenCache::new(MIB, Freshness::polled(Box::new(read_clock)));
-    let (token, session) = session(&[]);
-    insert(&cache, &token, &session);
-    assert!(!is_cached(&cache, &token));
-    let poll = Poll {
-        after: 0,
-        mark_of_known: None,
-        newest: Change { number: 0, mark: None },
-        later: 0,
-        is_all: false,
-        sessions: Vec::new(),
-    };
-    cache.freshness.apply(Duration::from_secs(10), poll, |_| ());
-    assert!(is_cached(&cache, &token));
-    elapsed.store(11, Ordering::SeqCst);
-    assert!(!is_cached(&cache, &token));
 }
 
 #[test]
