@@ -96,7 +96,7 @@ fn shown(session: &StoredSession) -> String {
 
 #[test]
 fn cached_session_is_found_as_it_was_stored() {
-    let (cache, (token, session)) = (cache(MIB), session(&["a", "b"]));
+    let (cache, (token, session)) = (cache(4 * MIB), session(&["a", "b"]));
     assert!(!is_cached(&cache, &token));
     insert(&cache, &token, &session);
     let audience_token = insert_audience_token(&cache, &session, restriction(at(600)));
@@ -197,7 +197,7 @@ fn ended_session_is_not_cached() {
 
 #[test]
 fn use_of_session_counts_for_all_its_tokens_and_never_back() {
-    let (cache, (token, session)) = (cache(MIB), session(&[]));
+    let (cache, (token, session)) = (cache(4 * MIB), session(&[]));
     insert(&cache, &token, &session);
     let audience_token = insert_audience_token(&cache, &session, restriction(at(600)));
     let last_use = |text: &str| find(&cache, text).expect("it is cached").session.last_used_at;
