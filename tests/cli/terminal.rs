@@ -34,7 +34,7 @@ fn pasted_address_completes_login_without_a_free_port() {
     running.enter(&response.with("state", "wrong").url());
     running.enter("what?");
     running.wait_for("twice that this is not it", |_, stderr| {
-        (stderr.matches("try again").count() == 2).then_some(())
+        (stderr.matches("paste the one").count() == 2).then_some(())
     });
     assert_eq!(provider.calls(Endpoint::Token), 0);
 
@@ -98,7 +98,7 @@ fn enter_shows_url_and_pasted_address_is_accepted() {
     running.enter("");
     let response = AuthorizationResponse::of(&authorization_url(&mut running, &provider), &provider);
     running.enter("what?");
-    running.wait_for("that this is not it", |_, stderr| stderr.contains("try again").then_some(()));
+    running.wait_for("that this is not it", |_, stderr| stderr.contains("is not an address").then_some(()));
     running.enter(&response.url());
     running.wait().expect(0).stderr_contains(&["signed in"]);
     assert_eq!(browser.opened().len(), 1);
@@ -121,7 +121,7 @@ fn only_a_pasted_address_is_read_without_a_prompt() {
     // `infra` reads and rejects the lines before the address, and reads nothing after it.
     running.wait_for_end(LIMIT).expect("the address is taken");
     assert_eq!(running.left_for_the_shell(), "after the address\n");
-    running.wait().expect(0).stderr_contains(&["try again", "signed in"]);
+    running.wait().expect(0).stderr_contains(&["is not an address", "signed in"]);
 }
 
 #[test]

@@ -149,7 +149,6 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ),
     ("docs/runbooks.md", "journalctl", Shown("it needs the journal of a unit")),
     ("docs/runbooks.md", "$ infra login", Elsewhere("tests/cli/sessions.rs: here the operator was faster")),
-    ("docs/runbooks.md", "install -o root", Elsewhere("tests/daemon/installed.rs")),
     (
         "docs/runbooks.md",
         "test ! -e /etc/infra/root.key",
