@@ -1,5 +1,9 @@
 //! Fuzz targets for input that arrives through the browser: queries, pasted addresses, the daemon's URL. Run by
 //! `tests/fuzz`.
+#![cfg_attr(
+    all(test, windows),
+    expect(dead_code, reason = "the corpora need the harness, which is for Unix")
+)]
 
 use infra_shared::ca_rollover::CARollover;
 use infra_shared::origin::Origin;

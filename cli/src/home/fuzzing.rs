@@ -1,4 +1,8 @@
 //! Fuzz targets for files in `~/.infra` and responses of a daemon. Run by `tests/fuzz`.
+#![cfg_attr(
+    all(test, windows),
+    expect(dead_code, reason = "the corpora need the harness, which is for Unix")
+)]
 
 use infra_shared::api::{FinishLoginResponse, Problem, Server, StartLoginResponse};
 use serde::Serialize;
