@@ -24,6 +24,7 @@ pub(super) fn unquoted(word: &OsString) -> OsString {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "on other systems, a word may have no bytes")]
 fn bytes_of(word: &OsString) -> Option<&[u8]> {
     Some(std::os::unix::ffi::OsStrExt::as_bytes(word.as_os_str()))
 }
