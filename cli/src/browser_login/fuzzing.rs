@@ -88,10 +88,8 @@ fn ca_rollover(input: &[u8]) {
     assert!(CARollover::verify(text, &trusted, &server, now, 0).is_err(), "{text:?}");
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     #[test]
     fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZ_TARGETS);

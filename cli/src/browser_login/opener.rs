@@ -86,10 +86,8 @@ impl Drop for Opener {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     use std::ffi::OsStr;
     use std::sync::mpsc;
 

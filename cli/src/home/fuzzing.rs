@@ -44,10 +44,8 @@ fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {
     assert_eq!(serde_json::to_vec_pretty(&again).expect("JSON"), printed);
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     #[test]
     fn corpora_and_mutations_hold_invariants() {
         infra_harness::fuzz::replay(super::FUZZ_TARGETS);

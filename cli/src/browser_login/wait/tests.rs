@@ -32,7 +32,7 @@ fn with_login<T>(
         environment: Environment::Machine,
         path: None,
         home: Path::new("/nowhere"),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         terminal: Terminal { interactive, is_terminal_output: false, quiet: true, verbose: 0 },
     };
     let login = BrowserLogin::prepare(&setup).expect("a port");
@@ -63,7 +63,7 @@ mod at_a_terminal {
     use super::*;
     use crate::failure::Exit;
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
     /// The longest code that is accepted. Linux cuts lines at 4,096 bytes, so the rest of the address would be missing.
     const LONG: usize = 4096;
 

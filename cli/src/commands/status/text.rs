@@ -124,10 +124,8 @@ pub(in crate::commands) fn account(user: &User) -> String {
     printable(&text, MAX_CHARACTERS)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     use infra_harness::hostile_text::{all, assert_inert};
 
     use super::*;

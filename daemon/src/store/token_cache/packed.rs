@@ -165,6 +165,7 @@ impl<'a> Reader<'a> {
         self.text().map(str::to_owned)
     }
 
+    #[expect(clippy::option_option, reason = "the outer `None` means that the bytes are not a session")]
     fn optional(&mut self) -> Option<Option<String>> {
         if self.flag()? { self.owned().map(Some) } else { Some(None) }
     }
@@ -173,6 +174,7 @@ impl<'a> Reader<'a> {
         time::from_database(i64::from_le_bytes(self.array()?)).ok()
     }
 
+    #[expect(clippy::option_option, reason = "the outer `None` means that the bytes are not a session")]
     fn address(&mut self) -> Option<Option<IpAddr>> {
         Some(match self.array()? {
             [4] => Some(IpAddr::from(self.array::<4>()?)),

@@ -154,7 +154,7 @@ fn removed_session_takes_its_audience_tokens_along() {
     insert(&cache, &other_token, &other);
     let audience_token = insert_audience_token(&cache, &session, restriction(at(600)));
     let only_audience_token = insert_audience_token(&cache, &other, restriction(at(600)));
-    cache.remove_sessions(&[session.id.clone()]);
+    cache.remove_sessions(std::slice::from_ref(&session.id));
     assert!(!is_cached(&cache, &token) && find(&cache, audience_token.expose()).is_none());
     assert!(is_cached(&cache, &other_token) && find(&cache, only_audience_token.expose()).is_some());
     cache.clear();

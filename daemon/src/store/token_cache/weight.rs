@@ -28,7 +28,7 @@ pub(super) fn of_session(session: &StoredSession) -> usize {
         + texts(user).map(|text| allocated(text.len())).sum::<usize>()
         + device
         + allocated(SESSION_JSON)
-        + allocated(USER_JSON + texts(user).map(in_json).sum::<usize>())
+        + allocated(USER_JSON + texts(user).map(|text| in_json(text)).sum::<usize>())
 }
 
 /// A shared restriction, and the ID of the session that it belongs to.
@@ -44,7 +44,7 @@ fn texts(user: &User) -> impl Iterator<Item = &String> {
 }
 
 /// The length of a text in JSON, with its quotes and a comma.
-fn in_json(text: &String) -> usize {
+fn in_json(text: &str) -> usize {
     let escaped = |byte| match byte {
         b'"' | b'\\' => 2,
         0..0x20 => 6,
