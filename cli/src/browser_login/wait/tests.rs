@@ -119,13 +119,12 @@ mod at_a_terminal {
             Some(state.to_owned())
         });
         let erase = '\u{7f}';
-        let line = format!("?code={}xä{erase}{erase}&state={state}\nfor the shell", "c".repeat(LONG));
+        let line = format!("?code={}xä{erase}{erase}&state={state}", "c".repeat(LONG));
         child.enter(&line);
         child
             .wait_for("how much it received", |_, shown| shown.contains("received 4096 bytes").then_some(()));
         assert!(child.passes_lines());
         assert_eq!(child.wait_for_end(LIMIT), Some(Some(0)));
-        assert_eq!(child.left_for_the_shell(), "for the shell\n");
     }
 
     #[test]
