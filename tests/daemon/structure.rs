@@ -259,7 +259,8 @@ fn rank(ranks: &[&[&str]], module: &str) -> Option<usize> {
 
 /// Returns the text without comment lines and without the tests at its end.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test, unix))]\nmod tests {"];
+    let text = tests.into_iter().fold(text, |text, tests| text.split(tests).next().unwrap_or_default());
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
 }
 

@@ -3,9 +3,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use infra_harness::daemon::Daemon;
+use infra_harness::program::{Running, built};
 use infra_harness::provider::Provider;
 use infra_harness::wait;
 use infra_peers::root_keys::native;
@@ -117,7 +119,9 @@ fn status_is_degraded_while_configuration_hangs() {
     let becomes = |daemon: &Daemon, words: &str| {
         // The command reads another file, and would hang otherwise.
         let shown = || {
-            let status = daemon.infrad(["status", "--config", &sound.display().to_string()]).wait();
+            let mut command = Command::new(built("infrad"));
+            command.args(["status", "--config"]).arg(&sound);
+            let status = Running::start(command, "infrad status".to_owned(), None, LIMIT).wait();
             status.expect(0).stdout.contains(words).then_some(())
         };
         assert!(wait::until(HANG, shown).is_some(), "{words}: {}", daemon.log());
