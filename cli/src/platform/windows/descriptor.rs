@@ -131,7 +131,7 @@ impl Drop for Descriptor {
     }
 }
 
-/// Whether a SID is the system's, or stands for the owner.
+/// Whether a SID belongs to the system, or means the owner.
 pub(super) fn is_system(sid: &str) -> bool {
     SYSTEM.contains(&sid)
 }

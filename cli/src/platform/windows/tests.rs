@@ -172,7 +172,7 @@ fn locked_file_excludes_another_lock_and_stays_readable() {
     let parent = directory();
     let path = parent.path().join("login.lock");
     let mut first = open_lock(&path).expect("created");
-    try_lock(&first).expect("nobody holds it");
+    try_lock(&first).expect("a free lock");
     first.write_all(b"https://okta.test\n").expect("written");
     let mut second = open_lock(&path).expect("it exists");
     assert!(matches!(try_lock(&second), Err(TryLockError::WouldBlock)));
