@@ -5,6 +5,8 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod members;
+mod postgres;
 mod provider_endpoints;
 mod providers;
 mod refresh_tokens;
@@ -29,6 +31,8 @@ use token_cache::TokenCache;
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
+pub use members::MemberID;
+pub use postgres::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresDatabase, PostgresSettings};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
@@ -77,6 +81,21 @@ pub enum StoreError {
     ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no connection became free in time")]
     Busy,
+    /// No server that accepts writes can be reached, or the connection to it broke.
+    #[error("the database is not available: {cause}")]
+    Unavailable { cause: String },
+    /// Another transaction changed the same rows. The same operation may succeed if it runs again.
+    #[error("the database stopped the transaction because of another one: {0}")]
+    Conflict(String),
+    #[error("{database} has no schema of infrad yet")]
+    NoSchema { database: String },
+}
+
+impl StoreError {
+    /// Whether the database was unavailable, so that a retry may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::Conflict(_))
+    }
 }
 
 /// A failure that the database engine reported.

@@ -21,7 +21,7 @@ use infra_shared::clock::Clock;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::audit::{Audit, Event};
-use crate::keys::Keys;
+use crate::keys::StoreKeys;
 use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
 use crate::store::{Store, StoreError};
@@ -57,7 +57,7 @@ pub struct Upkeep {
     pub data_dir: PathBuf,
     pub store: Store,
     pub sessions: Arc<Sessions>,
-    pub keys: Arc<Keys>,
+    pub keys: Arc<StoreKeys>,
     pub certificates: Arc<Certificates>,
     pub rollback_guard_file: RollbackGuardFile,
     pub clock: Arc<dyn Clock>,

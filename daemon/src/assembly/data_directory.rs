@@ -10,7 +10,7 @@ use infra_shared::pin::Pin;
 use super::{AssemblyError, public_urls};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Keys, StoreKeys};
 use crate::platform::{self, DataDirectoryLock};
 use crate::store::{self, Store};
 use crate::tls::LocalAuthority;
@@ -20,7 +20,7 @@ use crate::upkeep::RollbackGuardFile;
 pub struct DataDirectory {
     _lock: DataDirectoryLock,
     pub(super) path: PathBuf,
-    pub(super) keys: Arc<Keys>,
+    pub(super) keys: Arc<StoreKeys>,
     pub(super) store: Store,
     pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
@@ -178,7 +178,7 @@ impl DataDirectory {
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),
-            keys: Arc::new(keys),
+            keys: Arc::new(StoreKeys::File(keys)),
             store,
             rollback_guard_file,
             is_new,

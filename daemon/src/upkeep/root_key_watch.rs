@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::keys::{self, Keys, RootKeySettings};
+use crate::keys::{self, RootKeySettings, StoreKeys};
 use crate::platform::{self, blocking};
 
 /// Reads the root keys from the configuration on disk. `None` if it cannot be used.
@@ -59,7 +59,7 @@ impl RootKeyWatch {
     }
 
     /// Looks at the files, and reads only those that changed. A file system that hangs delays only the next look.
-    pub(super) async fn look(&self, keys: &Keys) {
+    pub(super) async fn look(&self, keys: &StoreKeys) {
         let (shared, opened_with) = (self.0.clone(), keys.root_key());
         let found = blocking(move || shared.find(&opened_with)).await;
         let before = std::mem::replace(
