@@ -31,8 +31,11 @@ use token_cache::TokenCache;
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
-pub use members::MemberID;
-pub use postgres::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresDatabase, PostgresSettings};
+pub use members::{Member, MemberDescription, MemberID};
+pub use postgres::{
+    ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
+    ServerFacts,
+};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};

@@ -3,14 +3,47 @@
 use std::fmt;
 
 use infra_shared::random;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The id of one run of a daemon, chosen at random at its start.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberID(String);
+
+/// What a daemon says of itself to the others.
+#[derive(Debug, Clone)]
+pub struct MemberDescription {
+    /// The name of its host.
+    pub name: String,
+    pub version: String,
+}
+
+/// A daemon that shares the store, as of its last heartbeat. Times are of the database's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    pub id: MemberID,
+    pub name: String,
+    pub version: String,
+    /// The newest version of the data key that it holds.
+    pub data_key_version: u32,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// How long ago that was when the list was read.
+    pub unseen_milliseconds: u64,
+    /// How many revocations and other changes it had not seen by then.
+    pub changes_behind: u64,
+    /// Whether it is the daemon that was asked.
+    pub is_this: bool,
+}
 
 impl MemberID {
     pub fn random() -> Self {
         Self(random::alphanumeric(16))
+    }
+
+    pub(super) fn from_database(text: String) -> Self {
+        Self(text)
     }
 
     pub fn as_str(&self) -> &str {

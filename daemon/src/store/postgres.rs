@@ -6,7 +6,9 @@
 mod connections;
 mod connector;
 mod database;
+mod diagnosis;
 mod error;
+mod members;
 mod schema;
 mod settings;
 
@@ -18,6 +20,7 @@ use crate::keys::RowKeys;
 use connections::Connections;
 
 pub use database::PostgresDatabase;
+pub use diagnosis::{HostReport, ServerFacts};
 pub use settings::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresSettings};
 
 pub(in crate::store) struct Postgres {

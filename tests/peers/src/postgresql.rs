@@ -72,6 +72,16 @@ impl PostgreSQL {
         self.authority.file()
     }
 
+    /// A file with [`PASSWORD`], for a reference.
+    pub fn password_file(&self) -> PathBuf {
+        let path = self.authority.directory().join("password");
+        if !path.exists() {
+            fs::write(&path, PASSWORD).expect("our own directory");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
+        }
+        path
+    }
+
     /// Creates an empty database that [`USER`] owns.
     pub fn create_database(&self, name: &str) {
         self.sql_as("postgres", "postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));

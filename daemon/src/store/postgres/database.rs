@@ -11,7 +11,7 @@ use crate::keys::{KeyKind, KeyRow, StoredKeys};
 use crate::store::{StoreError, time};
 
 pub struct PostgresDatabase {
-    connections: Connections,
+    pub(super) connections: Connections,
 }
 
 impl PostgresDatabase {

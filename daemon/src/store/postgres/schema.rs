@@ -18,24 +18,25 @@ const LIMITS: &str = "DO $$ BEGIN
         current_database(), '10s');
 END $$";
 
+const VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+    singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1), version integer NOT NULL);
+    INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING";
+
 /// The newest schema that this infrad supports.
 pub(in crate::store) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("few migrations")
 }
 
 /// Returns the schema of the database; 0 if it has none.
-pub(in crate::store) async fn version(connections: &Connections) -> Result<u32, StoreError> {
+async fn version(connections: &Connections) -> Result<u32, StoreError> {
     connections
         .run(async |client| {
-            let exists = client
-                .query_typed_one("SELECT to_regclass('schema_version') IS NOT NULL", &[])
-                .await?
-                .get::<_, bool>(0);
-            if !exists {
+            let exists = "SELECT to_regclass('schema_version') IS NOT NULL";
+            if !client.query_typed_one(exists, &[]).await?.try_get(0)? {
                 return Ok(0);
             }
             let row = client.query_typed_one("SELECT version FROM schema_version", &[]).await?;
-            number(row.get(0))
+            number(row.try_get(0)?)
         })
         .await
 }
@@ -49,33 +50,29 @@ pub(in crate::store) async fn check(connections: &Connections) -> Result<(), Sto
     }
 }
 
-/// Creates the schema, or applies the migrations that it lacks. Safe to run twice, and on several members together.
+/// Creates the schema, or applies the migrations that it lacks. Safe to run twice, and on several hosts at the same time.
 pub(in crate::store) async fn migrate(connections: &Connections) -> Result<(), StoreError> {
-    connections.run(async |client| Ok(client.batch_execute(LIMITS).await?)).await?;
+    connections
+        .transaction(async |transaction| {
+            transaction.batch_execute(LOCK).await?;
+            transaction.batch_execute(LIMITS).await?;
+            Ok(transaction.batch_execute(VERSION).await?)
+        })
+        .await?;
     for (number_of_this, migration) in (1..).zip(MIGRATIONS) {
         connections
-            .run(async |client| {
-                let transaction = client.transaction().await?;
-                // Before the table is looked for, so that what is found stays true.
+            .transaction(async |transaction| {
+                // Before the version is read, so that it stays true.
                 transaction.batch_execute(LOCK).await?;
-                transaction
-                    .batch_execute(
-                        "CREATE TABLE IF NOT EXISTS schema_version (
-                             singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1), version integer NOT NULL);
-                         INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING",
-                    )
-                    .await?;
                 let row = transaction.query_typed_one("SELECT version FROM schema_version", &[]).await?;
-                let found = number(row.get(0))?;
+                let found = number(row.try_get(0)?)?;
                 if found > known() {
                     return Err(newer(connections, found));
                 }
                 if found < number_of_this {
                     transaction.batch_execute(migration).await?;
-                    transaction
-                        .batch_execute(&format!("UPDATE schema_version SET version = {number_of_this}"))
-                        .await?;
-                    transaction.commit().await?;
+                    let raise = format!("UPDATE schema_version SET version = {number_of_this}");
+                    transaction.batch_execute(&raise).await?;
                 }
                 Ok(())
             })
