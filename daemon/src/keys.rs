@@ -29,7 +29,7 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
-pub use dry_run::{check, id_in_source, is_unused, native_id, wrapping};
+pub use dry_run::{check, check_wrapped_by, id_in_source, is_unused, native_id, wrapping};
 pub use error::{KeyError, creating_root_key};
 pub use key_rows::{KeyKind, KeyRow, SharedKeys, StoredKeys};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};

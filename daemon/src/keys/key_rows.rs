@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::row_keys::RowKeys;
 use super::sealed::{FieldSealer, TicketKey};
-use super::{DataKey, KeyError, KeyStatus, RootKeySettings, derivation, root};
+use super::{DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, derivation, root};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct StoredKeys {
 /// The unlocked keys of a shared database.
 pub struct SharedKeys {
     stored: StoredKeys,
+    /// Names the database in errors.
+    origin: String,
     row_keys: Arc<RowKeys>,
     ticket_key: TicketKey,
     field_sealer: FieldSealer,
@@ -135,7 +137,8 @@ impl SharedKeys {
         let (Some(index), Some(root_key)) = (index, root_key) else { return Err(damaged()) };
         let row_keys = Arc::new(RowKeys::new(&stored.store, &index, stored.current, &data));
         let (ticket_key, field_sealer) = Self::derive(stored.current, &data).ok_or_else(damaged)?;
-        Ok(Self { stored, row_keys, ticket_key, field_sealer, root_key })
+        let origin = origin.to_owned();
+        Ok(Self { stored, origin, row_keys, ticket_key, field_sealer, root_key })
     }
 
     /// The keys of tickets and of sealed fields. Those sealed under the version before the current one still open.
@@ -164,6 +167,11 @@ impl SharedKeys {
     /// Where the root key is that wraps the current data key.
     pub fn root_key(&self) -> RootKeySettings {
         self.root_key.clone()
+    }
+
+    /// Whether a start with these root keys could open the keys, as far as that can be decided without a network.
+    pub fn check(&self, data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+        check_wrapped_by(&self.status().root_key, &self.origin, data_dir, root_keys)
     }
 
     pub fn status(&self) -> KeyStatus {
@@ -273,8 +281,9 @@ mod tests {
         let field = super::super::Place { table: "t", row: "r", column: "c", version: 1 };
         let (sealed, ticket) = (before.field_sealer().seal(field, b"old"), before.ticket_key().seal(b"old"));
         let key = DataKey::random();
-        let row = KeyRow::wrap(&stored.store, KeyKind::Data, 2, &key, &place.root_keys, &place.data_dir());
-        stored.rows.push(row.await.expect("a row"));
+        let (store, data_dir) = (stored.store.clone(), place.data_dir());
+        let row = KeyRow::wrap(&store, KeyKind::Data, 2, &key, &place.root_keys, &data_dir).await;
+        stored.rows.push(row.expect("a row"));
         stored.current = 2;
         let after = place.open(stored).await.expect("the keys");
         assert_eq!((after.status().data_key_version, after.row_keys().current_version()), (2, 2));

@@ -1,5 +1,7 @@
 //! The keys of a store, whichever place it has: a data directory of its own, or a database that daemons share.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::{FieldSealer, KeyError, KeyStatus, Keys, RootKeySettings, SharedKeys, TicketKey};
@@ -58,8 +60,11 @@ impl StoreKeys {
         }
     }
 
-    /// Whether the keys are in the data directory.
-    pub fn is_in_file(&self) -> bool {
-        matches!(self, Self::File(_))
+    /// Whether a start with these root keys could open the keys, as far as that can be decided without a network.
+    pub async fn check(&self, data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+        match self {
+            Self::File(_) => super::check(data_dir, root_keys).await,
+            Self::Shared(keys) => keys.check(data_dir, root_keys),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::keys::{self, RootKeySettings, StoreKeys};
+use crate::keys::{RootKeySettings, StoreKeys};
 use crate::platform::{self, blocking};
 
 /// Reads the root keys from the configuration on disk. `None` if it cannot be used.
@@ -59,9 +59,9 @@ impl RootKeyWatch {
     }
 
     /// Looks at the files, and reads only those that changed. A file system that hangs delays only the next look.
-    pub(super) async fn look(&self, keys: &StoreKeys) {
-        let (shared, opened_with) = (self.0.clone(), keys.root_key());
-        let found = blocking(move || shared.find(&opened_with)).await;
+    pub(super) async fn look(&self, keys: &Arc<StoreKeys>) {
+        let (shared, keys) = (self.0.clone(), Arc::clone(keys));
+        let found = blocking(move || shared.find(&keys)).await;
         let before = std::mem::replace(
             &mut *self.0.problem.lock().unwrap_or_else(PoisonError::into_inner),
             found.clone(),
@@ -81,7 +81,8 @@ impl RootKeyWatch {
 }
 
 impl Shared {
-    fn find(&self, opened_with: &RootKeySettings) -> Option<String> {
+    fn find(&self, keys: &StoreKeys) -> Option<String> {
+        let opened_with = &keys.root_key();
         let is_credential = match opened_with {
             RootKeySettings::Native { path } => platform::credential_name(path).is_some(),
             _ => false,
@@ -105,7 +106,7 @@ impl Shared {
         let files: Vec<Option<FileState>> =
             native.chain([self.data_dir.join("keys.json")]).map(|path| FileState::of_key(&path)).collect();
         if seen.files.as_ref() != Some(&files) {
-            let checking = keys::check(&self.data_dir, &seen.root_keys);
+            let checking = keys.check(&self.data_dir, &seen.root_keys);
             let checked = tokio::runtime::Handle::current().block_on(checking);
             let problem =
                 checked.err().map(|error| describe(&error.to_string(), &seen.root_keys, opened_with));
