@@ -1,15 +1,23 @@
 //! The encrypted store. Every operation is one transaction.
 //!
-//! Types and rules are here. The operations are in the engine, `sqlite`.
+//! Types and rules are here, and what an operation does on every engine. The transactions are in the engine.
 
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod copy;
+mod engine;
+mod leases;
+mod listing;
 mod members;
 mod postgres;
+mod probe;
 mod provider_endpoints;
 mod providers;
+mod purge;
 mod refresh_tokens;
+mod revocation;
+mod rollback;
 mod sessions;
 mod sqlite;
 mod tickets;
@@ -20,17 +28,21 @@ mod token_lookup;
 mod writes;
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::keys::DatabaseKey;
 use crate::platform::{PlatformError, start_once};
-use sqlite::{Connections, FileError, RollbackGuard};
+use engine::Engine;
+use sqlite::{FileError, Sqlite};
 use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
+pub use leases::Fence;
 pub use members::{Member, MemberDescription, MemberID};
 pub use postgres::{
     ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
@@ -128,9 +140,16 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The store. Clones share it.
 #[derive(Clone)]
 pub struct Store {
-    connections: Arc<Connections>,
+    engine: Engine,
     cache: Arc<TokenCache>,
-    guard: Arc<RollbackGuard>,
+}
+
+impl Store {
+    /// Opens the database file and migrates its schema. Creates the file if it is missing.
+    pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
+        let engine = Engine::Sqlite(Sqlite::open(path, key).await?);
+        Ok(Self { engine, cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)) })
+    }
 }
 
 #[cfg(test)]

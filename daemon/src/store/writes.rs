@@ -28,13 +28,19 @@ pub struct WriteCounts {
 }
 
 impl Writes {
-    /// Runs and counts `write`. Database errors count as failures; an unexpected row does not.
+    /// Runs and counts `write`.
     pub(super) fn observe<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let written = write();
+        self.record(begun, &written);
+        written
+    }
+
+    /// Counts a write. Database errors count as failures; an unexpected row does not.
+    pub(super) fn record<T>(&self, begun: Instant, written: &Result<T, StoreError>) {
         let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
-        let failure = match &written {
+        let failure = match written {
             Err(StoreError::Database(error)) => Some(error.to_string()),
             _ => None,
         };
@@ -43,7 +49,6 @@ impl Writes {
         if failure.is_some() {
             *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
-        written
     }
 
     /// Clears the failure after a successful probe.
