@@ -33,9 +33,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::keys::DatabaseKey;
+use crate::keys::{DatabaseKey, RowKeys};
 use crate::platform::{PlatformError, start_once};
 use engine::Engine;
+use postgres::Postgres;
 use sqlite::{FileError, Sqlite};
 use token_cache::TokenCache;
 
@@ -104,6 +105,9 @@ pub enum StoreError {
     Conflict(String),
     #[error("{database} has no schema of infrad yet")]
     NoSchema { database: String },
+    /// Only a store in a file can do this.
+    #[error("{0} is not possible with a PostgreSQL database")]
+    NotOnPostgres(&'static str),
 }
 
 impl StoreError {
@@ -147,8 +151,20 @@ pub struct Store {
 impl Store {
     /// Opens the database file and migrates its schema. Creates the file if it is missing.
     pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
-        let engine = Engine::Sqlite(Sqlite::open(path, key).await?);
-        Ok(Self { engine, cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)) })
+        Ok(Self::on(Engine::Sqlite(Sqlite::open(path, key).await?)))
+    }
+
+    /// Opens the store in a shared database whose keys are open, as one member of several.
+    pub async fn connect(
+        database: PostgresDatabase,
+        keys: Arc<RowKeys>,
+        member: MemberID,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::on(Engine::Postgres(Arc::new(Postgres::open(database, keys, member).await?))))
+    }
+
+    fn on(engine: Engine) -> Self {
+        Self { engine, cache: Arc::new(TokenCache::new(token_cache::MAX_AGE)) }
     }
 }
 

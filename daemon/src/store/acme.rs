@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
@@ -32,16 +32,16 @@ pub(super) fn spent_until(recent: &[Timestamp], limit: u32, window: SignedDurati
 impl Store {
     /// Looks up the sealed credentials of the account at the directory URL `directory`.
     pub async fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
-        on_engine!(self, engine => engine.find_acme_account(directory).await)
+        await_engine!(self, engine => engine.find_acme_account(directory))
     }
 
     pub async fn save_acme_account(&self, directory: String, credentials: Sealed) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.save_acme_account(directory, credentials).await)
+        await_engine!(self, engine => engine.save_acme_account(directory, credentials))
     }
 
     /// Deletes the account at `directory`, after the authority reported it as unknown.
     pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.forget_acme_account(directory).await)
+        await_engine!(self, engine => engine.forget_acme_account(directory))
     }
 
     /// Starts an order, unless `limit` orders failed within `window` or the authority asked for a pause.
@@ -51,26 +51,26 @@ impl Store {
         limit: u32,
         window: SignedDuration,
     ) -> Result<BegunOrder, StoreError> {
-        on_engine!(self, engine => engine.begin_order(now, limit, window).await)
+        await_engine!(self, engine => engine.begin_order(now, limit, window))
     }
 
     /// Removes an order that never reached the authority, so that it does not count.
-    pub async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.release_order().await)
+    pub async fn release_order(&self, order: OrderID) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.release_order(order))
     }
 
     /// Records that `directory` issued a certificate. Earlier failures no longer count.
     pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.settle_orders(directory, now).await)
+        await_engine!(self, engine => engine.settle_orders(directory, now))
     }
 
     /// Returns when `directory` last issued a certificate.
     pub async fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
-        on_engine!(self, engine => engine.find_obtained_at(directory).await)
+        await_engine!(self, engine => engine.find_obtained_at(directory))
     }
 
     /// Blocks orders until `until`, at the authority's request. [`Store::begin_order`] caps the pause at one day.
     pub async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.pause_orders(until).await)
+        await_engine!(self, engine => engine.pause_orders(until))
     }
 }

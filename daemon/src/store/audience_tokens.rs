@@ -3,7 +3,7 @@
 use infra_shared::token_text::{AudienceTokenID, SessionID};
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError, TokenHash};
 
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Store {
         token: AudienceTokenRow,
         max_per_session: u32,
     ) -> Result<IssueOutcome, StoreError> {
-        on_engine!(self, engine => engine.issue_audience_token(token, max_per_session).await)
+        await_engine!(self, engine => engine.issue_audience_token(token, max_per_session))
     }
 
     /// Returns the session of the audience token with this ID; `None` if there is none or it has expired.
@@ -57,6 +57,6 @@ impl Store {
         id: &str,
         now: Timestamp,
     ) -> Result<Option<SessionID>, StoreError> {
-        on_engine!(self, engine => engine.session_of_audience_token(id, now).await)
+        await_engine!(self, engine => engine.session_of_audience_token(id, now))
     }
 }

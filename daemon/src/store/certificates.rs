@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
@@ -22,22 +22,22 @@ pub(super) fn next_sequence(before: i64, now: Timestamp) -> i64 {
 
 impl Store {
     pub async fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
-        on_engine!(self, engine => engine.find_certificate(name).await)
+        await_engine!(self, engine => engine.find_certificate(name))
     }
 
     /// Stores a certificate, replacing one with the same name.
     pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.save_certificate(row).await)
+        await_engine!(self, engine => engine.save_certificate(row))
     }
 
     /// Returns when the next CA takes over; `None` if no rollover is announced.
     pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
-        on_engine!(self, engine => engine.find_takeover().await)
+        await_engine!(self, engine => engine.find_takeover())
     }
 
     /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
     pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
-        on_engine!(self, engine => engine.number_announcement(announced, now).await)
+        await_engine!(self, engine => engine.number_announcement(announced, now))
     }
 
     /// Stores the next CA and when it takes over, replacing one announced before.
@@ -46,7 +46,7 @@ impl Store {
         next: CertificateRow,
         takeover_at: Timestamp,
     ) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.save_next_authority(next, takeover_at).await)
+        await_engine!(self, engine => engine.save_next_authority(next, takeover_at))
     }
 
     /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
@@ -56,6 +56,6 @@ impl Store {
         leaf: CertificateRow,
         next: &'static str,
     ) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.replace_authority(authority, leaf, next).await)
+        await_engine!(self, engine => engine.replace_authority(authority, leaf, next))
     }
 }

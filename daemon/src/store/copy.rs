@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::{DatabaseKey, FieldSealer};
 
 impl Store {
     /// Writes a snapshot to the new file `path` under another key. Reads and writes continue meanwhile.
     pub async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.copy_to(path, key).await)
+        await_engine!(self, engine => engine.copy_to(path, key))
     }
 
     /// Moves the store to a copy at `path` under another key, and reseals its sealed fields.
@@ -24,6 +24,6 @@ impl Store {
         new: FieldSealer,
         commit: impl FnOnce() -> Result<(), E> + Send + 'static,
     ) -> Result<(), E> {
-        on_engine!(self, engine => engine.move_to(path, key, old, new, commit).await)
+        await_engine!(self, engine => engine.move_to(path, key, old, new, commit))
     }
 }

@@ -1,6 +1,6 @@
 //! Leases of jobs that one daemon does at a time.
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 
 /// Grows with every change of a lease's holder. A write of the job checks that it still holds the highest one.
@@ -10,6 +10,6 @@ pub struct Fence(pub(super) i64);
 impl Store {
     /// Takes or renews the lease of the job `name` for 15 seconds. `None` means that another daemon holds it.
     pub async fn take_lease(&self, name: &str) -> Result<Option<Fence>, StoreError> {
-        on_engine!(self, engine => engine.take_lease(name).await)
+        await_engine!(self, engine => engine.take_lease(name))
     }
 }

@@ -3,7 +3,7 @@
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{SessionPage, Store, StoreError, StoredSession};
 
 impl Store {
@@ -14,7 +14,7 @@ impl Store {
         after: Option<SessionID>,
         at_most: u32,
     ) -> Result<SessionPage, StoreError> {
-        on_engine!(self, engine => engine.live_sessions(now, after, at_most).await)
+        await_engine!(self, engine => engine.live_sessions(now, after, at_most))
     }
 
     /// Returns the newest `at_most` live sessions of users with this email, verified or not, or this subject.
@@ -24,7 +24,7 @@ impl Store {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        on_engine!(self, engine => engine.sessions_named(name, at_most, now).await)
+        await_engine!(self, engine => engine.sessions_named(name, at_most, now))
     }
 
     /// Returns a user's live sessions at `now`, newest first.
@@ -34,7 +34,7 @@ impl Store {
         subject: &str,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        on_engine!(self, engine => engine.sessions_of(issuer, subject, now).await)
+        await_engine!(self, engine => engine.sessions_of(issuer, subject, now))
     }
 
     /// Returns a user's newest `at_most` live sessions opened after `after`.
@@ -46,7 +46,7 @@ impl Store {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        on_engine!(self, engine => engine.sessions_after(issuer, subject, after, at_most, now).await)
+        await_engine!(self, engine => engine.sessions_after(issuer, subject, after, at_most, now))
     }
 
     /// Counts the live sessions at `now` that were used at `used_since` or later.
@@ -55,6 +55,6 @@ impl Store {
         now: Timestamp,
         used_since: Timestamp,
     ) -> Result<u64, StoreError> {
-        on_engine!(self, engine => engine.count_live_sessions(now, used_since).await)
+        await_engine!(self, engine => engine.count_live_sessions(now, used_since))
     }
 }

@@ -2,7 +2,7 @@
 
 use infra_shared::random;
 
-use super::engine::on_engine;
+use super::engine::{await_engine, on_engine};
 use super::{Store, StoreError, WriteCounts};
 
 /// 64 KiB, more than a login writes: if the probe fits, the next login does too.
@@ -12,7 +12,7 @@ impl Store {
     /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback
     /// guard found older data.
     pub async fn check(&self) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.check().await)
+        await_engine!(self, engine => engine.check())
     }
 
     /// Fails if the last write failed and no probe has succeeded since.
@@ -28,7 +28,7 @@ impl Store {
     /// Writes a probe and waits until it is durable. Only a successful probe clears a failed write, because small
     /// transactions may fit on a disk that a login would fill.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.probe().await)
+        await_engine!(self, engine => engine.probe())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 
 /// Hosts by endpoint name in the provider metadata.
@@ -24,7 +24,7 @@ impl Store {
         &self,
         provider: &str,
     ) -> Result<Option<RememberedEndpoints>, StoreError> {
-        on_engine!(self, engine => engine.provider_endpoints(provider).await)
+        await_engine!(self, engine => engine.provider_endpoints(provider))
     }
 
     pub async fn remember_provider_endpoints(
@@ -32,6 +32,6 @@ impl Store {
         provider: String,
         endpoints: RememberedEndpoints,
     ) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.remember_provider_endpoints(provider, endpoints).await)
+        await_engine!(self, engine => engine.remember_provider_endpoints(provider, endpoints))
     }
 }

@@ -1,6 +1,6 @@
 //! The provider rows, as configured at the last start.
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
@@ -38,10 +38,10 @@ impl Store {
     /// Whether `rows` contain every provider of the last start with the same issuer and policy. If so, its sessions
     /// stay valid.
     pub async fn covers_stored_providers(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
-        on_engine!(self, engine => engine.covers_stored_providers(rows).await)
+        await_engine!(self, engine => engine.covers_stored_providers(rows))
     }
 
     pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.replace_providers(rows).await)
+        await_engine!(self, engine => engine.replace_providers(rows))
     }
 }

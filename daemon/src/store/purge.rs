@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 
 impl Store {
@@ -10,6 +10,6 @@ impl Store {
     ///
     /// Uses the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
-        on_engine!(self, engine => engine.purge(now).await)
+        await_engine!(self, engine => engine.purge(now))
     }
 }

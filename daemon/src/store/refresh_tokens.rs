@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::FieldSealer;
 
@@ -92,7 +92,7 @@ impl Store {
         &self,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        on_engine!(self, engine => engine.lease_due_refresh_tokens(request).await)
+        await_engine!(self, engine => engine.lease_due_refresh_tokens(request))
     }
 
     /// Leases tokens of ended sessions for revocation at the provider.
@@ -100,13 +100,13 @@ impl Store {
         &self,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        on_engine!(self, engine => engine.lease_refresh_tokens_to_revoke(request).await)
+        await_engine!(self, engine => engine.lease_refresh_tokens_to_revoke(request))
     }
 
     /// Ends all leases for revalidation at `provider`. Call it at start, because a daemon that was killed could not end
     /// its own.
     pub async fn end_leases(&self, provider: &str, now: Timestamp) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.end_leases(provider, now).await)
+        await_engine!(self, engine => engine.end_leases(provider, now))
     }
 
     /// Replaces the token if it is still at `version`; durable when it returns. Returns `false` if another attempt has
@@ -118,7 +118,7 @@ impl Store {
         sealer: FieldSealer,
         credential: Zeroizing<Vec<u8>>,
     ) -> Result<bool, StoreError> {
-        on_engine!(self, engine => engine.swap_refresh_token(session_id, version, sealer, credential).await)
+        await_engine!(self, engine => engine.swap_refresh_token(session_id, version, sealer, credential))
     }
 
     /// Ends the lease and schedules the next revalidation, unless the session has ended.
@@ -127,15 +127,15 @@ impl Store {
         session_id: &SessionID,
         next_attempt: NextAttempt,
     ) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.release_refresh_token(session_id, next_attempt).await)
+        await_engine!(self, engine => engine.release_refresh_token(session_id, next_attempt))
     }
 
     pub async fn postpone_revocation(&self, session_id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.postpone_revocation(session_id, at).await)
+        await_engine!(self, engine => engine.postpone_revocation(session_id, at))
     }
 
     /// Deletes the token if it is still at `version`: it was revoked at the provider, or never can be.
     pub async fn forget_refresh_token(&self, session_id: &SessionID, version: i64) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.forget_refresh_token(session_id, version).await)
+        await_engine!(self, engine => engine.forget_refresh_token(session_id, version))
     }
 }

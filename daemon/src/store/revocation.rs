@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{EndReason, RevokedSession, SessionSelector, Store, StoreError};
 use crate::platform::uncancelled;
 
@@ -17,7 +17,7 @@ impl Store {
         let store = self.clone();
         uncancelled(async move {
             let is_all = selector == SessionSelector::ALL;
-            let revoked = on_engine!(store, engine => engine.revoke(selector, at, reason).await)?;
+            let revoked = await_engine!(store, engine => engine.revoke(selector, at, reason))?;
             if is_all {
                 store.cache.clear();
             } else {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::on_engine;
+use super::engine::{await_engine, on_engine};
 use super::{Store, StoreError, time};
 use crate::platform::uncancelled;
 
@@ -17,7 +17,7 @@ impl Store {
 
     /// Raises the counter above its value and above `seen`. Returns the new value.
     pub async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
-        on_engine!(self, engine => engine.raise_guard_counter(seen).await)
+        await_engine!(self, engine => engine.raise_guard_counter(seen))
     }
 
     /// Fails if the rollback guard has found older data.
@@ -28,7 +28,7 @@ impl Store {
     /// Compares all sessions with the digests, in batches. Fails if any data is older than it was. The write-ahead
     /// log grows while it runs.
     pub async fn verify_sessions(&self) -> Result<(), StoreError> {
-        on_engine!(self, engine => engine.verify_sessions().await)
+        await_engine!(self, engine => engine.verify_sessions())
     }
 
     /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.
@@ -46,7 +46,7 @@ impl Store {
     pub async fn accept_rollback(&self, seen: u64, now: Timestamp) -> Result<usize, StoreError> {
         let store = self.clone();
         uncancelled(async move {
-            let revoked = on_engine!(store, engine => engine.accept_rollback(seen, now).await)?;
+            let revoked = await_engine!(store, engine => engine.accept_rollback(seen, now))?;
             store.cache.clear();
             Ok(revoked)
         })

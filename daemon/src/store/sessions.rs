@@ -11,7 +11,7 @@ use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{NewRefreshToken, Store, StoreError, TokenHash};
 use crate::platform::uncancelled;
 
@@ -85,7 +85,7 @@ impl Store {
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let store = self.clone();
         uncancelled(async move {
-            let revoked = on_engine!(store, engine => engine.open_session(session, max_per_user).await)?;
+            let revoked = await_engine!(store, engine => engine.open_session(session, max_per_user))?;
             store.drop_cached(&revoked);
             Ok(revoked)
         })
@@ -94,7 +94,7 @@ impl Store {
 
     /// Looks up a session by id without the cache.
     pub async fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
-        on_engine!(self, engine => engine.find_session(id).await)
+        await_engine!(self, engine => engine.find_session(id))
     }
 
     /// Records a use of the token: moves `last_used_at` forward to `at`, never back.
@@ -106,7 +106,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         // Update the cache first, so that concurrent requests do not write again.
         self.cache.touch(token_hash, at);
-        on_engine!(self, engine => engine.touch_session(id, at).await)
+        await_engine!(self, engine => engine.touch_session(id, at))
     }
 
     /// Stores new user claims from the provider for a live session. The cache drops the old ones.
@@ -118,7 +118,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (store, id) = (self.clone(), id.clone());
         uncancelled(async move {
-            on_engine!(store, engine => engine.update_user(&id, user, email_verified).await)?;
+            await_engine!(store, engine => engine.update_user(&id, user, email_verified))?;
             store.cache.remove_sessions(&[id]);
             Ok(())
         })
@@ -127,7 +127,7 @@ impl Store {
 
     /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
     pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
-        on_engine!(self, engine => engine.forget_addresses(at_most).await)
+        await_engine!(self, engine => engine.forget_addresses(at_most))
     }
 }
 

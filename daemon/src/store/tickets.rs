@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{Store, StoreError};
 
 /// Whether a ticket was used before.
@@ -20,6 +20,6 @@ impl Store {
         id: [u8; 16],
         expires_at: Timestamp,
     ) -> Result<TicketState, StoreError> {
-        on_engine!(self, engine => engine.consume_ticket(id, expires_at).await)
+        await_engine!(self, engine => engine.consume_ticket(id, expires_at))
     }
 }

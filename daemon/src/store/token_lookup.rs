@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use infra_shared::token_text::{AudienceToken, SessionToken};
 
-use super::engine::on_engine;
+use super::engine::await_engine;
 use super::{AudienceRestriction, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
@@ -32,7 +32,7 @@ impl Store {
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
-        let found = on_engine!(self, engine => engine.read_token(&token, hash).await)?;
+        let found = await_engine!(self, engine => engine.read_token(&token, hash))?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.cache.insert(found, read_start);
         }

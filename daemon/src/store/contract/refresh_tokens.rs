@@ -4,6 +4,13 @@ use zeroize::Zeroizing;
 
 use super::*;
 
+on_each_engine! {
+    due_refresh_token_is_leased_once,
+    refresh_token_is_swapped_only_at_its_version,
+    released_refresh_token_waits_until_due,
+    refresh_token_of_ended_session_is_leased_for_revocation,
+}
+
 /// Opens a session whose refresh token is due at second 60.
 async fn open_session(fixture: &Fixture, store: &Store) -> SessionID {
     let new = session("00u1", 0);
@@ -36,9 +43,7 @@ async fn lease(fixture: &Fixture, store: &Store, second: i64) -> Option<RefreshT
     rows.into_iter().next()
 }
 
-#[tokio::test]
-async fn due_refresh_token_is_leased_once() {
-    let fixture = Fixture::new().await;
+async fn due_refresh_token_is_leased_once(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     assert!(lease(&fixture, &store, 59).await.is_none());
@@ -57,9 +62,7 @@ async fn due_refresh_token_is_leased_once() {
     assert!(lease(&fixture, &store, 91).await.is_some());
 }
 
-#[tokio::test]
-async fn refresh_token_is_swapped_only_at_its_version() {
-    let fixture = Fixture::new().await;
+async fn refresh_token_is_swapped_only_at_its_version(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     let swap = async |credential: &[u8]| {
@@ -74,9 +77,7 @@ async fn refresh_token_is_swapped_only_at_its_version() {
     assert!(lease(&fixture, &store, 90).await.is_some(), "another attempt had changed it");
 }
 
-#[tokio::test]
-async fn released_refresh_token_waits_until_due() {
-    let fixture = Fixture::new().await;
+async fn released_refresh_token_waits_until_due(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     lease(&fixture, &store, 60).await.expect("a lease");
@@ -87,9 +88,7 @@ async fn released_refresh_token_waits_until_due() {
     assert_eq!((row.failures, row.uncertain_since), (2, None));
 }
 
-#[tokio::test]
-async fn refresh_token_of_ended_session_is_leased_for_revocation() {
-    let fixture = Fixture::new().await;
+async fn refresh_token_of_ended_session_is_leased_for_revocation(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     let lease_to_revoke = async |second| {

@@ -16,9 +16,9 @@ const MOST: usize = 16;
 /// How long a caller waits for a connection, including a new one.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long one operation may take. Longer than the limit of a statement, which the server has (see `schema`).
-const OPERATION: Duration = Duration::from_secs(15);
+pub(super) const OPERATION: Duration = Duration::from_secs(15);
 /// How often a transaction runs if another one stops it.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// A connection from the pool. Derefs to [`tokio_postgres::Client`].
 pub(in crate::store) type Client = Object<Connector>;
@@ -29,7 +29,7 @@ pub(in crate::store) struct Connections {
 }
 
 /// A connection in use. Closed unless it is given back: after a failure, it may still run the statement.
-struct InUse(Option<Client>);
+pub(super) struct InUse(Option<Client>);
 
 impl Connections {
     /// Opens no connection yet.
@@ -67,12 +67,16 @@ impl Connections {
         }
     }
 
+    pub(super) async fn lend(&self) -> Result<InUse, StoreError> {
+        Ok(InUse(Some(self.client().await?)))
+    }
+
     /// Runs `work` on one connection, within the total limit.
     pub(in crate::store) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut client = InUse(Some(self.client().await?));
+        let mut client = self.lend().await?;
         let done = timeout(OPERATION, work(client.get())).await.unwrap_or(Err(StoreError::Busy));
         if !matches!(done, Err(StoreError::Busy | StoreError::Unavailable { .. })) {
             client.give_back();
@@ -104,11 +108,11 @@ impl Connections {
 }
 
 impl InUse {
-    fn get(&mut self) -> &mut Client {
+    pub(super) fn get(&mut self) -> &mut Client {
         self.0.as_mut().expect("it is given back once, at the end")
     }
 
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         drop(self.0.take());
     }
 }

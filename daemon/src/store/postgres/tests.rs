@@ -1,5 +1,7 @@
 //! Tests of connections and of the schema, on a server of their own.
 
+mod canary;
+
 use infra_peers::postgresql::{PASSWORD, PostgreSQL, USER};
 use infra_shared::http::{self, Trust};
 

@@ -15,7 +15,7 @@ use crate::store::{EndReason, NewSession, SessionSelector, Store, StoredSession,
 
 /// The engine of `store`.
 fn engine(store: &Store) -> &Sqlite {
-    let Engine::Sqlite(engine) = &store.engine;
+    let Engine::Sqlite(engine) = &store.engine else { unreachable!("the store is in a file") };
     engine
 }
 

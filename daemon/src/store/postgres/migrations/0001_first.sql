@@ -185,8 +185,10 @@ CREATE TABLE leases (
 
 -- The number of the last change. Its row lock orders changes by commit.
 CREATE TABLE counter (
-    singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
-    value     bigint   NOT NULL
+    singleton   smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
+    value       bigint   NOT NULL,
+    -- The latest time that a purge saw. Expiry never uses an earlier one.
+    latest_time bigint   NOT NULL DEFAULT 0
 );
 
 INSERT INTO counter (value) VALUES (0);
@@ -220,6 +222,8 @@ CREATE TABLE members (
 
 -- Written to test whether the store can be written. At least as large as a login's writes.
 CREATE TABLE write_probe (
-    member_id text  COLLATE "C" NOT NULL PRIMARY KEY,
-    contents  bytea NOT NULL
+    singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
+    contents  bytea    NOT NULL
 );
+
+INSERT INTO write_probe (contents) VALUES ('');
