@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use infra_shared::clock::{Clock, SystemClock};
-use infra_shared::printable::counted;
+use infra_shared::printable::{counted, printable};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,7 @@ use super::{Context, operation, when};
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::platform::Unit;
+use crate::store::Member;
 use crate::tls::{CertificateState, Expiry, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
@@ -70,10 +71,22 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
         }
         lines.push(recovery_line(keys));
     }
+    lines.extend(status.members.iter().map(describe_member));
     let reads: Vec<String> =
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
     lines.push(format!("secret reads  {}", reads.join(", ")));
     lines.join("\n") + "\n"
+}
+
+fn describe_member(member: &Member) -> String {
+    let this = if member.is_this { " (this one)" } else { "" };
+    format!(
+        "member        {}{this}, version {}, data key {}, seen {} s ago",
+        printable(&member.name, 100),
+        printable(&member.version, 100),
+        member.data_key_version,
+        member.unseen_milliseconds / 1000,
+    )
 }
 
 fn state(status: &DaemonStatus) -> String {

@@ -6,6 +6,9 @@ use infra_shared::random;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
+use super::{Store, StoreError};
+
 /// The id of one run of a daemon, chosen at random at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberID(String);
@@ -31,10 +34,39 @@ pub struct Member {
     pub seen_at: Timestamp,
     /// How long ago that was when the list was read.
     pub unseen_milliseconds: u64,
-    /// How many revocations and other changes it had not seen by then.
-    pub changes_behind: u64,
     /// Whether it is the daemon that was asked.
     pub is_this: bool,
+}
+
+impl Store {
+    /// Whether other daemons may use the same store.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// Records for the other daemons that this one runs.
+    pub async fn heartbeat(&self, description: &MemberDescription) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(postgres) => postgres.heartbeat(description).await,
+        }
+    }
+
+    /// Removes this daemon from the list, when it stops.
+    pub async fn leave_members(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(postgres) => postgres.leave().await,
+        }
+    }
+
+    /// Lists the daemons that share the store, oldest first. Empty for a store of its own.
+    pub async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres(postgres) => postgres.members().await,
+        }
+    }
 }
 
 impl MemberID {

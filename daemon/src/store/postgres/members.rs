@@ -1,5 +1,7 @@
 //! Which daemons run, as of their last heartbeat.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
@@ -20,17 +22,17 @@ struct Contents {
 }
 
 impl Postgres {
-    /// Records that this member runs, and the number of the last change that it knows.
+    /// Records that this member runs, and the last change that it knows.
     pub(in crate::store) async fn heartbeat(
         &self,
         description: &MemberDescription,
-        known: i64,
     ) -> Result<(), StoreError> {
         let contents = Contents { name: description.name.clone(), version: description.version.clone() };
         let contents = serde_json::to_vec(&contents).expect("texts are JSON");
         let sealed = self.rows.seal(&place(&self.member), &contents);
         let newest_key = number(self.rows.newest_version())?;
         let schema = number(schema::known())?;
+        let known = self.counter.load(Ordering::Acquire);
         self.connections
             .run(async |client| {
                 client
@@ -82,7 +84,7 @@ impl Postgres {
             .run(async |client| {
                 let select = "SELECT id, key_version, sealed, newest_key, \
                     (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint, \
-                    (extract(epoch FROM now() - seen_at) * 1000)::bigint, (SELECT value FROM counter) - known \
+                    (extract(epoch FROM now() - seen_at) * 1000)::bigint \
                     FROM members ORDER BY started_at, id";
                 Ok(client.query_typed(select, &[]).await?)
             })
@@ -106,7 +108,6 @@ impl Postgres {
             started_at: moment(row.try_get(4)?)?,
             seen_at: moment(row.try_get(5)?)?,
             unseen_milliseconds: row.try_get::<_, i64>(6)?.max(0).unsigned_abs(),
-            changes_behind: row.try_get::<_, i64>(7)?.max(0).unsigned_abs(),
         })
     }
 }
