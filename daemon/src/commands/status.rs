@@ -69,7 +69,10 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
         if status.root_key_problem.is_some() {
             lines.push("              keep infrad running: docs/runbooks.md#the-root-key-is-lost".to_owned());
         }
-        lines.push(recovery_line(keys));
+        // A shared store has no recovery key yet.
+        if status.members.is_empty() {
+            lines.push(recovery_line(keys));
+        }
     }
     lines.extend(status.members.iter().map(describe_member));
     let reads: Vec<String> =

@@ -196,8 +196,10 @@ fn rollback_guard_file(
     // This host is not the only one that changes a shared database.
     if top.find("database").is_some() {
         return match field {
-            Some(field) => Err(field.wrong("absent, because `database` is shared with other daemons")),
-            None => Ok(None),
+            Some(field) if !field.is_text() || field.text("a path")? != "none" => {
+                Err(field.wrong("`none` or absent, because `database` is shared with other daemons"))
+            }
+            _ => Ok(None),
         };
     }
     let Some(field) = field else {

@@ -76,7 +76,8 @@ impl RowKeys {
     }
 
     /// Switches to other data keys. `data_keys` must contain `current`.
-    pub(super) fn replace(&self, current: u32, data_keys: &BTreeMap<u32, DataKey>) {
+    #[cfg(test)]
+    fn replace(&self, current: u32, data_keys: &BTreeMap<u32, DataKey>) {
         *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = SealingKeys::of(current, data_keys);
     }
 

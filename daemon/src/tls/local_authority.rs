@@ -114,8 +114,14 @@ impl LocalAuthority {
     /// Does what is due: switches to the next CA, or renews the leaf after two thirds of its lifetime. Follows other daemons with
     /// the same store.
     pub async fn maintain(&self) -> Result<Maintenance, TlsError> {
-        if self.certificate_store.store.is_shared() && self.follow().await? {
-            return Ok(Maintenance::TookOver);
+        if self.certificate_store.store.is_shared() {
+            match self.follow().await {
+                Ok(false) => {}
+                Ok(true) => return Ok(Maintenance::TookOver),
+                // The heartbeat reports it. The next look repeats this one.
+                Err(TlsError::Store(error)) if error.is_transient() => return Ok(Maintenance::Nothing),
+                Err(error) => return Err(error),
+            }
         }
         let now = self.clock.now();
         if self.next().is_some_and(|(_, takeover_at)| now >= takeover_at) {

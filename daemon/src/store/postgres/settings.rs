@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 
 use crate::secrets::{Backends, Reference};
 
-pub const DEFAULT_PORT: u16 = 5432;
+const DEFAULT_PORT: u16 = 5432;
 
 #[derive(Clone)]
 pub struct PostgresSettings {
