@@ -74,7 +74,7 @@ impl Uses {
         let (mut waiting, at) = (self.lock(), time::to_database(at));
         waiting.last.entry(id.as_str().to_owned()).and_modify(|last| *last = at.max(*last)).or_insert(at);
         let is_first = !std::mem::replace(&mut waiting.is_being_written, true);
-        is_first.then_some(Writing { uses: self, is_done: false })
+        is_first.then(|| Writing { uses: self, is_done: false })
     }
 
     fn is_any_left(&self) -> bool {
