@@ -196,6 +196,8 @@ INSERT INTO counter (value) VALUES (0);
 -- Changed and ended sessions, kept for ten minutes.
 CREATE TABLE changes (
     number      bigint      NOT NULL PRIMARY KEY,
+    -- Tells apart two changes with one number, if a failover lost the first.
+    mark        text        COLLATE "C" NOT NULL DEFAULT gen_random_uuid()::text,
     session_ids text[]      COLLATE "C" NOT NULL,
     -- All sessions changed: `session_ids` is empty.
     is_all      boolean     NOT NULL DEFAULT false,
