@@ -6,6 +6,7 @@ use super::*;
 
 on_each_engine! {
     due_refresh_token_is_leased_once,
+    raced_refresh_tokens_are_each_leased_once,
     refresh_token_is_swapped_only_at_its_version,
     released_refresh_token_waits_until_due,
     refresh_token_of_ended_session_is_leased_for_revocation,
@@ -60,6 +61,29 @@ async fn due_refresh_token_is_leased_once(fixture: Fixture) {
     assert_eq!(again.uncertain_since, Some(at(60)), "the first attempt may have used it");
     store.end_leases("okta", at(91)).await.expect("stored");
     assert!(lease(&fixture, &store, 91).await.is_some());
+}
+
+async fn raced_refresh_tokens_are_each_leased_once(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    for _ in 0..40 {
+        open_session(&fixture, &members[0]).await;
+    }
+    let racers: Vec<_> = (0..12)
+        .map(|number| {
+            let (store, request) = (members[number % members.len()].clone(), request(&fixture, "okta", 60));
+            tokio::spawn(async move { store.lease_due_refresh_tokens(request).await.expect("an answer") })
+        })
+        .collect();
+    let mut leased = Vec::new();
+    for racer in racers {
+        let rows = racer.await.expect("a task");
+        assert!(rows.len() <= 9, "the limit of a request");
+        leased.extend(rows.into_iter().map(|row| row.session_id.to_string()));
+    }
+    let count = leased.len();
+    leased.sort();
+    leased.dedup();
+    assert_eq!((leased.len(), count), (40, 40));
 }
 
 async fn refresh_token_is_swapped_only_at_its_version(fixture: Fixture) {

@@ -5,6 +5,7 @@ use super::*;
 on_each_engine! {
     session_survives_reopening_of_store,
     last_used_at_never_moves_back,
+    parallel_uses_are_all_recorded,
     session_ends_once_and_keeps_first_reason,
     oldest_session_ends_when_limit_is_exceeded,
     parallel_logins_never_exceed_limit,
@@ -36,6 +37,28 @@ async fn last_used_at_never_moves_back(fixture: Fixture) {
         store.touch_session(&found.id, &found.token_hash, at(touched)).await.expect("stored");
         let found = store.find_session(&new.id).await.expect("an answer").expect("a row");
         assert_eq!(found.last_used_at, at(expected));
+    }
+}
+
+async fn parallel_uses_are_all_recorded(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    let sessions: Vec<NewSession> = (0..3).map(|number| session(&number.to_string(), 0)).collect();
+    for new in &sessions {
+        members[0].open_session(new.clone(), 48).await.expect("stored");
+    }
+    let uses: Vec<_> = (0..60)
+        .map(|number| {
+            let (store, new) = (members[number % members.len()].clone(), sessions[number / 20].clone());
+            let used = at(i64::try_from(number).expect("a small number"));
+            tokio::spawn(async move { store.touch_session(&new.id, &new.token_hash, used).await })
+        })
+        .collect();
+    for used in uses {
+        used.await.expect("a task").expect("stored");
+    }
+    for (new, last) in sessions.iter().zip([19, 39, 59]) {
+        let found = members[0].find_session(&new.id).await.expect("an answer").expect("a row");
+        assert_eq!(found.last_used_at, at(last));
     }
 }
 

@@ -1,14 +1,33 @@
 //! Tests of connections and of the schema, on a server of their own.
 
 mod canary;
+mod changes;
+mod forgery;
+
+use std::sync::Arc;
 
 use infra_peers::postgresql::{PASSWORD, PostgreSQL, USER};
 use infra_shared::http::{self, Trust};
 
 use super::connections::Connections;
-use super::{DatabaseHost, DatabasePassword, PostgresSettings, schema};
+use super::{DatabaseHost, DatabasePassword, PostgresDatabase, PostgresSettings, schema};
+use crate::keys::RowKeys;
 use crate::secrets::Backends;
-use crate::store::StoreError;
+use crate::store::{MemberID, Store, StoreError};
+
+/// A store in a new database.
+async fn store_on(server: &PostgreSQL) -> Store {
+    server.create_database("infra");
+    let database = PostgresDatabase::new(&over_socket(server, "infra")).expect("a pool");
+    database.create_schema().await.expect("the schema");
+    open_member(server).await
+}
+
+/// The same store, for another daemon.
+async fn open_member(server: &PostgreSQL) -> Store {
+    let database = PostgresDatabase::new(&over_socket(server, "infra")).expect("a pool");
+    Store::connect(database, Arc::new(RowKeys::fixed()), MemberID::random()).await.expect("a store")
+}
 
 /// The settings for a database over the socket.
 fn over_socket(server: &PostgreSQL, name: &str) -> PostgresSettings {

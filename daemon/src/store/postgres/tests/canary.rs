@@ -6,13 +6,12 @@ use infra_shared::api::User;
 use infra_shared::token_text::AudienceToken;
 use zeroize::Zeroizing;
 
-use super::over_socket;
-use crate::keys::{Place, RowKeys};
+use super::store_on;
+use crate::keys::Place;
 use crate::store::contract::{Fixture, at, revoke, session_with_token};
 use crate::store::{
-    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, LeaseRequest, MemberID,
-    NewRefreshToken, NewSession, PostgresDatabase, ProviderRow, RememberedEndpoints, SessionSelector, Store,
-    TokenHash, UserFilter,
+    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, LeaseRequest, NewRefreshToken,
+    NewSession, ProviderRow, RememberedEndpoints, SessionSelector, Store, TokenHash, UserFilter,
 };
 
 const CONTROL: &str = "control-canary-0123456789";
@@ -22,11 +21,7 @@ async fn files_and_log_of_server_hold_no_personal_value() {
     // Everything that a statement says, with all parameters.
     let settings = ["log_statement=all", "log_duration=on", "log_parameter_max_length=-1"];
     let Some(mut server) = PostgreSQL::start_with(&settings) else { return };
-    server.create_database("infra");
-    let settings = over_socket(&server, "infra");
-    let database = PostgresDatabase::new(&settings).expect("a pool");
-    database.create_schema().await.expect("the schema");
-    let store = Store::connect(database, RowKeys::fixed().into(), MemberID::random()).await.expect("a store");
+    let store = store_on(&server).await;
     let canaries = use_store(&store).await;
 
     // The positive control: a row of another table, written through the same server.
