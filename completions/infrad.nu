@@ -211,6 +211,46 @@ module completions {
   export extern "infrad key help help" [
   ]
 
+  def "nu-complete infrad database color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Prepare the PostgreSQL database of several daemons
+  export extern "infrad database" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
+    --color: string@"nu-complete infrad database color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad database create color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Create the schema and the keys in the database that `database` names; run it again after an upgrade
+  export extern "infrad database create" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
+    --color: string@"nu-complete infrad database create color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad database help" [
+  ]
+
+  # Create the schema and the keys in the database that `database` names; run it again after an upgrade
+  export extern "infrad database help create" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad database help help" [
+  ]
+
   def "nu-complete infrad backup color" [] {
     [ "auto" "always" "never" ]
   }
@@ -582,6 +622,14 @@ module completions {
 
   # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad help key recovery test" [
+  ]
+
+  # Prepare the PostgreSQL database of several daemons
+  export extern "infrad help database" [
+  ]
+
+  # Create the schema and the keys in the database that `database` names; run it again after an upgrade
+  export extern "infrad help database create" [
   ]
 
   # Write an encrypted backup to a file, with the daemon running or stopped

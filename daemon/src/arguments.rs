@@ -107,6 +107,13 @@ pub enum Command {
         command: KeyCommand,
     },
 
+    /// Prepare the PostgreSQL database of several daemons
+    #[command(after_long_help = help::DATABASE)]
+    Database {
+        #[command(subcommand)]
+        command: DatabaseCommand,
+    },
+
     /// Write an encrypted backup to a file, with the daemon running or stopped
     ///
     /// A root key of the store or the recovery key opens it. Keep both elsewhere.
@@ -279,6 +286,16 @@ pub enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum DatabaseCommand {
+    /// Create the schema and the keys in the database that `database` names; run it again after an upgrade
+    ///
+    /// Changes nothing that is there. Creates a native root key if its file is missing and the database has no keys yet: copy
+    /// that file to each host before you start a daemon there.
+    #[command(after_long_help = help::DATABASE)]
+    Create,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

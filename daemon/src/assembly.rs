@@ -5,6 +5,7 @@ mod endpoints;
 mod error;
 mod hints;
 mod lifecycle;
+mod opened_keys;
 mod operations;
 mod providers;
 mod public_urls;
@@ -15,7 +16,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
@@ -26,14 +26,15 @@ use tokio::task::JoinHandle;
 use crate::api;
 use crate::audit::{Audit, AuditError, AuditSettings, Event};
 use crate::config::Config;
-use crate::keys::Keys;
 use crate::listener::Requests;
-use crate::platform::{HandedSockets, ServiceManager};
+use crate::platform::HandedSockets;
 use crate::sessions::Bindings;
+use crate::store::MemberDescription;
 use crate::tls::Certificates;
 use crate::upkeep::{LiveSessions, RootKeyWatch, Supervision, Upkeep, run_provider_jobs};
 use endpoints::{Endpoint, bind, serve_operators};
 use lifecycle::{Lifecycle, Running};
+use opened_keys::OpenedKeys;
 use providers::{apply_providers, open_sessions};
 
 pub use data_directory::{DataDirectory, Outcome, StartOverrides, check_new_store, lock};
@@ -42,9 +43,6 @@ pub use operations::Operations;
 pub use start_problems::{
     StartProblem, check_addresses, find_start_problems, find_store_problem, holds_other_files,
 };
-
-/// Longest delay before retrying a root key.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// A daemon that listens and is ready to [`run`](Self::run).
 pub struct Daemon {
@@ -63,7 +61,7 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the data directory and binds the address, but serves no users yet. Serves operators from the beginning.
     ///
-    /// While the first root key is unavailable, retries with growing delays. Ends sessions whose provider or user the
+    /// While the first root key or a shared database is unavailable, retries with growing delays. Ends sessions whose provider or user the
     /// configuration no longer admits, before any request can use them. Uses sockets in `handed` for the configured
     /// addresses that have one.
     pub async fn assemble(
@@ -90,7 +88,7 @@ impl Daemon {
         let (stopping, stopped) = watch::channel(false);
         let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));
         let operator_tasks = serve_operators(&config, &mut handed, &lifecycle, &stopped)?;
-        let keys = wait_for_keys(&config, &lifecycle).await?;
+        let keys = OpenedKeys::wait(&config, &lifecycle).await?;
         // Before anything is accepted, which it records.
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, overrides).await?;
@@ -116,6 +114,8 @@ impl Daemon {
         let tls = certificates.tls_server(config.https.minimum_version)?;
         let bindings = Bindings::new(public_urls.clone(), certificates.daemon_identity());
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
+        // First, so that other daemons with the same store count its providers.
+        data_directory.store.heartbeat(&member_description()).await?;
         apply_providers(&data_directory, &sessions).await?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
         for name in &names {
@@ -191,6 +191,7 @@ impl Daemon {
             live_sessions: running.live_sessions.clone(),
             root_key_watch: running.root_key_watch.clone(),
             rollback_reported: AtomicBool::new(false),
+            member: member_description(),
         });
         let background = tokio::spawn(upkeep.clone().run(supervision.clone()));
         let drain = self.main.limits.drain;
@@ -210,6 +211,7 @@ impl Daemon {
         // These finish on their own: the background tasks were aborted, and the others watch `stopped`.
         let _ = background.await;
         upkeep.record_at_stop();
+        upkeep.leave_members().await;
         for task in self.operator_tasks.into_iter().chain(redirect) {
             let _ = task.await;
         }
@@ -223,30 +225,14 @@ pub fn open_audit(settings: Option<&AuditSettings>, clock: Arc<dyn Clock>) -> Re
     settings.map_or_else(|| Ok(Audit::none()), |settings| Audit::open(settings, clock))
 }
 
-/// Opens the keys. While a root key is unavailable, retries and reports why.
-async fn wait_for_keys(config: &Config, lifecycle: &Lifecycle) -> Result<Keys, AssemblyError> {
-    let mut pause = Duration::from_secs(1);
-    loop {
-        match Keys::open_or_create(&config.data_dir, &config.root_keys).await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(
-                    %error,
-                    retry_in_seconds = pause.as_secs(),
-                    "waiting for the root key; users cannot sign in until it is available"
-                );
-                ServiceManager::waiting(&error.to_string(), pause);
-                lifecycle.wait_for(error.to_string());
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            keys => return Ok(keys?),
-        }
-    }
-}
-
 /// Addresses that users type to reach a daemon with this configuration, as far as known before it listens.
 pub fn expected_public_urls(config: &Config) -> Vec<Origin> {
     public_urls::of(config, config.listen)
+}
+
+/// What other daemons with the same store learn of this one.
+fn member_description() -> MemberDescription {
+    MemberDescription { name: public_urls::host_name(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 fn no_control_socket(data_dir: &Path, source: std::io::Error) -> AssemblyError {

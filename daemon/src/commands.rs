@@ -7,6 +7,7 @@ mod ca;
 mod certificate;
 mod check;
 mod completions;
+mod database;
 #[cfg(feature = "dev")]
 mod dev;
 mod fingerprint;
@@ -110,6 +111,7 @@ pub fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
         Command::Check { live, json, .. } => block_on(check::run(context, *live, *json)),
         Command::Status { json } => block_on(status::run(context, *json)),
         Command::Key { command } => block_on(key::run(context, *command)),
+        Command::Database { command } => block_on(database::run(context, *command)),
         Command::Backup { file, command } => {
             block_on(backup::run(context, file.as_deref(), command.as_ref()))
         }
@@ -159,8 +161,7 @@ fn run_on(
 
 /// Converts an error into the failure `what`, with a hint.
 fn failure_of(what: &str, error: &AssemblyError) -> Failure {
-    let is_transient = matches!(error, AssemblyError::Key(key) if key.is_transient());
-    failure_with(what, error, is_transient, hint_for(error).as_deref())
+    failure_with(what, error, error.is_transient(), hint_for(error).as_deref())
 }
 
 /// What to try against `error`, where its text does not say it.

@@ -5,6 +5,7 @@ mod allow;
 mod audit;
 mod backends;
 mod changed_sections;
+mod database;
 mod directories;
 mod duration;
 mod error;
@@ -43,6 +44,7 @@ use crate::logging::LogSettings;
 use crate::secrets::Backends;
 use crate::services::ServiceSettings;
 use crate::sessions::{ProviderRule, SessionLimits};
+use crate::store::PostgresSettings;
 use crate::tls::{MinimumVersion, OtherSource};
 
 pub use changed_sections::Sections;
@@ -71,6 +73,8 @@ pub struct Config {
     /// Addresses that users type. If empty: the host name, `localhost` and the listening address.
     pub public_urls: Vec<Origin>,
     pub data_dir: PathBuf,
+    /// The database of several daemons. If absent, the store is a file in `data_dir`.
+    pub database: Option<PostgresSettings>,
     pub https: HttpsSettings,
     pub providers: Vec<ProviderSettings>,
     /// The first wraps the data key; the others only unwrap. Never empty.

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::KeyStatus;
 use crate::platform;
+use crate::store::Member;
 use crate::tls::{CertificateState, LocalAuthority};
 
 pub use client::{ControlError, call, call_for_file};
@@ -160,6 +161,9 @@ pub struct DaemonStatus {
     #[serde(default)]
     pub root_key_problem: Option<String>,
     pub live_sessions: Option<u64>,
+    /// The daemons that share the store; empty for a store of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
     /// Reads of client secrets since the start, by reason.
     pub secret_reads: BTreeMap<String, u64>,
 }

@@ -7,11 +7,14 @@ mod derivation;
 mod dry_run;
 mod error;
 mod header;
+mod key_rows;
 mod native;
 mod next_data_key;
 mod recovery;
 mod root;
+mod row_keys;
 mod sealed;
+mod store_keys;
 mod vault_transit;
 
 use std::path::{Path, PathBuf};
@@ -26,11 +29,14 @@ use crate::secrets::AWSSettings;
 use crate::secrets::VaultSettings;
 use header::Header;
 
-pub use dry_run::{check, id_in_source, is_unused, native_id, wrapping};
+pub use dry_run::{check, check_wrapped_by, id_in_source, is_unused, native_id, wrapping};
 pub use error::{KeyError, creating_root_key};
+pub use key_rows::{KeyKind, KeyRow, SharedKeys, StoredKeys};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
+pub use row_keys::{RowKeys, RowPlace, SealedRow};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
+pub use store_keys::StoreKeys;
 
 /// A root key. It wraps and unwraps data keys and never leaves its backend.
 ///

@@ -1,13 +1,23 @@
 //! The encrypted store. Every operation is one transaction.
 //!
-//! Types and rules are here. The operations are in the engine, `sqlite`.
+//! Types and rules are here, and what an operation does on every engine. The transactions are in the engine.
 
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod copy;
+mod engine;
+mod leases;
+mod listing;
+mod members;
+mod postgres;
+mod probe;
 mod provider_endpoints;
 mod providers;
+mod purge;
 mod refresh_tokens;
+mod revocation;
+mod rollback;
 mod sessions;
 mod sqlite;
 mod tickets;
@@ -18,17 +28,27 @@ mod token_lookup;
 mod writes;
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::keys::{DatabaseKey, RowKeys};
 use crate::platform::{PlatformError, start_once};
-use sqlite::{Connections, FileError, RollbackGuard};
+use engine::Engine;
+use postgres::Postgres;
+use sqlite::{FileError, Sqlite};
 use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
 pub use certificates::CertificateRow;
+pub use leases::Fence;
+pub use members::{Member, MemberDescription, MemberID};
+pub use postgres::{
+    ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
+    ServerFacts,
+};
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::ProviderRow;
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
@@ -78,6 +98,24 @@ pub enum StoreError {
     ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no connection became free in time")]
     Busy,
+    /// No server that accepts writes can be reached, or the connection to it broke.
+    #[error("the database is not available: {cause}")]
+    Unavailable { cause: String },
+    /// Another transaction changed the same rows. The same operation may succeed if it runs again.
+    #[error("the database stopped the transaction because of another one: {0}")]
+    Conflict(String),
+    #[error("{database} has no schema of infrad yet")]
+    NoSchema { database: String },
+    /// Only a store in a file can do this.
+    #[error("{0} is not possible with a PostgreSQL database")]
+    NotOnPostgres(&'static str),
+}
+
+impl StoreError {
+    /// Whether the database was unavailable, so that a retry may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::Conflict(_))
+    }
 }
 
 /// A failure that the database engine reported.
@@ -107,9 +145,28 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The store. Clones share it.
 #[derive(Clone)]
 pub struct Store {
-    connections: Arc<Connections>,
+    engine: Engine,
     cache: Arc<TokenCache>,
-    guard: Arc<RollbackGuard>,
+}
+
+impl Store {
+    /// Opens the database file and migrates its schema. Creates the file if it is missing.
+    pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
+        Ok(Self::on(Engine::Sqlite(Sqlite::open(path, key).await?)))
+    }
+
+    /// Opens the store in a shared database whose keys are open, as one member of several.
+    pub async fn connect(
+        database: PostgresDatabase,
+        keys: Arc<RowKeys>,
+        member: MemberID,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::on(Engine::Postgres(Arc::new(Postgres::open(database, keys, member).await?))))
+    }
+
+    fn on(engine: Engine) -> Self {
+        Self { engine, cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE)) }
+    }
 }
 
 impl Store {

@@ -21,10 +21,10 @@ use infra_shared::clock::Clock;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::audit::{Audit, Event};
-use crate::keys::Keys;
+use crate::keys::StoreKeys;
 use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
-use crate::store::{Store, StoreError};
+use crate::store::{MemberDescription, Store, StoreError};
 use crate::tls::Certificates;
 
 use expiry_log::ExpiryLog;
@@ -49,6 +49,8 @@ const VERIFICATION_INTERVAL: Duration = Duration::from_mins(10);
 /// The pause between probes while writes fail, and how many of these pauses apply while they succeed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBED_EVERY: u32 = 60;
+/// The pause between two heartbeats of this daemon.
+const MEMBER_INTERVAL: Duration = Duration::from_secs(5);
 /// With less room, each pause ends with a probe, so that a full disk shows before a user meets it.
 const TIGHT: u64 = 1024 * 1024;
 
@@ -57,7 +59,7 @@ pub struct Upkeep {
     pub data_dir: PathBuf,
     pub store: Store,
     pub sessions: Arc<Sessions>,
-    pub keys: Arc<Keys>,
+    pub keys: Arc<StoreKeys>,
     pub certificates: Arc<Certificates>,
     pub rollback_guard_file: RollbackGuardFile,
     pub clock: Arc<dyn Clock>,
@@ -66,6 +68,8 @@ pub struct Upkeep {
     pub root_key_watch: RootKeyWatch,
     /// Whether a rollback was reported since the start.
     pub rollback_reported: AtomicBool,
+    /// What the other daemons on the same database learn of this one.
+    pub member: MemberDescription,
 }
 
 /// Why the rollback guard's counter cannot be recorded.
@@ -78,7 +82,7 @@ impl Upkeep {
     /// restarted. Neither affects the others.
     pub async fn run(self: Arc<Self>, supervision: Supervision) {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
-        let (probe, root_key) = (self.clone(), self.clone());
+        let (probe, root_key, member) = (self.clone(), self.clone(), self.clone());
         let (certificates, watched) = (self.certificates.clone(), self.store.clone());
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
@@ -86,6 +90,7 @@ impl Upkeep {
             supervision.keep_running("verification", || verification.clone().verify_sessions()),
             supervision.keep_running("write probe", || probe.clone().probe_writes()),
             supervision.keep_running("root key", || root_key.clone().watch_root_key()),
+            supervision.keep_running("members", || member.clone().report_to_members()),
             supervision.keep_running("certificates", || {
                 let certificates = certificates.clone();
                 async move { certificates.maintain().await }
@@ -161,6 +166,37 @@ impl Upkeep {
         loop {
             ticks.tick().await;
             self.root_key_watch.look(&self.keys).await;
+        }
+    }
+
+    /// Tells the other daemons on the same database that this one runs.
+    async fn report_to_members(self: Arc<Self>) {
+        if !self.store.is_shared() {
+            return;
+        }
+        let mut ticks = ticks(MEMBER_INTERVAL);
+        let mut is_failing = false;
+        loop {
+            ticks.tick().await;
+            let failed = self.store.heartbeat(&self.member).await.err();
+            match (failed, is_failing) {
+                (Some(error), false) => {
+                    is_failing = true;
+                    tracing::error!(%error, "cannot reach the database: users can neither sign in nor sign out");
+                }
+                (None, true) => {
+                    is_failing = false;
+                    tracing::info!("the database is available again");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Removes this daemon from the members. Without a database, its row expires.
+    pub async fn leave_members(&self) {
+        if let Err(error) = self.store.leave_members().await {
+            tracing::warn!(%error, "cannot remove this daemon from the members in the database");
         }
     }
 

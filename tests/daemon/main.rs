@@ -32,6 +32,7 @@ mod secret_kinds;
 mod services;
 mod session_listing;
 mod sessions;
+mod several_daemons;
 mod site;
 mod structure;
 mod transcripts;

@@ -73,6 +73,13 @@ Examples:
   For an editor with JSON Schema support:
     infrad check --schema > infrad.schema.json";
 
+pub(super) const DATABASE: &str = "\
+Examples:
+  Once, on one host, with `database` in the configuration:
+    infrad database create
+  The same as the service on this host, as root:
+    infrad as-service database create";
+
 pub(super) const STATUS: &str = "\
 Examples:
   For people:

@@ -7,12 +7,13 @@ use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 
+use super::opened_keys::OpenedKeys;
 use super::{AssemblyError, public_urls};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Keys, StoreKeys};
 use crate::platform::{self, DataDirectoryLock};
-use crate::store::{self, Store};
+use crate::store::{self, MemberID, Store};
 use crate::tls::LocalAuthority;
 use crate::upkeep::RollbackGuardFile;
 
@@ -20,7 +21,7 @@ use crate::upkeep::RollbackGuardFile;
 pub struct DataDirectory {
     _lock: DataDirectoryLock,
     pub(super) path: PathBuf,
-    pub(super) keys: Arc<Keys>,
+    pub(super) keys: Arc<StoreKeys>,
     pub(super) store: Store,
     pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
@@ -75,6 +76,13 @@ pub enum Outcome {
     Nothing,
 }
 
+async fn open_file(config: &Config, keys: &Keys) -> Result<Store, AssemblyError> {
+    // Only after the key file was authenticated, because it names the current database.
+    let current = keys.database_file();
+    store::remove_strays(&config.data_dir, &current)?;
+    Ok(Store::open(config.data_dir.join(current), keys.database_key()).await?)
+}
+
 /// Locks the data directory for this process and creates it if it is missing.
 pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
     platform::ensure_private_directory(&config.data_dir)?;
@@ -86,7 +94,8 @@ pub fn lock(config: &Config) -> Result<DataDirectoryLock, AssemblyError> {
 /// Fails if the rollback guard knows another store. Usually `dataDir` is wrong or its volume is not mounted. Users
 /// would find a daemon with a different fingerprint.
 pub fn check_new_store(config: &Config, overrides: StartOverrides) -> Result<bool, AssemblyError> {
-    if !keys::is_unused(&config.data_dir)? {
+    // `infrad database create` makes a shared store.
+    if config.database.is_some() || !keys::is_unused(&config.data_dir)? {
         return Ok(false);
     }
     let known = RollbackGuardFile::new(config.rollback_guard_file.clone()).knows_any()?;
@@ -122,7 +131,7 @@ impl DataDirectory {
             return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
         }
         let lock = lock(config)?;
-        let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
+        let keys = OpenedKeys::open_or_create(config).await?;
         let audit = super::open_audit(config.audit.as_ref(), clock)?;
         let data_directory = Self::open_with(lock, keys, config, overrides).await?;
         data_directory.record_accepted(&audit);
@@ -141,21 +150,24 @@ impl DataDirectory {
             return Err(AssemblyError::NoStore { data_dir: config.data_dir.display().to_string() });
         }
         let lock = lock(config)?;
-        let keys = Keys::open_or_create(&config.data_dir, &config.root_keys).await?;
+        let keys = OpenedKeys::open_or_create(config).await?;
         Self::open_with(lock, keys, config, StartOverrides::default()).await
     }
 
     /// Opens the store of a data directory whose keys are open.
     pub(super) async fn open_with(
         lock: DataDirectoryLock,
-        keys: Keys,
+        keys: OpenedKeys,
         config: &Config,
         overrides: StartOverrides,
     ) -> Result<Self, AssemblyError> {
-        // Only after the key file was authenticated, because it names the current database.
-        let current = keys.database_file();
-        store::remove_strays(&config.data_dir, &current)?;
-        let store = Store::open(config.data_dir.join(current), keys.database_key()).await?;
+        let (store, keys) = match keys {
+            OpenedKeys::File(keys) => (open_file(config, &keys).await?, StoreKeys::File(keys)),
+            OpenedKeys::Shared(database, keys) => {
+                let store = Store::connect(database, keys.row_keys(), MemberID::random()).await?;
+                (store, StoreKeys::Shared(keys))
+            }
+        };
         let store = store.with_cache_size(config.limits.cache_size);
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
@@ -174,7 +186,8 @@ impl DataDirectory {
             check.expect_current(config)?;
             None
         };
-        let is_new = check.counter == 0;
+        // A member that joins a shared store is no news.
+        let is_new = check.counter == 0 && config.database.is_none();
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),

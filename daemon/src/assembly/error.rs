@@ -55,6 +55,15 @@ pub enum AssemblyError {
 }
 
 impl AssemblyError {
+    /// Whether another server was unavailable, so that a retry may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Key(key) => key.is_transient(),
+            Self::Store(store) => store.is_transient(),
+            _ => false,
+        }
+    }
+
     /// Names the place of a database that failed.
     #[must_use]
     pub fn located(self, data_dir: &Path) -> Self {

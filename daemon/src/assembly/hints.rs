@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::AssemblyError;
 use crate::listener::lacks_ipv6;
 use crate::platform::start_once;
+use crate::store::StoreError;
 use crate::tls::TlsError;
 
 impl AssemblyError {
@@ -17,6 +18,13 @@ impl AssemblyError {
             Self::Tls(TlsError::Files(files)) => Some(files.hint().to_owned()),
             Self::NoStore { .. } => Some(
                 "create one with `infrad serve`, or restore a backup with `infrad restore FILE`".to_owned(),
+            ),
+            Self::Store(StoreError::NoSchema { .. }) => {
+                Some("create it once, on one host: `infrad database create`".to_owned())
+            }
+            Self::Store(StoreError::Unavailable { .. }) => Some(
+                "correct `database`, or the servers' answers above: `infrad check --live` tests it"
+                    .to_owned(),
             ),
             Self::RolledBack { .. } => {
                 Some(format!("to accept the data as it is: {}", start_once("--accept-rollback")))

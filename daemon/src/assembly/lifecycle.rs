@@ -166,6 +166,10 @@ impl Lifecycle {
             Some(running) => running.sessions.count_live().await.ok(),
             None => None,
         };
+        let members = match running {
+            Some(running) => running.operations.store.members().await.unwrap_or_default(),
+            None => Vec::new(),
+        };
         let reads: BTreeMap<String, u64> = ReadReason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), self.backends.reads(reason)))
@@ -185,6 +189,7 @@ impl Lifecycle {
             reason: None,
             root_key_problem: running.and_then(|running| running.root_key_watch.problem()),
             live_sessions,
+            members,
             secret_reads: reads,
         })
     }

@@ -12,7 +12,7 @@ use super::{AssemblyError, DataDirectory};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::control::{Operation, OperationFailure, OperationResult};
-use crate::keys::{KeyError, Keys, RootKeySettings};
+use crate::keys::{KeyError, RootKeySettings, StoreKeys};
 use crate::store::{Store, is_disk_full};
 use crate::upkeep::{BackupError, create_backup, rotate};
 
@@ -21,7 +21,7 @@ pub struct Operations {
     data_dir: PathBuf,
     /// Its `keys` section is read again for each operation, so that a root key can be added while the daemon runs.
     config_path: PathBuf,
-    pub(super) keys: Arc<Keys>,
+    pub(super) keys: Arc<StoreKeys>,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) audit: Audit,
@@ -84,7 +84,7 @@ impl Operations {
 
     async fn rewrap(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let rewrapped = self.keys.rewrap(&self.root_keys()?).await?;
+        let rewrapped = self.keys.in_file()?.rewrap(&self.root_keys()?).await?;
         let (root_key, replaced) = (&rewrapped.keys.root_key, &rewrapped.replaced_root_key);
         tracing::info!(root_key, replaced, "rewrapped the data key");
         Ok(OperationResult::json(&rewrapped))
@@ -100,14 +100,15 @@ impl Operations {
 
     async fn create_recovery(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let key = self.keys.create_recovery(self.clock.now())?;
+        let key = self.keys.in_file()?.create_recovery(self.clock.now())?;
         tracing::warn!("created a recovery key for this store and its backups");
         Ok(OperationResult::json(&key.expose().expose_secret()))
     }
 
     async fn back_up(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let backup = create_backup(&self.keys, &self.store, &self.data_dir, self.clock.now()).await?;
+        let keys = self.keys.in_file()?;
+        let backup = create_backup(keys, &self.store, &self.data_dir, self.clock.now()).await?;
         tracing::info!("created a backup");
         Ok(OperationResult::File(Box::new(backup)))
     }

@@ -62,7 +62,8 @@ fn expected(bound: SocketAddr, host_name: &str) -> Vec<Origin> {
         .collect()
 }
 
-fn host_name() -> String {
+/// The name of this host, as the operating system has it.
+pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

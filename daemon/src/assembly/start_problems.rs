@@ -59,7 +59,11 @@ pub async fn find_start_problems(
     if directory.is_ok() {
         let store = check_new_store(config, overrides).map(drop);
         let root_key = config.root_keys.first().map(RootKeySettings::describe).unwrap_or_default();
-        let opened = keys::check(data_dir, &config.root_keys).await.map_err(AssemblyError::from);
+        // The keys of a shared database are rows.
+        let opened = match config.database {
+            Some(_) => Ok(()),
+            None => keys::check(data_dir, &config.root_keys).await.map_err(AssemblyError::from),
+        };
         let is_rejected = store.is_err();
         add("store", shown, store);
         if !is_rejected {
@@ -147,7 +151,7 @@ pub fn check_addresses(
 /// cannot be copied.
 pub async fn find_store_problem(config: &Config) -> std::io::Result<Option<StartProblem>> {
     let is_native = |root_key: &RootKeySettings| matches!(root_key, RootKeySettings::Native { .. });
-    if !config.root_keys.iter().all(is_native) {
+    if config.database.is_some() || !config.root_keys.iter().all(is_native) {
         return Ok(None);
     }
     // `find_start_problems` reports keys that do not open.

@@ -100,6 +100,9 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
 pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     expect_inside(context, &config)?;
+    if config.database.is_some() {
+        return Err(failure_for_keys("cannot restore the backup", &KeyError::Shared, None));
+    }
     expect_stopped(&config)?;
     let Some(key) = recovery_key(context, recovery).await? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credentials;
+mod database;
 mod live;
 mod local_secrets;
 mod shared_ports;

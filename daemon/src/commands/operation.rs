@@ -78,6 +78,9 @@ fn failure_of_holder(context: &Context, config: &Config, error: ControlError) ->
 
 /// Fails if there is no store, because read-only commands must not create one.
 pub(super) fn expect_store(config: &Config) -> Result<(), Failure> {
+    if config.database.is_some() {
+        return Ok(());
+    }
     match config.data_dir.join("keys.json").try_exists() {
         Ok(true) => return Ok(()),
         // A volume that is not mounted looks like a store that was never made.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use infra_shared::clock::{Clock, SystemClock};
-use infra_shared::printable::counted;
+use infra_shared::printable::{counted, printable};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
 use crate::platform::Unit;
+use crate::store::Member;
 use crate::tls::{CertificateState, Expiry, Source};
 
 pub(super) async fn run(context: &Context, json: bool) -> Result<ExitCode, Failure> {
@@ -84,12 +85,27 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
         if status.root_key_problem.is_some() {
             lines.push("              keep infrad running: docs/runbooks.md#the-root-key-is-lost".to_owned());
         }
-        lines.push(recovery_line(keys));
+        // A shared store has no recovery key yet.
+        if status.members.is_empty() {
+            lines.push(recovery_line(keys));
+        }
     }
+    lines.extend(status.members.iter().map(describe_member));
     let reads: Vec<String> =
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
     lines.push(format!("secret reads  {}", reads.join(", ")));
     lines.join("\n") + "\n"
+}
+
+fn describe_member(member: &Member) -> String {
+    let this = if member.is_this { " (this one)" } else { "" };
+    format!(
+        "member        {}{this}, version {}, data key {}, seen {} s ago",
+        printable(&member.name, 100),
+        printable(&member.version, 100),
+        member.data_key_version,
+        member.unseen_milliseconds / 1000,
+    )
 }
 
 fn state(status: &DaemonStatus) -> String {

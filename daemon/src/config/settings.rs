@@ -18,7 +18,7 @@ use super::error::{Fault, FaultAt};
 use super::reference::References;
 use super::section::{Field, Section};
 use super::tree::Node;
-use super::{Config, admins, audit, backends, duration, https, limits, provider, remote, services};
+use super::{Config, admins, audit, backends, database, duration, https, limits, provider, remote, services};
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -59,11 +59,13 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let services = top
         .find("services")
         .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;
+    let database = top.find("database").map(|field| database::read(&field, &mut references)).transpose()?;
     let References { backends, warnings, .. } = references;
     Ok(Config {
         listen,
         public_urls,
         data_dir,
+        database,
         https,
         providers,
         root_keys,
@@ -190,7 +192,17 @@ fn rollback_guard_file(
     directories: &Directories,
 ) -> Result<Option<PathBuf>, FaultAt> {
     const NAME: &str = "infrad.rollback-guard";
-    let Some(field) = top.find("rollbackGuardFile") else {
+    let field = top.find("rollbackGuardFile");
+    // This host is not the only one that changes a shared database.
+    if top.find("database").is_some() {
+        return match field {
+            Some(field) if !field.is_text() || field.text("a path")? != "none" => {
+                Err(field.wrong("`none` or absent, because `database` is shared with other daemons"))
+            }
+            _ => Ok(None),
+        };
+    }
+    let Some(field) = field else {
         let native = root_keys.iter().find_map(|root_key| match root_key {
             RootKeySettings::Native { path } => Some(path),
             _ => None,

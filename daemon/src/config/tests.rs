@@ -1,5 +1,6 @@
 //! Valid and invalid configurations. Each invalid one contains a secret that no message may show.
 
+mod database;
 mod limits;
 mod schema;
 mod services;

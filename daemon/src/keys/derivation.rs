@@ -30,6 +30,21 @@ pub(super) fn digest_key(data_key: &DataKey) -> DigestKey {
     ))
 }
 
+/// The key that seals rows of a shared database.
+pub(super) fn sealed_row_key(data_key: &DataKey) -> Zeroizing<[u8; 32]> {
+    derive(&data_key.0, b"infra sealed row key v1")
+}
+
+/// The key of one kind of keyed column, derived from the index key.
+pub(super) fn index_key(index_key: &DataKey, label: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derive(&index_key.0, label).as_slice())
+}
+
+/// The MAC of a key row. It identifies the key and detects a changed row.
+pub(super) fn key_row_check(key: &DataKey, row: &[u8]) -> [u8; 32] {
+    authenticate(&derive(&key.0, b"infra key row check key v1"), row)
+}
+
 /// The MAC of a header. It identifies the data key and detects a changed header.
 pub(super) fn header_check(data_key: &DataKey, header: &[u8]) -> [u8; 32] {
     authenticate(&derive(&data_key.0, b"infra header check key v1"), header)
@@ -83,16 +98,27 @@ mod tests {
     fn derived_keys_differ_and_depend_on_data_key() {
         let derived = |key: [u8; 32]| {
             let key = DataKey(Zeroizing::new(key));
-            let checks =
-                [header_check(&key, b"text"), backup_check(&key, b"text"), digest_key(&key).mac(b"text")];
-            let keys = [*database_key(&key), *ticket_key(&key), *sealed_field_key(&key), *backup_key(&key)];
+            let checks = [
+                header_check(&key, b"text"),
+                backup_check(&key, b"text"),
+                key_row_check(&key, b"text"),
+                digest_key(&key).mac(b"text"),
+                tag(&index_key(&key, b"infra token index key v1"), b"text"),
+            ];
+            let keys = [
+                *database_key(&key),
+                *ticket_key(&key),
+                *sealed_field_key(&key),
+                *sealed_row_key(&key),
+                *backup_key(&key),
+            ];
             [keys.as_slice(), checks.as_slice()].concat()
         };
         let (mut all, others) = (derived([1; 32]), derived([2; 32]));
         all.extend(others);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 14);
+        assert_eq!(all.len(), 20);
         assert_eq!(derived([1; 32]), derived([1; 32]));
     }
 }

@@ -28,6 +28,35 @@ pub async fn check(data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(),
     }
 }
 
+/// Whether a start with these native root keys could open keys that the root key `needed` wrapped. Decides nothing if another
+/// kind of root key is configured. `origin` names the database of the keys in errors.
+pub fn check_wrapped_by(
+    needed: &str,
+    origin: &str,
+    data_dir: &Path,
+    root_keys: &[RootKeySettings],
+) -> Result<(), KeyError> {
+    let (mut configured, mut gone) = (Vec::new(), None);
+    for root_key in root_keys {
+        let RootKeySettings::Native { path } = root_key else { return Ok(()) };
+        match native_id(path, data_dir)? {
+            Some(id) if id == needed => return Ok(()),
+            Some(id) => configured.push(id),
+            None => gone = gone.or(Some(root_key.describe())),
+        }
+    }
+    let (header_path, has_recovery) = (origin.to_owned(), false);
+    Err(match gone {
+        Some(path) => KeyError::RootKeyGone { path, header_path, needed: needed.to_owned(), has_recovery },
+        None => KeyError::OtherRootKey {
+            header_path,
+            expected: needed.to_owned(),
+            configured: configured.join(", "),
+            has_recovery,
+        },
+    })
+}
+
 /// Fails if there is a database without the header of its keys: new keys would not open it.
 pub(super) fn expect_no_database(data_dir: &Path) -> Result<(), KeyError> {
     match header::find_databases(data_dir)?.into_iter().next() {

@@ -57,6 +57,11 @@ pub enum KeyError {
          with `infrad restore FILE`, or set `dataDir` to an empty directory to start over"
     )]
     HeaderGone { data_dir: String, database: String },
+    /// The operation changes files, and these keys are rows.
+    #[error(
+        "the store is in a database that daemons share, and this is available only for a store in `dataDir`"
+    )]
+    Shared,
     #[error(transparent)]
     Platform(#[from] PlatformError),
 }

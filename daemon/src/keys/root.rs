@@ -121,20 +121,45 @@ pub(super) fn first(root_keys: &[RootKeySettings]) -> &RootKeySettings {
     root_keys.first().expect("a configuration names a root key")
 }
 
-/// Wraps `data_key` under the first root key. Stores the wrapping in `header` after a test that it unwraps.
+/// A wrapped key, and where it is stored.
+pub(super) struct Wrapping<'a> {
+    /// Names the file or database in errors.
+    pub(super) origin: &'a str,
+    /// The id of the root key that wrapped it.
+    pub(super) root_key: &'a str,
+    pub(super) wrapped: &'a [u8],
+    pub(super) context: String,
+    /// Whether a recovery key opens it too.
+    pub(super) has_recovery: bool,
+    /// Whether an unwrapped key is the right one and what is stored with it is unchanged.
+    pub(super) is_of: &'a (dyn Fn(&DataKey) -> bool + Sync),
+}
+
+/// Wraps `key` under the first root key, after a test that the wrapping unwraps. Returns the id of that root key and the
+/// wrapping.
+pub(super) async fn wrap_key(
+    key: &DataKey,
+    context: &str,
+    root_keys: &[RootKeySettings],
+    data_dir: &Path,
+) -> Result<(String, Vec<u8>), KeyError> {
+    let root_key = first(root_keys).open_existing(data_dir)?;
+    let wrapped = root_key.wrap(key, context).await?;
+    if !root_key.unwrap(&wrapped, context).await?.is(key) {
+        return Err(does_not_open(root_key.as_ref()));
+    }
+    Ok((root_key.id(), wrapped))
+}
+
+/// Wraps `data_key` under the first root key and stores the wrapping in `header`.
 pub(super) async fn wrap(
     header: &mut Header,
     data_key: &DataKey,
     root_keys: &[RootKeySettings],
     data_dir: &Path,
 ) -> Result<(), KeyError> {
-    let root_key = first(root_keys).open_existing(data_dir)?;
-    let wrapped = root_key.wrap(data_key, &header.context()).await?;
-    let unwrapped = root_key.unwrap(&wrapped, &header.context()).await?;
-    if !unwrapped.is(data_key) {
-        return Err(does_not_open(root_key.as_ref()));
-    }
-    header.root_key = root_key.id();
+    let (root_key, wrapped) = wrap_key(data_key, &header.context(), root_keys, data_dir).await?;
+    header.root_key = root_key;
     header.wrapped_data_key = header::Bytes(wrapped);
     Ok(())
 }
@@ -146,7 +171,24 @@ pub(super) async fn unwrap(
     root_keys: &[RootKeySettings],
     data_dir: &Path,
 ) -> Result<(DataKey, RootKeySettings), KeyError> {
-    let damaged = || KeyError::HeaderDamaged { path: header_path.to_owned() };
+    let wrapping = Wrapping {
+        origin: header_path,
+        root_key: &header.root_key,
+        wrapped: &header.wrapped_data_key.0,
+        context: header.context(),
+        has_recovery: header.recovery.is_some(),
+        is_of: &|data_key| header.is_signed_by(data_key),
+    };
+    unwrap_key(&wrapping, root_keys, data_dir).await
+}
+
+/// Unwraps a key with the root key that wrapped it, and returns both.
+pub(super) async fn unwrap_key(
+    wrapping: &Wrapping<'_>,
+    root_keys: &[RootKeySettings],
+    data_dir: &Path,
+) -> Result<(DataKey, RootKeySettings), KeyError> {
+    let damaged = || KeyError::HeaderDamaged { path: wrapping.origin.to_owned() };
     let (mut configured, mut gone, mut failed) = (Vec::new(), None, None::<KeyError>);
     for settings in root_keys {
         // A missing native key may be the next one, which has wrapped nothing yet.
@@ -163,14 +205,14 @@ pub(super) async fn unwrap(
             gone.get_or_insert_with(|| settings.describe());
             continue;
         };
-        if !root_key.may_have_wrapped(&header.root_key) {
+        if !root_key.may_have_wrapped(wrapping.root_key) {
             configured.push(root_key.id());
             continue;
         }
-        match root_key.unwrap(&header.wrapped_data_key.0, &header.context()).await {
-            Ok(data_key) if header.is_signed_by(&data_key) => return Ok((data_key, settings.clone())),
+        match root_key.unwrap(wrapping.wrapped, &wrapping.context).await {
+            Ok(key) if (wrapping.is_of)(&key) => return Ok((key, settings.clone())),
             Ok(_) => return Err(damaged()),
-            // A native key's id is unique, so the header must be damaged.
+            // A native key's id is unique, so the wrapping must be damaged.
             Err(KeyError::DoesNotUnwrap { .. }) if matches!(settings, RootKeySettings::Native { .. }) => {
                 return Err(damaged());
             }
@@ -184,17 +226,13 @@ pub(super) async fn unwrap(
     if let Some(error) = failed {
         return Err(error);
     }
-    let (header_path, has_recovery) = (header_path.to_owned(), header.recovery.is_some());
+    let (header_path, has_recovery) = (wrapping.origin.to_owned(), wrapping.has_recovery);
+    let expected = wrapping.root_key.to_owned();
     Err(match gone {
-        Some(path) => {
-            KeyError::RootKeyGone { path, header_path, needed: header.root_key.clone(), has_recovery }
+        Some(path) => KeyError::RootKeyGone { path, header_path, needed: expected, has_recovery },
+        None => {
+            KeyError::OtherRootKey { header_path, expected, configured: configured.join(", "), has_recovery }
         }
-        None => KeyError::OtherRootKey {
-            header_path,
-            expected: header.root_key.clone(),
-            configured: configured.join(", "),
-            has_recovery,
-        },
     })
 }
 

@@ -123,6 +123,35 @@ pub fn read_private_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>
     Ok(contents)
 }
 
+/// Reads a certificate or a private key that another program maintains, through links, such as those of a Kubernetes
+/// mount. Returns the cause of a failure, without the path. Other users must not be able to read a private key.
+pub fn read_pem_file(path: &Path, limit: usize, is_private: bool) -> Result<Zeroizing<Vec<u8>>, String> {
+    // Allocate for the whole file: a growing buffer would leave copies of the key behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+    // Do not block on a named pipe without a writer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(credentials::handed(path));
+    let file = file.map_err(|error| error.to_string())?;
+    // Check the open file, so that the file checked is the file read.
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("this is not a regular file".to_owned());
+    }
+    if is_private && metadata.mode() & 0o007 != 0 {
+        let mode = metadata.mode() & 0o640;
+        return Err(format!(
+            "other users can read this private key: run `chmod {mode:o} {}`",
+            path.display()
+        ));
+    }
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut contents).map_err(|error| error.to_string())?;
+    if contents.len() > limit {
+        return Err(format!("the file is larger than {limit} bytes"));
+    }
+    Ok(contents)
+}
+
 /// Reads a file as systemd reads the source of a credential: with any owner and mode, through links.
 pub fn read_as_manager(path: &Path, limit: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();

@@ -3,7 +3,8 @@
 use infra_shared::token_text::{AudienceTokenID, SessionID};
 use jiff::{SignedDuration, Timestamp};
 
-use super::TokenHash;
+use super::engine::await_engine;
+use super::{Store, StoreError, TokenHash};
 
 #[derive(Debug, Clone)]
 pub struct AudienceTokenRow {
@@ -38,4 +39,24 @@ pub(super) fn wait_for_next(
     now: Timestamp,
 ) -> Option<SignedDuration> {
     first.filter(|_| live >= max_per_session).map(|first| first.duration_since(now))
+}
+
+impl Store {
+    /// Stores a token if its session is live and has fewer than `max_per_session` live tokens.
+    pub async fn issue_audience_token(
+        &self,
+        token: AudienceTokenRow,
+        max_per_session: u32,
+    ) -> Result<IssueOutcome, StoreError> {
+        await_engine!(self, engine => engine.issue_audience_token(token, max_per_session))
+    }
+
+    /// Returns the session of the audience token with this ID; `None` if there is none or it has expired.
+    pub async fn session_of_audience_token(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<SessionID>, StoreError> {
+        await_engine!(self, engine => engine.session_of_audience_token(id, now))
+    }
 }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::engine::await_engine;
+use super::{Store, StoreError};
 use crate::keys::Sealed;
 
 /// A certificate with its sealed private key.
@@ -16,4 +18,44 @@ pub struct CertificateRow {
 /// store restored from a backup therefore does not reuse a number.
 pub(super) fn next_sequence(before: i64, now: Timestamp) -> i64 {
     before.saturating_add(1).max(now.as_second())
+}
+
+impl Store {
+    pub async fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
+        await_engine!(self, engine => engine.find_certificate(name))
+    }
+
+    /// Stores a certificate, replacing one with the same name.
+    pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.save_certificate(row))
+    }
+
+    /// Returns when the next CA takes over; `None` if no rollover is announced.
+    pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+        await_engine!(self, engine => engine.find_takeover())
+    }
+
+    /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
+    pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
+        await_engine!(self, engine => engine.number_announcement(announced, now))
+    }
+
+    /// Stores the next CA and when it takes over, replacing one announced before.
+    pub async fn save_next_authority(
+        &self,
+        next: CertificateRow,
+        takeover_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.save_next_authority(next, takeover_at))
+    }
+
+    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
+    pub async fn replace_authority(
+        &self,
+        authority: CertificateRow,
+        leaf: CertificateRow,
+        next: &'static str,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.replace_authority(authority, leaf, next))
+    }
 }

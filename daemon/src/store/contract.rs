@@ -1,8 +1,35 @@
-//! What an engine of the store must do. The tests call public operations only; the fixture alone names the engine.
+//! What an engine of the store must do. The tests call public operations only, and each runs on each engine; the fixture
+//! alone names the engine.
+
+/// Runs each contract test of a file on each engine.
+macro_rules! on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    super::$name($crate::store::contract::Fixture::new().await).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    if let Some(fixture) = $crate::store::contract::Fixture::on_postgres().await {
+                        super::$name(fixture).await;
+                    }
+                }
+            )*
+        }
+    };
+}
 
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod leases;
 mod providers;
 mod refresh_tokens;
 mod selection;
@@ -11,41 +38,87 @@ mod tickets;
 mod token_cache;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use infra_peers::postgresql::{PostgreSQL, USER};
 use infra_shared::api::{LoginMethod, User};
+use infra_shared::http::Trust;
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::{
-    BegunOrder, CertificateRow, ClientInfo, EndReason, Ended, EndpointHosts, LeaseRequest, NewRefreshToken,
-    NewSession, NextAttempt, OrderID, ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector,
-    Store, StoreError, TicketState, TokenHash, UserFilter,
+    BegunOrder, CertificateRow, ClientInfo, DatabaseHost, EndReason, Ended, EndpointHosts, LeaseRequest,
+    MemberID, NewRefreshToken, NewSession, NextAttempt, OrderID, PostgresDatabase, PostgresSettings,
+    ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector, Store, StoreError, TicketState,
+    TokenHash, UserFilter,
 };
-use crate::keys::{Keys, Place, RootKeySettings};
+use crate::keys::{Keys, Place, RootKeySettings, RowKeys};
+
+const DATABASE: &str = "infra";
 
 pub(super) struct Fixture {
     pub(super) directory: TempDir,
     pub(super) keys: Keys,
+    /// `None` for a store in a file.
+    server: Option<PostgreSQL>,
 }
 
 impl Fixture {
+    /// A store in a file.
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data_dir = directory.path().join("data");
         std::fs::create_dir(&data_dir).expect("a directory");
         let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
         let keys = Keys::open_or_create(&data_dir, &[root_key]).await.expect("keys");
-        Self { directory, keys }
+        Self { directory, keys, server: None }
     }
 
+    /// A store on a server of its own. `None` if there is no PostgreSQL, which is reported, and fails in CI.
+    async fn on_postgres() -> Option<Self> {
+        let server = PostgreSQL::start()?;
+        server.create_database(DATABASE);
+        database(&server).create_schema().await.expect("the schema");
+        Some(Self { server: Some(server), ..Self::new().await })
+    }
+
+    /// The database file.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("data").join(self.keys.database_file())
     }
 
     pub(super) async fn open(&self) -> Store {
-        Store::open(self.path(), self.keys.database_key()).await.expect("a store")
+        let opened = match &self.server {
+            None => Store::open(self.path(), self.keys.database_key()).await,
+            Some(server) => {
+                Store::connect(database(server), Arc::new(RowKeys::fixed()), MemberID::random()).await
+            }
+        };
+        opened.expect("a store")
     }
+
+    /// Opens the store once for each daemon that can use it at the same time: one for a file.
+    async fn open_members(&self) -> Vec<Store> {
+        let count = if self.server.is_some() { 3 } else { 1 };
+        let mut members = Vec::new();
+        for _ in 0..count {
+            members.push(self.open().await);
+        }
+        members
+    }
+}
+
+fn database(server: &PostgreSQL) -> PostgresDatabase {
+    let settings = PostgresSettings {
+        hosts: vec![DatabaseHost::Socket { directory: server.socket().to_owned(), port: server.port() }],
+        name: DATABASE.to_owned(),
+        user: USER.to_owned(),
+        password: None,
+        client_certificate: None,
+        trust: Trust::System,
+    };
+    PostgresDatabase::new(&settings).expect("a pool")
 }
 
 pub(super) fn at(second: i64) -> Timestamp {

@@ -11,7 +11,9 @@ use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 
-use super::{NewRefreshToken, StoreError, TokenHash};
+use super::engine::await_engine;
+use super::{NewRefreshToken, Store, StoreError, TokenHash};
+use crate::platform::uncancelled;
 
 pub use client_info::ClientInfo;
 pub use end_reason::{EndReason, Ended};
@@ -71,6 +73,62 @@ pub struct SessionPage {
     pub sessions: Vec<StoredSession>,
     /// After which session the next page starts; `None` for the last page.
     pub next: Option<SessionID>,
+}
+
+impl Store {
+    /// Stores a session and revokes the user's oldest sessions beyond `max_per_user` (1 or more). Returns the revoked
+    /// sessions.
+    pub async fn open_session(
+        &self,
+        session: NewSession,
+        max_per_user: u32,
+    ) -> Result<Vec<RevokedSession>, StoreError> {
+        let store = self.clone();
+        uncancelled(async move {
+            let revoked = await_engine!(store, engine => engine.open_session(session, max_per_user))?;
+            store.drop_cached(&revoked);
+            Ok(revoked)
+        })
+        .await
+    }
+
+    /// Looks up a session by id without the cache.
+    pub async fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
+        await_engine!(self, engine => engine.find_session(id))
+    }
+
+    /// Records a use of the session: moves `last_used_at` forward to `at`, never back.
+    pub async fn touch_session(&self, id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
+        // Update the cache first, so that concurrent requests do not write again.
+        self.cache.touch(id, at);
+        await_engine!(self, engine => engine.touch_session(id, at))
+    }
+
+    /// Stores new user claims from the provider for a live session. The cache drops the old ones.
+    pub async fn update_user(
+        &self,
+        id: &SessionID,
+        user: User,
+        email_verified: bool,
+    ) -> Result<(), StoreError> {
+        let (store, id) = (self.clone(), id.clone());
+        uncancelled(async move {
+            await_engine!(store, engine => engine.update_user(&id, user, email_verified))?;
+            store.cache.remove_sessions(&[id]);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
+    pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
+        let forgotten = await_engine!(self, engine => engine.forget_addresses(at_most))?;
+        if forgotten > 0 {
+            // The cache has them as well.
+            self.cache.clear();
+        }
+        Ok(forgotten)
+    }
 }
 
 /// The oldest of a user's `live` sessions beyond `max_per_user`. The session `newest` counts and stays.

@@ -9,6 +9,7 @@ mod encryption;
 mod error;
 mod guard;
 mod guard_operations;
+mod leases;
 mod listing;
 mod probe;
 mod provider_endpoints;
@@ -24,19 +25,25 @@ mod token_lookup;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::token_cache::{DEFAULT_CACHE_SIZE, TokenCache};
-use super::{Store, StoreError, WriteCounts};
+use super::{StoreError, WriteCounts};
 use crate::keys::DatabaseKey;
 use crate::platform::blocking;
 
-pub(super) use connections::Connections;
+use connections::Connections;
 pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub(super) use error::FileError;
-pub(super) use guard::RollbackGuard;
+use guard::RollbackGuard;
 
-impl Store {
+/// The store in an encrypted file. Clones share it.
+#[derive(Clone)]
+pub(in crate::store) struct Sqlite {
+    connections: Arc<Connections>,
+    guard: Arc<RollbackGuard>,
+}
+
+impl Sqlite {
     /// Opens the database and migrates its schema. Creates the database if it is missing.
-    pub async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(path: PathBuf, key: DatabaseKey) -> Result<Self, StoreError> {
         let opening = move || {
             encryption::check_library()?;
             encryption::prepare_file(&path)?;
@@ -44,18 +51,12 @@ impl Store {
             schema::migrate(&schema::MIGRATIONS, &mut writer, &path, &key)?;
             let guard = Arc::new(RollbackGuard::open(&writer, key.digest_key())?);
             let readers = copy::open_readers(&path, &key)?;
-            Ok(Self {
-                connections: Arc::new(Connections::new(writer, readers)),
-                cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE)),
-                guard,
-            })
+            Ok(Self { connections: Arc::new(Connections::new(writer, readers)), guard })
         };
         blocking(opening).await
     }
 
-    /// Checks that the store can serve requests. Fails if a read fails, if the last write failed, or if the rollback
-    /// guard found older data.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn check(&self) -> Result<(), StoreError> {
         self.guard.check()?;
         self.connections.writes.check()?;
         self.connections
@@ -63,13 +64,11 @@ impl Store {
             .await
     }
 
-    /// Fails if the last write failed and no probe has succeeded since.
-    pub fn check_writes(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn check_writes(&self) -> Result<(), StoreError> {
         self.connections.writes.check()
     }
 
-    /// Returns the number of transactions since the start.
-    pub fn writes(&self) -> WriteCounts {
+    pub(in crate::store) fn writes(&self) -> WriteCounts {
         self.connections.writes.counts()
     }
 }

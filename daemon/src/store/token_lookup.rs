@@ -5,6 +5,7 @@ use std::sync::Arc;
 use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::Timestamp;
 
+use super::engine::await_engine;
 use super::{AudienceRestriction, CacheCounts, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
@@ -25,14 +26,14 @@ pub(super) enum Token {
 impl Store {
     /// Looks up a token, in the cache first. A revocation is seen at once.
     pub async fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
-        self.guard.check()?;
+        self.check_age()?;
         let hash = TokenHash::of_text(text);
         if let Some(found) = self.cache.find(text, &hash) {
             return Ok(Some(found));
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
-        let found = self.read_token(&token, hash).await?;
+        let found = await_engine!(self, engine => engine.read_token(&token, hash))?;
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.cache.insert(text, found, read_start);
         }
@@ -41,7 +42,7 @@ impl Store {
 
     /// Like [`Self::find_token`], but from the cache only. `None` means not cached, not invalid.
     pub fn find_cached_token(&self, text: &str) -> Option<FoundToken> {
-        self.guard.check().ok()?;
+        self.check_age().ok()?;
         self.cache.find(text, &TokenHash::of_text(text))
     }
 

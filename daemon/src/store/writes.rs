@@ -28,22 +28,29 @@ pub struct WriteCounts {
 }
 
 impl Writes {
-    /// Runs and counts `write`. Database errors count as failures; an unexpected row does not.
+    /// Runs and counts `write`.
     pub(super) fn observe<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let written = write();
+        self.record(begun, &written);
+        written
+    }
+
+    /// Counts a write. Database errors count as failures; an unexpected row does not. A database that is away fails the
+    /// next read too, so only errors of the database itself are remembered.
+    pub(super) fn record<T>(&self, begun: Instant, written: &Result<T, StoreError>) {
         let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
-        let failure = match &written {
+        let failure = match written {
             Err(StoreError::Database(error)) => Some(error.to_string()),
             _ => None,
         };
-        let count = if failure.is_some() { &self.failed } else { &self.done };
+        let is_away = written.as_ref().is_err_and(StoreError::is_transient);
+        let count = if failure.is_some() || is_away { &self.failed } else { &self.done };
         count.fetch_add(1, Ordering::Relaxed);
         if failure.is_some() {
             *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
-        written
     }
 
     /// Clears the failure after a successful probe.
@@ -83,8 +90,10 @@ mod tests {
         writes.observe(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");
         writes.observe(|| Ok(())).expect("a transaction that wrote nothing");
         writes.check().expect_err("it is not known to be over");
+        let away = StoreError::Unavailable { cause: "connection refused".to_owned() };
+        writes.observe(|| Err::<(), _>(away)).expect_err("not reached");
         writes.succeeded();
         writes.check().expect("the probe was written");
-        assert_eq!((writes.counts().done, writes.counts().failed), (3, 1));
+        assert_eq!((writes.counts().done, writes.counts().failed), (3, 2));
     }
 }

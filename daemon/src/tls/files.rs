@@ -1,14 +1,11 @@
 //! The operator's certificate files, reloaded when they change.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use infra_shared::digest::sha256;
 use jiff::Timestamp;
-use rustix::fs::OFlags;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
@@ -27,7 +24,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// The timeout for reading both files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const LARGEST_FILE: u64 = 256 * 1024;
+const LARGEST_FILE: usize = 256 * 1024;
 
 /// The paths of the chain and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,33 +243,6 @@ impl FilesError {
 /// Reads a file or link, as Kubernetes mounts them. Rejects a private key readable by other users; its group may read
 /// it.
 fn read(path: &Path, is_private: bool) -> Result<Zeroizing<Vec<u8>>, FilesError> {
-    use std::io::Read;
-
-    let failed = |cause: String| FilesError::File { path: path.display().to_string(), cause };
-    // Allocate for the whole file: a growing buffer would leave copies of the key behind.
-    let mut contents =
-        Zeroizing::new(Vec::with_capacity(usize::try_from(LARGEST_FILE).unwrap_or_default() + 1));
-    // Do not block on a named pipe without a writer.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(platform::handed(path))
-        .map_err(|error| failed(error.to_string()))?;
-    // Check the open file, so that the file checked is the file read.
-    let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(failed("this is not a regular file".to_owned()));
-    }
-    if is_private && metadata.mode() & 0o007 != 0 {
-        let mode = metadata.mode() & 0o640;
-        return Err(failed(format!(
-            "other users can read this private key: run `chmod {mode:o} {}`",
-            path.display()
-        )));
-    }
-    file.take(LARGEST_FILE + 1).read_to_end(&mut contents).map_err(|error| failed(error.to_string()))?;
-    if contents.len() as u64 > LARGEST_FILE {
-        return Err(failed(format!("the file is larger than {LARGEST_FILE} bytes")));
-    }
-    Ok(contents)
+    platform::read_pem_file(path, LARGEST_FILE, is_private)
+        .map_err(|cause| FilesError::File { path: path.display().to_string(), cause })
 }

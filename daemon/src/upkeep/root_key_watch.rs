@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::keys::{self, Keys, RootKeySettings};
+use crate::keys::{RootKeySettings, StoreKeys};
 use crate::platform::{self, blocking};
 
 /// How long a look may take. A file system that takes longer is a problem for the next start.
@@ -81,8 +81,8 @@ impl RootKeyWatch {
     }
 
     /// Looks at the files, and reads only those that changed.
-    pub(super) async fn look(&self, keys: &Keys) {
-        let found = self.find_within(LIMIT, keys.root_key()).await;
+    pub(super) async fn look(&self, keys: &Arc<StoreKeys>) {
+        let found = self.find_within(LIMIT, keys).await;
         let before = std::mem::replace(&mut *lock(&self.0.problem), found.clone());
         match (before, found) {
             (before, Some(problem)) if before.as_ref() != Some(&problem) => tracing::error!(
@@ -98,12 +98,12 @@ impl RootKeyWatch {
     }
 
     /// Continues the look that has not ended, or starts one. If it does not end within `limit`, that is the problem.
-    async fn find_within(&self, limit: Duration, opened_with: RootKeySettings) -> Option<String> {
+    async fn find_within(&self, limit: Duration, keys: &Arc<StoreKeys>) -> Option<String> {
         let unfinished = lock(&self.0.unfinished).take();
         let mut look = unfinished.unwrap_or_else(|| {
-            let shared = self.0.clone();
+            let (shared, keys) = (self.0.clone(), Arc::clone(keys));
             *lock(&shared.reading) = None;
-            Box::pin(blocking(move || shared.find(&opened_with)))
+            Box::pin(blocking(move || shared.find(&keys)))
         });
         if let Ok(found) = timeout(limit, look.as_mut()).await {
             return found;
@@ -122,7 +122,8 @@ impl Shared {
         *lock(&self.reading) = Some(file);
     }
 
-    fn find(&self, opened_with: &RootKeySettings) -> Option<String> {
+    fn find(&self, keys: &StoreKeys) -> Option<String> {
+        let opened_with = &keys.root_key();
         self.reads(opened_with.describe());
         // systemd reads it for the next start. This process cannot read it.
         if let Some(problem) = opened_with.source_problem() {
@@ -150,7 +151,7 @@ impl Shared {
         if seen.files.as_ref() != Some(&files) {
             let read = native.iter().map(|path| path.display().to_string());
             self.reads(read.collect::<Vec<String>>().join(" or "));
-            let checking = keys::check(&self.data_dir, &seen.root_keys);
+            let checking = keys.check(&self.data_dir, &seen.root_keys);
             let checked = tokio::runtime::Handle::current().block_on(checking);
             let problem =
                 checked.err().map(|error| describe(&error.to_string(), &seen.root_keys, opened_with));
@@ -203,6 +204,7 @@ mod tests {
     use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
+    use crate::keys::Keys;
 
     /// Shorter than any test, so that each look ends at its limit.
     const AT_ONCE: Duration = Duration::from_millis(1);
@@ -238,23 +240,26 @@ mod tests {
         });
         let root_key = RootKeySettings::Native { path: directory.path().join("root.key") };
         let data_dir = directory.path().join("data");
-        let watch = RootKeyWatch::new(pipe.0.clone(), data_dir, vec![root_key.clone()], read);
+        platform::ensure_private_directory(&data_dir).expect("a data directory");
+        let keys = Keys::open_or_create(&data_dir, std::slice::from_ref(&root_key)).await.expect("keys");
+        let keys = Arc::new(StoreKeys::File(keys));
+        let watch = RootKeyWatch::new(pipe.0.clone(), data_dir, vec![root_key], read);
         let expected = format!("{} cannot be read: its file system does not respond", pipe.0.display());
         for _ in 0..60_000 {
-            watch.find_within(AT_ONCE, root_key.clone()).await;
+            watch.find_within(AT_ONCE, &keys).await;
             if began.load(Ordering::SeqCst) > 0 {
                 break;
             }
         }
         for _ in 0..50 {
-            assert_eq!(watch.find_within(AT_ONCE, root_key.clone()).await.as_ref(), Some(&expected));
+            assert_eq!(watch.find_within(AT_ONCE, &keys).await.as_ref(), Some(&expected));
         }
         let looks = || (began.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
         assert_eq!(looks(), (1, 0));
 
         // It responds again: the look ends, and the next one begins.
         pipe.release();
-        let found = watch.find_within(Duration::from_mins(1), root_key.clone()).await;
+        let found = watch.find_within(Duration::from_mins(1), &keys).await;
         assert!(found != Some(expected) && looks() == (1, 1), "{found:?}");
     }
 }

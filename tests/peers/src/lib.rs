@@ -15,6 +15,7 @@ pub mod kubernetes_api;
 pub mod moto;
 pub mod openbao;
 pub mod pebble;
+pub mod postgresql;
 pub mod public_daemon;
 pub mod real_browser;
 pub mod reverse_proxies;

@@ -10,7 +10,7 @@ use infra_shared::clock::SystemClock;
 use infra_shared::printable::{counted, when};
 use serde_json::{Value, json};
 
-use super::{access, certificate, start};
+use super::{access, certificate, database, start};
 use crate::commands::Context;
 use crate::commands::service_access::{self, expect_inside};
 use crate::config::Config;
@@ -38,6 +38,7 @@ pub(super) async fn run(context: &Context, mut config: Config, json: bool) -> Re
         .say("testing root keys, certificates, secrets and providers; each test takes up to 10 s …");
     let mut tried = access::check_directories(context, &config);
     tried.extend(try_root_keys(&config).await);
+    tried.extend(database::check(&config).await);
     tried.extend(try_certificates(context, &mut config).await);
     let config = &config;
     let problems = start::check(context, config, &tried).await;
@@ -158,7 +159,9 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
         let outcome = match root_key.round_trip(&config.data_dir).await {
             Ok(Some(())) => Outcome::Works,
             // The first start creates it.
-            Ok(None) if matches!(keys::is_unused(&config.data_dir), Ok(true)) => {
+            Ok(None)
+                if config.database.is_none() && matches!(keys::is_unused(&config.data_dir), Ok(true)) =>
+            {
                 Outcome::Unknown { cause: "it does not exist yet; the first start creates it".to_owned() }
             }
             Ok(None) => {

@@ -2,6 +2,15 @@
 
 use super::*;
 
+on_each_engine! {
+    order_limit_survives_restarts,
+    successful_order_clears_earlier_failures,
+    released_order_does_not_count,
+    order_pause_is_capped_at_one_day,
+    clock_set_back_blocks_orders_for_at_most_one_hour,
+    acme_account_is_stored_by_directory,
+}
+
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 async fn begin(store: &Store, second: i64) -> BegunOrder {
@@ -15,9 +24,7 @@ fn id(begun: BegunOrder) -> OrderID {
     }
 }
 
-#[tokio::test]
-async fn order_limit_survives_restarts() {
-    let fixture = Fixture::new().await;
+async fn order_limit_survives_restarts(fixture: Fixture) {
     for second in [0, 60, 120] {
         id(begin(&fixture.open().await, second).await);
     }
@@ -30,9 +37,7 @@ async fn order_limit_survives_restarts() {
     assert_eq!(begin(&store, 3_601).await, BegunOrder::Spent { until: at(3_660) }, "the window moves on");
 }
 
-#[tokio::test]
-async fn successful_order_clears_earlier_failures() {
-    let fixture = Fixture::new().await;
+async fn successful_order_clears_earlier_failures(fixture: Fixture) {
     let store = fixture.open().await;
     for second in [0, 1, 2] {
         id(begin(&store, second).await);
@@ -43,9 +48,7 @@ async fn successful_order_clears_earlier_failures() {
     id(begin(&store, 3).await);
 }
 
-#[tokio::test]
-async fn released_order_does_not_count() {
-    let fixture = Fixture::new().await;
+async fn released_order_does_not_count(fixture: Fixture) {
     let store = fixture.open().await;
     for second in 0..10 {
         let order = id(begin(&store, second).await);
@@ -54,9 +57,7 @@ async fn released_order_does_not_count() {
     id(begin(&store, 10).await);
 }
 
-#[tokio::test]
-async fn order_pause_is_capped_at_one_day() {
-    let fixture = Fixture::new().await;
+async fn order_pause_is_capped_at_one_day(fixture: Fixture) {
     let store = fixture.open().await;
     store.pause_orders(at(7_200)).await.expect("stored");
     assert_eq!(begin(&store, 0).await, BegunOrder::Paused { until: at(7_200) });
@@ -71,9 +72,7 @@ async fn order_pause_is_capped_at_one_day() {
     assert_eq!(begin(&store, 7_201).await, BegunOrder::Paused { until: at(7_201 + 86_400) });
 }
 
-#[tokio::test]
-async fn clock_set_back_blocks_orders_for_at_most_one_hour() {
-    let fixture = Fixture::new().await;
+async fn clock_set_back_blocks_orders_for_at_most_one_hour(fixture: Fixture) {
     let store = fixture.open().await;
     for _ in 0..3 {
         id(begin(&store, 100_000_000).await);
@@ -82,9 +81,7 @@ async fn clock_set_back_blocks_orders_for_at_most_one_hour() {
     id(begin(&store, 3_600).await);
 }
 
-#[tokio::test]
-async fn acme_account_is_stored_by_directory() {
-    let fixture = Fixture::new().await;
+async fn acme_account_is_stored_by_directory(fixture: Fixture) {
     let store = fixture.open().await;
     let sealer = fixture.keys.field_sealer();
     let place = |row| crate::keys::Place { table: "acme_accounts", row, column: "credentials", version: 1 };

@@ -5,6 +5,15 @@ use infra_shared::token_text::AudienceToken;
 use super::*;
 use crate::store::{AudienceTokenRow, IssueOutcome};
 
+on_each_engine! {
+    audience_token_ends_with_its_session,
+    audience_token_is_not_found_with_wrong_secret,
+    audience_tokens_are_limited_per_live_session,
+    parallel_audience_tokens_never_exceed_limit,
+    raced_sign_out_leaves_no_live_audience_token,
+    purge_deletes_expired_tokens_but_not_dummy_row,
+}
+
 fn token(session: &NewSession, second: i64) -> (AudienceToken, AudienceTokenRow) {
     let token = AudienceToken::mint();
     let new = AudienceTokenRow {
@@ -18,9 +27,7 @@ fn token(session: &NewSession, second: i64) -> (AudienceToken, AudienceTokenRow)
     (token, new)
 }
 
-#[tokio::test]
-async fn audience_token_ends_with_its_session() {
-    let fixture = Fixture::new().await;
+async fn audience_token_ends_with_its_session(fixture: Fixture) {
     let store = fixture.open().await;
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
@@ -41,9 +48,7 @@ async fn audience_token_ends_with_its_session() {
     assert!(found.session.ended.is_some());
 }
 
-#[tokio::test]
-async fn audience_token_is_not_found_with_wrong_secret() {
-    let fixture = Fixture::new().await;
+async fn audience_token_is_not_found_with_wrong_secret(fixture: Fixture) {
     let store = fixture.open().await;
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
@@ -57,9 +62,7 @@ async fn audience_token_is_not_found_with_wrong_secret() {
     assert!(store.find_token(forged.expose()).await.expect("an answer").is_none());
 }
 
-#[tokio::test]
-async fn audience_tokens_are_limited_per_live_session() {
-    let fixture = Fixture::new().await;
+async fn audience_tokens_are_limited_per_live_session(fixture: Fixture) {
     let store = fixture.open().await;
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");
@@ -75,9 +78,53 @@ async fn audience_tokens_are_limited_per_live_session() {
     assert_eq!(open(2000).await, IssueOutcome::SessionEnded);
 }
 
-#[tokio::test]
-async fn purge_deletes_expired_tokens_but_not_dummy_row() {
-    let fixture = Fixture::new().await;
+async fn parallel_audience_tokens_never_exceed_limit(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    let session = session("00u1", 0);
+    members[0].open_session(session.clone(), 48).await.expect("stored");
+    let issues: Vec<_> = (0..40)
+        .map(|number| {
+            let (store, new) = (members[number % members.len()].clone(), token(&session, 1).1);
+            tokio::spawn(async move { store.issue_audience_token(new, 5).await.expect("an answer") })
+        })
+        .collect();
+    let mut issued = 0;
+    for issue in issues {
+        issued += usize::from(issue.await.expect("a task") == IssueOutcome::Issued);
+    }
+    assert_eq!(issued, 5);
+}
+
+async fn raced_sign_out_leaves_no_live_audience_token(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    let (issuing, signing_out) = (&members[0], &members[members.len() - 1]);
+    let mut refused = 0;
+    for number in 0..40 {
+        let session = session(&number.to_string(), 0);
+        issuing.open_session(session.clone(), 48).await.expect("stored");
+        let issue = async {
+            let mut issued = Vec::new();
+            loop {
+                let (token, new) = token(&session, 1);
+                match issuing.issue_audience_token(new, 10_000).await.expect("an answer") {
+                    IssueOutcome::Issued => issued.push(token),
+                    ended => return (issued, ended),
+                }
+            }
+        };
+        let ((issued, outcome), revoked) =
+            tokio::join!(issue, revoke(signing_out, &session.id, 1, EndReason::Logout));
+        assert!(revoked);
+        refused += usize::from(outcome == IssueOutcome::SessionEnded);
+        for token in issued {
+            let found = signing_out.find_token(token.expose()).await.expect("an answer").expect("a row");
+            assert!(found.session.ended.is_some(), "issued before the sign-out");
+        }
+    }
+    assert_eq!(refused, 40, "a token was issued after its session had ended");
+}
+
+async fn purge_deletes_expired_tokens_but_not_dummy_row(fixture: Fixture) {
     let store = fixture.open().await;
     let session = session("00u1", 0);
     store.open_session(session.clone(), 48).await.expect("stored");

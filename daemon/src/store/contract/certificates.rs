@@ -2,6 +2,12 @@
 
 use super::*;
 
+on_each_engine! {
+    certificate_is_replaced_by_name,
+    next_authority_is_announced_until_it_takes_over,
+    announcement_number_grows_with_each_change,
+}
+
 fn row(fixture: &Fixture, name: &str, contents: &[u8]) -> CertificateRow {
     CertificateRow {
         name: name.to_owned(),
@@ -14,9 +20,7 @@ fn place(row: &str) -> Place<'_> {
     Place { table: "certificates", row, column: "private_key", version: 1 }
 }
 
-#[tokio::test]
-async fn certificate_is_replaced_by_name() {
-    let fixture = Fixture::new().await;
+async fn certificate_is_replaced_by_name(fixture: Fixture) {
     let store = fixture.open().await;
     assert!(store.find_certificate("ca").await.expect("an answer").is_none());
     for contents in [b"one", b"two"] {
@@ -28,9 +32,7 @@ async fn certificate_is_replaced_by_name() {
     assert_eq!(key.as_slice(), b"two");
 }
 
-#[tokio::test]
-async fn next_authority_is_announced_until_it_takes_over() {
-    let fixture = Fixture::new().await;
+async fn next_authority_is_announced_until_it_takes_over(fixture: Fixture) {
     let store = fixture.open().await;
     assert_eq!(store.find_takeover().await.expect("an answer"), None);
     store.save_next_authority(row(&fixture, "next ca", b"next"), at(100)).await.expect("stored");
@@ -44,9 +46,7 @@ async fn next_authority_is_announced_until_it_takes_over() {
     }
 }
 
-#[tokio::test]
-async fn announcement_number_grows_with_each_change() {
-    let fixture = Fixture::new().await;
+async fn announcement_number_grows_with_each_change(fixture: Fixture) {
     let store = fixture.open().await;
     let first = u64::try_from(at(0).as_second()).expect("a positive number");
     for (announced, second, expected) in

@@ -2,9 +2,12 @@
 
 use super::*;
 
-#[tokio::test]
-async fn stored_providers_are_compared_with_configured_ones() {
-    let fixture = Fixture::new().await;
+on_each_engine! {
+    stored_providers_are_compared_with_configured_ones,
+    endpoints_are_remembered_by_provider,
+}
+
+async fn stored_providers_are_compared_with_configured_ones(fixture: Fixture) {
     let store = fixture.open().await;
     let sealer = fixture.keys.field_sealer();
     let place = Place { table: "providers", row: "okta", column: "client_secret_reference", version: 1 };
@@ -31,9 +34,7 @@ async fn stored_providers_are_compared_with_configured_ones() {
     store.check().await.expect("it answers");
 }
 
-#[tokio::test]
-async fn endpoints_are_remembered_by_provider() {
-    let fixture = Fixture::new().await;
+async fn endpoints_are_remembered_by_provider(fixture: Fixture) {
     let store = fixture.open().await;
     assert_eq!(store.provider_endpoints("okta").await.expect("an answer"), None);
     let hosts = |host: &str| EndpointHosts::from([("token_endpoint".to_owned(), host.to_owned())]);

@@ -4,6 +4,14 @@ use zeroize::Zeroizing;
 
 use super::*;
 
+on_each_engine! {
+    due_refresh_token_is_leased_once,
+    raced_refresh_tokens_are_each_leased_once,
+    refresh_token_is_swapped_only_at_its_version,
+    released_refresh_token_waits_until_due,
+    refresh_token_of_ended_session_is_leased_for_revocation,
+}
+
 /// Opens a session whose refresh token is due at second 60.
 async fn open_session(fixture: &Fixture, store: &Store) -> SessionID {
     let new = session("00u1", 0);
@@ -36,9 +44,7 @@ async fn lease(fixture: &Fixture, store: &Store, second: i64) -> Option<RefreshT
     rows.into_iter().next()
 }
 
-#[tokio::test]
-async fn due_refresh_token_is_leased_once() {
-    let fixture = Fixture::new().await;
+async fn due_refresh_token_is_leased_once(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     assert!(lease(&fixture, &store, 59).await.is_none());
@@ -57,9 +63,30 @@ async fn due_refresh_token_is_leased_once() {
     assert!(lease(&fixture, &store, 91).await.is_some());
 }
 
-#[tokio::test]
-async fn refresh_token_is_swapped_only_at_its_version() {
-    let fixture = Fixture::new().await;
+async fn raced_refresh_tokens_are_each_leased_once(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    for _ in 0..40 {
+        open_session(&fixture, &members[0]).await;
+    }
+    let racers: Vec<_> = (0..12)
+        .map(|number| {
+            let (store, request) = (members[number % members.len()].clone(), request(&fixture, "okta", 60));
+            tokio::spawn(async move { store.lease_due_refresh_tokens(request).await.expect("an answer") })
+        })
+        .collect();
+    let mut leased = Vec::new();
+    for racer in racers {
+        let rows = racer.await.expect("a task");
+        assert!(rows.len() <= 9, "the limit of a request");
+        leased.extend(rows.into_iter().map(|row| row.session_id.to_string()));
+    }
+    let count = leased.len();
+    leased.sort();
+    leased.dedup();
+    assert_eq!((leased.len(), count), (40, 40));
+}
+
+async fn refresh_token_is_swapped_only_at_its_version(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     let swap = async |credential: &[u8]| {
@@ -74,9 +101,7 @@ async fn refresh_token_is_swapped_only_at_its_version() {
     assert!(lease(&fixture, &store, 90).await.is_some(), "another attempt had changed it");
 }
 
-#[tokio::test]
-async fn released_refresh_token_waits_until_due() {
-    let fixture = Fixture::new().await;
+async fn released_refresh_token_waits_until_due(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     lease(&fixture, &store, 60).await.expect("a lease");
@@ -87,9 +112,7 @@ async fn released_refresh_token_waits_until_due() {
     assert_eq!((row.failures, row.uncertain_since), (2, None));
 }
 
-#[tokio::test]
-async fn refresh_token_of_ended_session_is_leased_for_revocation() {
-    let fixture = Fixture::new().await;
+async fn refresh_token_of_ended_session_is_leased_for_revocation(fixture: Fixture) {
     let store = fixture.open().await;
     let id = open_session(&fixture, &store).await;
     let lease_to_revoke = async |second| {

@@ -2,9 +2,14 @@
 
 use super::*;
 
-#[tokio::test]
-async fn pages_contain_each_live_session_once() {
-    let fixture = Fixture::new().await;
+on_each_engine! {
+    pages_contain_each_live_session_once,
+    sessions_are_counted_by_last_use,
+    selector_revokes_only_its_sessions,
+    sessions_of_named_user_are_listed_newest_first,
+}
+
+async fn pages_contain_each_live_session_once(fixture: Fixture) {
     let store = fixture.open().await;
     let mut expected = Vec::new();
     for second in 0..7 {
@@ -33,9 +38,7 @@ async fn pages_contain_each_live_session_once() {
     assert_eq!(store.live_sessions(at(3_603), None, 100).await.expect("an answer").sessions.len(), 3);
 }
 
-#[tokio::test]
-async fn sessions_are_counted_by_last_use() {
-    let fixture = Fixture::new().await;
+async fn sessions_are_counted_by_last_use(fixture: Fixture) {
     let store = fixture.open().await;
     let (used, unused) = (session("00u1", 0), session("00u1", 1));
     for new in [&used, &unused] {
@@ -49,9 +52,7 @@ async fn sessions_are_counted_by_last_use() {
     }
 }
 
-#[tokio::test]
-async fn selector_revokes_only_its_sessions() {
-    let fixture = Fixture::new().await;
+async fn selector_revokes_only_its_sessions(fixture: Fixture) {
     let store = fixture.open().await;
     let open = async |subject: &str, email: &str, second: i64| {
         let new = session(subject, second);
@@ -86,9 +87,7 @@ async fn selector_revokes_only_its_sessions() {
     }
 }
 
-#[tokio::test]
-async fn sessions_of_named_user_are_listed_newest_first() {
-    let fixture = Fixture::new().await;
+async fn sessions_of_named_user_are_listed_newest_first(fixture: Fixture) {
     let store = fixture.open().await;
     let mut ids = Vec::new();
     for second in 0..3 {

@@ -2,9 +2,20 @@
 
 use super::*;
 
-#[tokio::test]
-async fn session_survives_reopening_of_store() {
-    let fixture = Fixture::new().await;
+on_each_engine! {
+    session_survives_reopening_of_store,
+    last_used_at_never_moves_back,
+    parallel_uses_are_all_recorded,
+    session_ends_once_and_keeps_first_reason,
+    oldest_session_ends_when_limit_is_exceeded,
+    parallel_logins_never_exceed_limit,
+    expired_session_does_not_count_towards_limit,
+    purge_deletes_session_one_day_after_expiry,
+    claims_change_only_while_session_is_live,
+    addresses_are_deleted_in_batches,
+}
+
+async fn session_survives_reopening_of_store(fixture: Fixture) {
     let new = session("00u1", 0);
     let store = fixture.open().await;
     assert!(store.find_session(&new.id).await.expect("an answer").is_none());
@@ -17,9 +28,7 @@ async fn session_survives_reopening_of_store() {
     assert_eq!(found.ended, None);
 }
 
-#[tokio::test]
-async fn last_used_at_never_moves_back() {
-    let fixture = Fixture::new().await;
+async fn last_used_at_never_moves_back(fixture: Fixture) {
     let store = fixture.open().await;
     let new = session("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -31,9 +40,29 @@ async fn last_used_at_never_moves_back() {
     }
 }
 
-#[tokio::test]
-async fn session_ends_once_and_keeps_first_reason() {
-    let fixture = Fixture::new().await;
+async fn parallel_uses_are_all_recorded(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    let sessions: Vec<NewSession> = (0..3).map(|number| session(&number.to_string(), 0)).collect();
+    for new in &sessions {
+        members[0].open_session(new.clone(), 48).await.expect("stored");
+    }
+    let uses: Vec<_> = (0..60)
+        .map(|number| {
+            let (store, new) = (members[number % members.len()].clone(), sessions[number / 20].clone());
+            let used = at(i64::try_from(number).expect("a small number"));
+            tokio::spawn(async move { store.touch_session(&new.id, &new.token_hash, used).await })
+        })
+        .collect();
+    for used in uses {
+        used.await.expect("a task").expect("stored");
+    }
+    for (new, last) in sessions.iter().zip([19, 39, 59]) {
+        let found = members[0].find_session(&new.id).await.expect("an answer").expect("a row");
+        assert_eq!(found.last_used_at, at(last));
+    }
+}
+
+async fn session_ends_once_and_keeps_first_reason(fixture: Fixture) {
     let store = fixture.open().await;
     let new = session("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -46,9 +75,7 @@ async fn session_ends_once_and_keeps_first_reason() {
     assert!(!revoke(&store, SessionToken::mint().id(), 1, EndReason::Logout).await);
 }
 
-#[tokio::test]
-async fn oldest_session_ends_when_limit_is_exceeded() {
-    let fixture = Fixture::new().await;
+async fn oldest_session_ends_when_limit_is_exceeded(fixture: Fixture) {
     let store = fixture.open().await;
     let (first, second, third) = (session("00u1", 0), session("00u1", 1), session("00u1", 2));
     let of_another = session("00u2", 0);
@@ -79,17 +106,35 @@ async fn oldest_session_ends_when_limit_is_exceeded() {
     assert!([second.id, third.id, of_another.id].iter().all(|id| live.contains(id)));
 }
 
-#[tokio::test]
-async fn expired_session_does_not_count_towards_limit() {
-    let fixture = Fixture::new().await;
+async fn parallel_logins_never_exceed_limit(fixture: Fixture) {
+    const LIMIT: usize = 3;
+    let members = fixture.open_members().await;
+    let logins: Vec<_> = (0..60)
+        .map(|number| {
+            let store = members[number % members.len()].clone();
+            tokio::spawn(
+                async move { store.open_session(session("00u1", 0), 3).await.expect("stored").len() },
+            )
+        })
+        .collect();
+    let live =
+        async || members[0].sessions_of("https://okta.test", "00u1", at(1)).await.expect("an answer").len();
+    let (mut ended, mut most) = (0, 0);
+    for login in logins {
+        most = most.max(live().await);
+        ended += login.await.expect("a task");
+    }
+    assert_eq!((live().await, ended), (LIMIT, 60 - LIMIT));
+    assert!(most <= LIMIT, "{most} at once");
+}
+
+async fn expired_session_does_not_count_towards_limit(fixture: Fixture) {
     let store = fixture.open().await;
     store.open_session(session("00u1", 0), 1).await.expect("stored");
     assert_eq!(store.open_session(session("00u1", 3600), 1).await.expect("stored"), []);
 }
 
-#[tokio::test]
-async fn purge_deletes_session_one_day_after_expiry() {
-    let fixture = Fixture::new().await;
+async fn purge_deletes_session_one_day_after_expiry(fixture: Fixture) {
     let store = fixture.open().await;
     let new = session("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -102,9 +147,7 @@ async fn purge_deletes_session_one_day_after_expiry() {
     assert!(store.find_session(&new.id).await.expect("an answer").is_none());
 }
 
-#[tokio::test]
-async fn claims_change_only_while_session_is_live() {
-    let fixture = Fixture::new().await;
+async fn claims_change_only_while_session_is_live(fixture: Fixture) {
     let store = fixture.open().await;
     let (token, new) = session_with_token("00u1", 0);
     store.open_session(new.clone(), 48).await.expect("stored");
@@ -120,9 +163,7 @@ async fn claims_change_only_while_session_is_live() {
     assert_eq!(change("engineering").await, changed);
 }
 
-#[tokio::test]
-async fn addresses_are_deleted_in_batches() {
-    let fixture = Fixture::new().await;
+async fn addresses_are_deleted_in_batches(fixture: Fixture) {
     let store = fixture.open().await;
     for second in 0..3 {
         store.open_session(session("00u1", second), 48).await.expect("stored");

@@ -2,9 +2,13 @@
 
 use super::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ticket_is_consumed_once_under_race() {
-    let fixture = Fixture::new().await;
+on_each_engine! {
+    ticket_is_consumed_once_under_race,
+    raced_tickets_are_each_accepted_once,
+    expired_ticket_stays_expired_when_clock_is_set_back,
+}
+
+async fn ticket_is_consumed_once_under_race(fixture: Fixture) {
     // Two stores on one file, so that the database decides and not the memory of one.
     let stores = [fixture.open().await, fixture.open().await];
     let tasks: Vec<_> = (0..16)
@@ -24,9 +28,35 @@ async fn ticket_is_consumed_once_under_race() {
     assert_eq!(reopened.consume_ticket([8; 16], at(300)).await.expect("stored"), TicketState::Unused);
 }
 
-#[tokio::test]
-async fn expired_ticket_stays_expired_when_clock_is_set_back() {
-    let fixture = Fixture::new().await;
+async fn raced_tickets_are_each_accepted_once(fixture: Fixture) {
+    const TICKETS: u64 = 1000;
+    let members = fixture.open_members().await;
+    // Every racer uses all tickets in the same order, so that they meet.
+    let racers: Vec<_> = (0..6)
+        .map(|number: usize| {
+            let store = members[number % members.len()].clone();
+            tokio::spawn(async move {
+                let mut accepted = Vec::new();
+                for ticket in 0..TICKETS {
+                    let mut id = [0; 16];
+                    id[..8].copy_from_slice(&ticket.to_be_bytes());
+                    if store.consume_ticket(id, at(300)).await.expect("stored") == TicketState::Unused {
+                        accepted.push(ticket);
+                    }
+                }
+                accepted
+            })
+        })
+        .collect();
+    let mut accepted = Vec::new();
+    for racer in racers {
+        accepted.extend(racer.await.expect("a task"));
+    }
+    accepted.sort_unstable();
+    assert!(accepted.iter().copied().eq(0..TICKETS), "{} of {TICKETS} accepted", accepted.len());
+}
+
+async fn expired_ticket_stays_expired_when_clock_is_set_back(fixture: Fixture) {
     let store = fixture.open().await;
     assert_eq!(store.consume_ticket([7; 16], at(300)).await.expect("stored"), TicketState::Unused);
     store.purge(at(299)).await.expect("tidied");

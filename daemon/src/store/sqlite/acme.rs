@@ -4,14 +4,17 @@ use infra_shared::random;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
+use super::Sqlite;
 use crate::keys::Sealed;
 use crate::store::acme::{LONGEST_PAUSE, spent_until};
 use crate::store::time::{from_database, to_database};
-use crate::store::{BegunOrder, OrderID, Store, StoreError};
+use crate::store::{BegunOrder, OrderID, StoreError};
 
-impl Store {
-    /// Looks up the sealed credentials of the account at the directory URL `directory`.
-    pub async fn find_acme_account(&self, directory: &str) -> Result<Option<Sealed>, StoreError> {
+impl Sqlite {
+    pub(in crate::store) async fn find_acme_account(
+        &self,
+        directory: &str,
+    ) -> Result<Option<Sealed>, StoreError> {
         self.connections
             .look_up(|reader| {
                 let mut select =
@@ -21,7 +24,11 @@ impl Store {
             .await
     }
 
-    pub async fn save_acme_account(&self, directory: String, credentials: Sealed) -> Result<(), StoreError> {
+    pub(in crate::store) async fn save_acme_account(
+        &self,
+        directory: String,
+        credentials: Sealed,
+    ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute(
@@ -34,8 +41,7 @@ impl Store {
             .await
     }
 
-    /// Deletes the account at `directory`, after the authority reported it as unknown.
-    pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
+    pub(in crate::store) async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_accounts WHERE directory = ?1", [directory])?;
@@ -44,8 +50,7 @@ impl Store {
             .await
     }
 
-    /// Starts an order, unless `limit` orders failed within `window` or the authority asked for a pause.
-    pub async fn begin_order(
+    pub(in crate::store) async fn begin_order(
         &self,
         now: Timestamp,
         limit: u32,
@@ -86,8 +91,7 @@ impl Store {
             .await
     }
 
-    /// Removes an order that never reached the authority, so that it does not count.
-    pub async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
+    pub(in crate::store) async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_orders WHERE id = ?1", [id])?;
@@ -96,8 +100,11 @@ impl Store {
             .await
     }
 
-    /// Records that `directory` issued a certificate. Earlier failures no longer count.
-    pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) async fn settle_orders(
+        &self,
+        directory: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_orders", [])?;
@@ -112,8 +119,10 @@ impl Store {
             .await
     }
 
-    /// Returns when `directory` last issued a certificate.
-    pub async fn find_obtained_at(&self, directory: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub(in crate::store) async fn find_obtained_at(
+        &self,
+        directory: &str,
+    ) -> Result<Option<Timestamp>, StoreError> {
         self.connections
             .look_up(|reader| {
                 let mut select =
@@ -124,8 +133,7 @@ impl Store {
             .await
     }
 
-    /// Blocks orders until `until`, at the authority's request. [`Store::begin_order`] caps the pause at one day.
-    pub async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute(

@@ -4,13 +4,12 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::sessions;
+use super::{Sqlite, sessions};
 use crate::store::audience_tokens::wait_for_next;
-use crate::store::{AudienceRestriction, AudienceTokenRow, IssueOutcome, Store, StoreError, time};
+use crate::store::{AudienceRestriction, AudienceTokenRow, IssueOutcome, StoreError, time};
 
-impl Store {
-    /// Stores a token if its session is live and has fewer than `max_per_session` live tokens.
-    pub async fn issue_audience_token(
+impl Sqlite {
+    pub(in crate::store) async fn issue_audience_token(
         &self,
         token: AudienceTokenRow,
         max_per_session: u32,
@@ -18,8 +17,7 @@ impl Store {
         self.connections.write(move |transaction| insert(transaction, &token, max_per_session)).await
     }
 
-    /// Returns the session of the audience token with this ID; `None` if there is none or it has expired.
-    pub async fn session_of_audience_token(
+    pub(in crate::store) async fn session_of_audience_token(
         &self,
         id: &str,
         now: Timestamp,

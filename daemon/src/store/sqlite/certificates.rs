@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::Sqlite;
 use crate::keys::Sealed;
 use crate::store::certificates::next_sequence;
 use crate::store::time::{from_database, to_database};
-use crate::store::{CertificateRow, Store, StoreError};
+use crate::store::{CertificateRow, StoreError};
 
-impl Store {
-    pub async fn find_certificate(&self, name: &str) -> Result<Option<CertificateRow>, StoreError> {
+impl Sqlite {
+    pub(in crate::store) async fn find_certificate(
+        &self,
+        name: &str,
+    ) -> Result<Option<CertificateRow>, StoreError> {
         self.connections
             .look_up(|reader| {
                 let row = reader
@@ -30,13 +34,11 @@ impl Store {
             .await
     }
 
-    /// Stores a certificate, replacing one with the same name.
-    pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+    pub(in crate::store) async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
         self.connections.write(move |transaction| save(transaction, &row)).await
     }
 
-    /// Returns when the next CA takes over; `None` if no rollover is announced.
-    pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub(in crate::store) async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
         self.connections
             .look_up(|reader| {
                 let takeover_at: Option<i64> =
@@ -46,8 +48,11 @@ impl Store {
             .await
     }
 
-    /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
-    pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
+    pub(in crate::store) async fn number_announcement(
+        &self,
+        announced: String,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         self.connections
             .write(move |transaction| {
                 let (mut sequence, before): (i64, String) =
@@ -66,8 +71,7 @@ impl Store {
             .await
     }
 
-    /// Stores the next CA and when it takes over, replacing one announced before.
-    pub async fn save_next_authority(
+    pub(in crate::store) async fn save_next_authority(
         &self,
         next: CertificateRow,
         takeover_at: Timestamp,
@@ -81,8 +85,7 @@ impl Store {
             .await
     }
 
-    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
-    pub async fn replace_authority(
+    pub(in crate::store) async fn replace_authority(
         &self,
         authority: CertificateRow,
         leaf: CertificateRow,

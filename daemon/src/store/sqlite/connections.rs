@@ -104,30 +104,25 @@ impl Connections {
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_then(operation, |written| written, |_| ()).await
+        self.write_then(operation, |written| written).await
     }
 
-    /// Runs one transaction, then `committed` under the writer's lock, then `then` without it. All of it runs even if
-    /// the caller has been cancelled.
+    /// Runs one transaction, then `committed` under the writer's lock. Both run even if the caller has been cancelled.
     pub(super) async fn write_then<W: Send + 'static, T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Result<W, StoreError> + Send + 'static,
         committed: impl FnOnce(W) -> T + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (writer, watch) = (self.writer.clone(), self.writes.clone());
         blocking(move || {
             // A panic inside a transaction rolled it back, so the connection is still usable.
-            let written = {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                watch.observe(|| {
-                    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                    let result = operation(&transaction)?;
-                    transaction.commit()?;
-                    Ok(committed(result))
-                })
-            };
-            written.inspect(then)
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.observe(|| {
+                let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let result = operation(&transaction)?;
+                transaction.commit()?;
+                Ok(committed(result))
+            })
         })
         .await
     }

@@ -6,11 +6,12 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, params};
 use zeroize::Zeroizing;
 
+use super::Sqlite;
 use super::connections::{self, ReadConnections};
 use super::{encryption, guard, schema};
 use crate::keys::{DatabaseKey, DecryptError, FieldSealer, Place, Sealed};
 use crate::platform::{self, blocking};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// Every sealed column: table, key column, column, version of the sealed content.
 const SEALED: [(&str, &str, &str, u32); 4] = [
@@ -23,17 +24,12 @@ const SEALED: [(&str, &str, &str, u32); 4] = [
 /// Suffixes of a database file and of the files SQLite keeps with it.
 const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-impl Store {
-    /// Writes a snapshot to the new file `path` under another key. Reads and writes continue meanwhile.
-    pub async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
+impl Sqlite {
+    pub(in crate::store) async fn copy_to(&self, path: PathBuf, key: DatabaseKey) -> Result<(), StoreError> {
         self.connections.scan_in_background(move |reader| export(reader, &path, &key)).await
     }
 
-    /// Moves the store to a copy at `path` under another key, and reseals its sealed fields.
-    ///
-    /// Writes are blocked from the start of the copy. `commit` makes the copy current; if it fails, the store keeps
-    /// the old database.
-    pub async fn move_to<E: From<StoreError> + Send + 'static>(
+    pub(in crate::store) async fn move_to<E: From<StoreError> + Send + 'static>(
         &self,
         path: PathBuf,
         key: DatabaseKey,

@@ -15,12 +15,13 @@ mod verification;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction};
 
 use crate::keys::DigestKey;
 use crate::platform::start_once;
-use crate::store::{StoreError, StoredSession, time};
+use crate::store::rollback::{check_clock, later};
+use crate::store::{StoreError, StoredSession};
 use known_state::KnownState;
 use row::GuardRow;
 
@@ -28,9 +29,6 @@ pub(super) use change::{CommittedChange, GuardedChange};
 pub(super) use digest::{GUARDED, SessionState};
 pub(super) use known_state::MinimumState;
 pub(super) use verification::{accept, rekey, verify};
-
-/// How far a clock may be behind the latest time seen. Normal corrections of a running clock are smaller.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What this process knows about the age of the data.
 pub(in crate::store) struct RollbackGuard {
@@ -162,16 +160,12 @@ impl RollbackGuard {
 
     /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.
     pub(super) fn not_before_latest(&self, now: Timestamp) -> Timestamp {
-        time::from_database(self.latest.load(Ordering::Acquire)).map_or(now, |latest| now.max(latest))
+        later(now, self.latest.load(Ordering::Acquire))
     }
 
     /// Fails if `now` is clearly before the latest time seen.
     pub(super) fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
-        let latest = self.not_before_latest(now);
-        if latest.duration_since(now) <= CLOCK_TOLERANCE {
-            return Ok(());
-        }
-        Err(StoreError::ClockBehind { now, latest })
+        check_clock(now, self.not_before_latest(now))
     }
 
     fn known(&self) -> RwLockReadGuard<'_, KnownState> {

@@ -6,41 +6,34 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::Sqlite;
 use super::guard::{self, GuardedChange};
 use super::revocation;
 use crate::platform::blocking;
-use crate::store::{EndReason, SessionSelector, Store, StoreError, time};
+use crate::store::{EndReason, SessionSelector, StoreError, time};
 
 /// The pause between batches. Keeps verification to a small part of one core.
 const PAUSE: Duration = Duration::from_millis(2);
 
-impl Store {
-    /// Returns the counter, which grows with every guarded change.
-    pub fn guard_counter(&self) -> u64 {
+impl Sqlite {
+    pub(in crate::store) fn guard_counter(&self) -> u64 {
         self.guard.counter()
     }
 
-    /// Raises the counter above its value and above `seen`. Returns the new value.
-    pub async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
-        self.write_guarded(
-            move |_, change| {
-                change.raise_above(seen);
-                Ok(())
-            },
-            |()| (),
-        )
+    pub(in crate::store) async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
+        self.write_guarded(move |_, change| {
+            change.raise_above(seen);
+            Ok(())
+        })
         .await?;
         Ok(self.guard_counter())
     }
 
-    /// Fails if the rollback guard has found older data.
-    pub fn check_age(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn check_age(&self) -> Result<(), StoreError> {
         self.guard.check()
     }
 
-    /// Compares all sessions with the digests, in batches. Fails if any data is older than it was. The write-ahead
-    /// log grows while it runs.
-    pub async fn verify_sessions(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn verify_sessions(&self) -> Result<(), StoreError> {
         let (connections, guard) = (self.connections.clone(), self.guard.clone());
         guard.check()?;
         // Read first, because a rotation replaces the connection before the key.
@@ -63,19 +56,19 @@ impl Store {
         self.connections.scan_in_background(verify).await
     }
 
-    /// Returns the later of `now` and the latest time seen, so that setting the clock back revives nothing.
-    pub fn not_before_latest(&self, now: Timestamp) -> Timestamp {
+    pub(in crate::store) fn not_before_latest(&self, now: Timestamp) -> Timestamp {
         self.guard.not_before_latest(now)
     }
 
-    /// Fails if `now` is clearly before the latest time seen.
-    pub fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
         self.guard.check_clock(now)
     }
 
-    /// Revokes all sessions and accepts all other data as stored. Raises the counter above `seen` and sets the latest
-    /// time to `now`. Returns the number of revoked sessions.
-    pub async fn accept_rollback(&self, seen: u64, now: Timestamp) -> Result<usize, StoreError> {
+    pub(in crate::store) async fn accept_rollback(
+        &self,
+        seen: u64,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
         let store = self.clone();
         let accepting = move || {
             let mut writer = store.connections.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,17 +82,15 @@ impl Store {
             let (row, known) = guard::accept(&transaction, &key, seen, time::to_database(now))?;
             transaction.commit()?;
             store.guard.reset(row, known);
-            store.cache.clear();
             Ok(revoked)
         };
         blocking(accepting).await
     }
 
-    /// Runs one transaction on guarded data, then `then`. Durable when it returns.
+    /// Runs one transaction on guarded data. Durable when it returns.
     pub(super) async fn write_guarded<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>, &mut GuardedChange<'_>) -> Result<T, StoreError> + Send + 'static,
-        then: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, StoreError> {
         let (guard, keeper) = (self.guard.clone(), self.guard.clone());
         let changing = move |transaction: &Transaction<'_>| {
@@ -111,6 +102,6 @@ impl Store {
             keeper.apply(changed);
             result
         };
-        self.connections.write_then(changing, committed, then).await
+        self.connections.write_then(changing, committed).await
     }
 }

@@ -4,12 +4,12 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::Sqlite;
 use super::sessions::{COLUMNS, stored};
-use crate::store::{SessionPage, Store, StoreError, StoredSession, time};
+use crate::store::{SessionPage, StoreError, StoredSession, time};
 
-impl Store {
-    /// Returns up to `at_most` live sessions at `now` whose IDs follow `after`.
-    pub async fn live_sessions(
+impl Sqlite {
+    pub(in crate::store) async fn live_sessions(
         &self,
         now: Timestamp,
         after: Option<SessionID>,
@@ -30,8 +30,7 @@ impl Store {
         Ok(SessionPage { sessions: self.verify_current(found).await?, next })
     }
 
-    /// Returns the newest `at_most` live sessions of users with this email, verified or not, or this subject.
-    pub async fn sessions_named(
+    pub(in crate::store) async fn sessions_named(
         &self,
         name: &str,
         at_most: u32,
@@ -67,8 +66,7 @@ impl Store {
         Ok(current)
     }
 
-    /// Returns a user's live sessions at `now`, newest first.
-    pub async fn sessions_of(
+    pub(in crate::store) async fn sessions_of(
         &self,
         issuer: &str,
         subject: &str,
@@ -77,8 +75,7 @@ impl Store {
         self.user_sessions(issuer, subject, i64::MIN, -1, now).await
     }
 
-    /// Returns a user's newest `at_most` live sessions opened after `after`.
-    pub async fn sessions_after(
+    pub(in crate::store) async fn sessions_after(
         &self,
         issuer: &str,
         subject: &str,
@@ -117,8 +114,7 @@ impl Store {
         self.verify_current(found).await
     }
 
-    /// Counts the live sessions at `now` that were used at `used_since` or later.
-    pub async fn count_live_sessions(
+    pub(in crate::store) async fn count_live_sessions(
         &self,
         now: Timestamp,
         used_since: Timestamp,

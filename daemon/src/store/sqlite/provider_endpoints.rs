@@ -2,10 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::store::{EndpointHosts, RememberedEndpoints, Store, StoreError, time};
+use super::Sqlite;
+use crate::store::{EndpointHosts, RememberedEndpoints, StoreError, time};
 
-impl Store {
-    pub async fn provider_endpoints(
+impl Sqlite {
+    pub(in crate::store) async fn provider_endpoints(
         &self,
         provider: &str,
     ) -> Result<Option<RememberedEndpoints>, StoreError> {
@@ -35,7 +36,7 @@ impl Store {
         Ok(Some(RememberedEndpoints { issuer, hosts: read(&hosts)?, changed }))
     }
 
-    pub async fn remember_provider_endpoints(
+    pub(in crate::store) async fn remember_provider_endpoints(
         &self,
         provider: String,
         endpoints: RememberedEndpoints,

@@ -2,33 +2,34 @@
 
 use rusqlite::params;
 
-use crate::store::{ProviderRow, Store, StoreError};
+use super::Sqlite;
+use crate::store::providers::{StoredProvider, covers};
+use crate::store::{ProviderRow, StoreError};
 
-impl Store {
-    /// Whether `rows` contain every provider of the last start with the same issuer and policy. If so, its sessions
-    /// stay valid.
-    pub async fn covers_stored_providers(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
+impl Sqlite {
+    pub(in crate::store) async fn covers_stored_providers(
+        &self,
+        rows: &[ProviderRow],
+    ) -> Result<bool, StoreError> {
         self.connections
             .look_up(|reader| {
-                let mut select = reader.prepare("SELECT name, issuer, admission FROM providers")?;
-                let stored = select.query_map([], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-                })?;
-                for row in stored {
-                    let (name, issuer, allow_policy) = row?;
-                    let is_same = |row: &ProviderRow| {
-                        row.name == name && row.issuer == issuer && row.allow_policy == allow_policy
-                    };
-                    if !rows.iter().any(is_same) {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
+                let stored: Vec<StoredProvider> = reader
+                    .prepare("SELECT name, issuer, admission FROM providers")?
+                    .query_map([], |row| {
+                        Ok(StoredProvider {
+                            name: row.get(0)?,
+                            issuer: row.get(1)?,
+                            allow_policy: row.get(2)?,
+                            is_of_running_member: false,
+                        })
+                    })?
+                    .collect::<Result<_, _>>()?;
+                Ok(covers(rows, &stored))
             })
             .await
     }
 
-    pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
+    pub(in crate::store) async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
         self.write_guarded(
             move |transaction, change| {
                 let mut delete = transaction.prepare_cached("DELETE FROM providers RETURNING name, issuer, admission")?;
@@ -46,7 +47,6 @@ impl Store {
                 }
                 Ok(())
             },
-            |()| (),
         )
         .await
     }

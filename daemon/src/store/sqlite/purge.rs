@@ -4,18 +4,15 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
 use super::guard::{GUARDED, GuardedChange, SessionState};
-use super::{audience_tokens, refresh_tokens};
+use super::{Sqlite, audience_tokens, refresh_tokens};
 use crate::store::sessions::expired_before;
-use crate::store::{Store, StoreError, time};
+use crate::store::{StoreError, time};
 
 /// Sessions deleted per transaction.
 const DELETE_BATCH: u32 = 1000;
 
-impl Store {
-    /// Deletes expired tickets, and sessions that expired more than 24 h ago. Returns the number of sessions.
-    ///
-    /// Uses the later of `now` and the latest time seen, so that setting the clock back revives nothing.
-    pub async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
+impl Sqlite {
+    pub(in crate::store) async fn purge(&self, now: Timestamp) -> Result<usize, StoreError> {
         let now = self.not_before_latest(now);
         let before = time::to_database(expired_before(now));
         let delete_expired = move |transaction: &Transaction<'_>, change: &mut GuardedChange<'_>| {
@@ -28,15 +25,12 @@ impl Store {
             audience_tokens::purge(transaction, now)?;
             Ok(())
         };
-        self.write_guarded(delete_expired, |()| ()).await?;
+        self.write_guarded(delete_expired).await?;
         let mut count = 0;
         // Separate transactions let other writes run in between.
         loop {
             let deleted = self
-                .write_guarded(
-                    move |transaction, change| delete_sessions(transaction, change, before),
-                    |_| (),
-                )
+                .write_guarded(move |transaction, change| delete_sessions(transaction, change, before))
                 .await?;
             count += deleted;
             if deleted < DELETE_BATCH as usize {

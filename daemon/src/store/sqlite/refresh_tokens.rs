@@ -3,13 +3,14 @@
 //! Values are sealed and opened inside transactions, so a concurrent key rotation is safe.
 
 use infra_shared::token_text::SessionID;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, Transaction, params};
 use zeroize::Zeroizing;
 
+use super::Sqlite;
 use crate::keys::{DecryptError, FieldSealer, Place, Sealed};
-use crate::store::refresh_tokens::revoked_before;
-use crate::store::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, Store, StoreError, time};
+use crate::store::refresh_tokens::{LeaseTimes, revoked_before};
+use crate::store::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, time};
 
 const COLUMNS: &str = "session_id, provider, sealed_grant, version, failures, lost_since";
 
@@ -39,26 +40,26 @@ const REVOCATION: LeasePurpose = LeasePurpose {
 const END_LEASES: &str = "UPDATE refresh_tokens SET leased_until = 0 \
      WHERE provider = ?1 AND due_at <= ?2 AND leased_until > ?2";
 
-impl Store {
-    /// Leases tokens of live sessions that are due. Until released, a leased token counts as possibly consumed.
-    pub async fn lease_due_refresh_tokens(
+impl Sqlite {
+    pub(in crate::store) async fn lease_due_refresh_tokens(
         &self,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
         self.lease(&REVALIDATION, request).await
     }
 
-    /// Leases tokens of ended sessions for revocation at the provider.
-    pub async fn lease_refresh_tokens_to_revoke(
+    pub(in crate::store) async fn lease_refresh_tokens_to_revoke(
         &self,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
         self.lease(&REVOCATION, request).await
     }
 
-    /// Ends all leases for revalidation at `provider`. Call it at start, because a daemon that was killed could not end
-    /// its own.
-    pub async fn end_leases(&self, provider: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) async fn end_leases(
+        &self,
+        provider: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let provider = provider.to_owned();
         self.connections
             .write(move |transaction| {
@@ -73,9 +74,9 @@ impl Store {
         purpose: &'static LeasePurpose,
         request: LeaseRequest,
     ) -> Result<Vec<RefreshTokenRow>, StoreError> {
-        let add = |duration| request.now.checked_add(duration).unwrap_or(Timestamp::MAX);
-        let until = add(request.lease_duration);
-        let bounds = [request.now, add(request.max_delay), until].map(time::to_database);
+        // One clock set all times, so the furthest lease is this one.
+        let LeaseTimes { now, furthest_due, until, .. } = request.times(SignedDuration::ZERO);
+        let bounds = [now, furthest_due, until].map(time::to_database);
         // Usually nothing is due. Check on a reader, so that an idle poll does not take the writer.
         let provider = request.provider.clone();
         let is_any_due = move |reader: &Connection| {
@@ -112,9 +113,7 @@ impl Store {
             .await
     }
 
-    /// Replaces the token if it is still at `version`; durable when it returns. Returns `false` if another attempt has
-    /// changed it.
-    pub async fn swap_refresh_token(
+    pub(in crate::store) async fn swap_refresh_token(
         &self,
         session_id: &SessionID,
         version: i64,
@@ -136,8 +135,7 @@ impl Store {
             .await
     }
 
-    /// Ends the lease and schedules the next revalidation, unless the session has ended.
-    pub async fn release_refresh_token(
+    pub(in crate::store) async fn release_refresh_token(
         &self,
         session_id: &SessionID,
         next_attempt: NextAttempt,
@@ -161,7 +159,11 @@ impl Store {
             .await
     }
 
-    pub async fn postpone_revocation(&self, session_id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) async fn postpone_revocation(
+        &self,
+        session_id: &SessionID,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
             .write(move |transaction| {
@@ -175,8 +177,11 @@ impl Store {
             .await
     }
 
-    /// Deletes the token if it is still at `version`: it was revoked at the provider, or never can be.
-    pub async fn forget_refresh_token(&self, session_id: &SessionID, version: i64) -> Result<(), StoreError> {
+    pub(in crate::store) async fn forget_refresh_token(
+        &self,
+        session_id: &SessionID,
+        version: i64,
+    ) -> Result<(), StoreError> {
         let id = session_id.clone();
         self.connections
             .write(move |transaction| {

@@ -5,32 +5,21 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Row, Transaction, params_from_iter};
 
+use super::Sqlite;
 use super::guard::{GUARDED, GuardedChange};
 use super::sessions::session_id;
 use super::{listing, refresh_tokens};
-use crate::store::token_cache::TokenCache;
-use crate::store::{EndReason, RevokedSession, SessionSelector, Store, StoreError, UserFilter, time};
+use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, UserFilter, time};
 
-impl Store {
-    /// Revokes the selected sessions in one transaction. Durable when it returns.
-    pub async fn revoke(
+impl Sqlite {
+    pub(in crate::store) async fn revoke(
         &self,
         selector: SessionSelector,
         at: Timestamp,
         reason: EndReason,
     ) -> Result<Vec<RevokedSession>, StoreError> {
-        let (cache, is_all) = (self.cache.clone(), selector == SessionSelector::ALL);
-        self.write_guarded(
-            move |transaction, change| revoke(transaction, change, &selector, at, reason),
-            move |revoked: &Vec<RevokedSession>| {
-                if is_all {
-                    cache.clear();
-                } else {
-                    drop_cached(&cache, revoked);
-                }
-            },
-        )
-        .await
+        self.write_guarded(move |transaction, change| revoke(transaction, change, &selector, at, reason))
+            .await
     }
 }
 
@@ -111,13 +100,6 @@ fn statement(condition: &str) -> String {
         "UPDATE sessions SET ended_at = ?1, end_reason = ?2, revision = revision + 1 \
          WHERE ended_at IS NULL AND {condition} RETURNING {GUARDED}"
     )
-}
-
-pub(super) fn drop_cached(cache: &TokenCache, revoked: &[RevokedSession]) {
-    if !revoked.is_empty() {
-        let ids: Vec<SessionID> = revoked.iter().map(|session| session.id.clone()).collect();
-        cache.remove_sessions(&ids);
-    }
 }
 
 #[cfg(test)]

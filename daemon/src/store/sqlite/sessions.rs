@@ -7,12 +7,13 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::Sqlite;
 use super::guard::{GUARDED, GuardedChange};
 use super::{refresh_tokens, revocation};
 use crate::store::sessions::over_limit;
 use crate::store::{
-    ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionSelector, Store, StoreError,
-    StoredSession, TokenHash, time,
+    ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionSelector, StoreError, StoredSession,
+    TokenHash, time,
 };
 
 /// The id of the dummy row, read if a session or token does not exist. The first migration inserts it.
@@ -21,33 +22,29 @@ pub(super) const DUMMY_ID: &str = "0000000000";
 pub(super) const COLUMNS: &str = "id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
                        login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision";
 
-impl Store {
-    /// Stores a session and revokes the user's oldest sessions beyond `max_per_user` (1 or more). Returns the revoked
-    /// sessions.
-    pub async fn open_session(
+impl Sqlite {
+    pub(in crate::store) async fn open_session(
         &self,
         session: NewSession,
         max_per_user: u32,
     ) -> Result<Vec<RevokedSession>, StoreError> {
-        let cache = self.cache.clone();
-        self.write_guarded(
-            move |transaction, change| {
-                change.see_time(session.created_at);
-                insert(transaction, change, &session)?;
-                if let Some(refresh_token) = &session.refresh_token {
-                    refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
-                }
-                let live = live_of_user(transaction, &session)?;
-                let oldest = SessionSelector::Ids(over_limit(live, &session.id, max_per_user));
-                revocation::revoke(transaction, change, &oldest, session.created_at, EndReason::SessionLimit)
-            },
-            move |revoked: &Vec<RevokedSession>| revocation::drop_cached(&cache, revoked),
-        )
+        self.write_guarded(move |transaction, change| {
+            change.see_time(session.created_at);
+            insert(transaction, change, &session)?;
+            if let Some(refresh_token) = &session.refresh_token {
+                refresh_tokens::insert(transaction, &session.id, refresh_token, session.expires_at)?;
+            }
+            let live = live_of_user(transaction, &session)?;
+            let oldest = SessionSelector::Ids(over_limit(live, &session.id, max_per_user));
+            revocation::revoke(transaction, change, &oldest, session.created_at, EndReason::SessionLimit)
+        })
         .await
     }
 
-    /// Looks up a session by id without the cache.
-    pub async fn find_session(&self, id: &SessionID) -> Result<Option<StoredSession>, StoreError> {
+    pub(in crate::store) async fn find_session(
+        &self,
+        id: &SessionID,
+    ) -> Result<Option<StoredSession>, StoreError> {
         self.guard.check()?;
         let minimum = self.guard.minimum_state(id.as_str());
         let found = self.connections.look_up(|reader| find(reader, id.as_str())).await?;
@@ -57,11 +54,12 @@ impl Store {
         Ok(found)
     }
 
-    /// Records a use of the session: moves `last_used_at` forward to `at`, never back.
-    pub async fn touch_session(&self, id: &SessionID, at: Timestamp) -> Result<(), StoreError> {
+    pub(in crate::store) async fn touch_session(
+        &self,
+        id: &SessionID,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let id = id.clone();
-        // Update the cache first, so that concurrent requests do not write again.
-        self.cache.touch(&id, at);
         self.connections
             .write(move |transaction| {
                 transaction
@@ -72,48 +70,42 @@ impl Store {
             .await
     }
 
-    /// Stores new user claims from the provider for a live session. The cache drops the old ones.
-    pub async fn update_user(
+    pub(in crate::store) async fn update_user(
         &self,
         id: &SessionID,
         user: User,
         email_verified: bool,
     ) -> Result<(), StoreError> {
-        let (row, id, cache) = (id.clone(), id.clone(), self.cache.clone());
-        self.write_guarded(
-            move |transaction, change| {
-                let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
-                transaction
-                    .prepare_cached(&format!(
-                        "SELECT {GUARDED} FROM sessions WHERE id = ?1 AND ended_at IS NULL"
-                    ))?
-                    .query_and_then([row.as_str()], |row| change.state(row))?
-                    .collect::<Result<Vec<_>, _>>()?
-                    .iter()
-                    .try_for_each(|before| change.remove(before))?;
-                transaction
-                    .prepare_cached(&format!(
-                        "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5, \
+        let row = id.clone();
+        self.write_guarded(move |transaction, change| {
+            let groups = serde_json::to_string(&user.groups).expect("a list of strings is JSON");
+            transaction
+                .prepare_cached(&format!(
+                    "SELECT {GUARDED} FROM sessions WHERE id = ?1 AND ended_at IS NULL"
+                ))?
+                .query_and_then([row.as_str()], |row| change.state(row))?
+                .collect::<Result<Vec<_>, _>>()?
+                .iter()
+                .try_for_each(|before| change.remove(before))?;
+            transaction
+                .prepare_cached(&format!(
+                    "UPDATE sessions SET name = ?2, email = ?3, email_verified = ?4, groups = ?5, \
                          revision = revision + 1 WHERE id = ?1 AND ended_at IS NULL RETURNING {GUARDED}"
-                    ))?
-                    .query_and_then(
-                        params![row.as_str(), user.name, user.email, email_verified, groups],
-                        |row| change.state(row),
-                    )?
-                    .collect::<Result<Vec<_>, _>>()?
-                    .iter()
-                    .for_each(|after| change.add(after));
-                Ok(())
-            },
-            move |()| cache.remove_sessions(&[id]),
-        )
+                ))?
+                .query_and_then(
+                    params![row.as_str(), user.name, user.email, email_verified, groups],
+                    |row| change.state(row),
+                )?
+                .collect::<Result<Vec<_>, _>>()?
+                .iter()
+                .for_each(|after| change.add(after));
+            Ok(())
+        })
         .await
     }
 
-    /// Deletes the client addresses of up to `at_most` sessions. Returns the number changed.
-    pub async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
-        let forgotten = self
-            .connections
+    pub(in crate::store) async fn forget_addresses(&self, at_most: u32) -> Result<usize, StoreError> {
+        self.connections
             .write(move |transaction| {
                 Ok(transaction.execute(
                     "UPDATE sessions SET address = NULL WHERE id IN \
@@ -121,12 +113,7 @@ impl Store {
                     [at_most],
                 )?)
             })
-            .await?;
-        if forgotten > 0 {
-            // The cache has them as well.
-            self.cache.clear();
-        }
-        Ok(forgotten)
+            .await
     }
 }
 

@@ -10,7 +10,14 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::store::contract::{Fixture, at, revoke, session, session_with_token};
-use crate::store::{EndReason, NewSession, SessionSelector, StoredSession, TicketState};
+use crate::store::engine::Engine;
+use crate::store::{EndReason, NewSession, SessionSelector, Store, StoredSession, TicketState};
+
+/// The engine of `store`.
+fn engine(store: &Store) -> &Sqlite {
+    let Engine::Sqlite(engine) = &store.engine else { unreachable!("the store is in a file") };
+    engine
+}
 
 /// Why the store of `fixture` does not open.
 async fn refusal(fixture: &Fixture) -> StoreError {
@@ -129,7 +136,7 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
                 starting.send(()).expect("the test waits");
                 Ok(gate.lock().expect("no panic").recv().is_err())
             };
-            tokio::spawn(async move { store.connections.scan(scan).await })
+            tokio::spawn(async move { engine(&store).connections.scan(scan).await })
         })
         .collect();
     started.recv().await.expect("a scan");
@@ -148,9 +155,9 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
 async fn token_purged_between_lookups_is_unknown() {
     let fixture = Fixture::new().await;
     let store = fixture.open().await;
-    let find = || store.connections.read(|reader| audience_tokens::find(reader, sessions::DUMMY_ID));
+    let find = || engine(&store).connections.read(|reader| audience_tokens::find(reader, sessions::DUMMY_ID));
     assert!(find().expect("an answer").is_some());
     let delete = "DELETE FROM audience_tokens";
-    store.connections.writer.lock().expect("the writer").execute(delete, []).expect("deleted");
+    engine(&store).connections.writer.lock().expect("the writer").execute(delete, []).expect("deleted");
     assert!(find().expect("not an error").is_none());
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::audience_tokens;
 use super::sessions::{self, DUMMY_ID};
+use super::{Sqlite, audience_tokens};
 use crate::store::token_lookup::Token;
-use crate::store::{FoundToken, Store, StoreError, TokenHash};
+use crate::store::{FoundToken, StoreError, TokenHash};
 
-impl Store {
+impl Sqlite {
     /// Reads a token from the database.
     ///
     /// An unknown id and a wrong secret cost the same work and give the same result, so timing does not reveal which

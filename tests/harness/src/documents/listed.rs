@@ -169,6 +169,10 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/secrets.md", "$ infrad check --live", Elsewhere("tests/daemon/keys.rs")),
     ("docs/sessions.md", "ID          OPENED", Shown("a table that `infra sessions` prints")),
     ("docs/sessions.md", "ID          USER", Shown("a table that `infrad sessions list` prints")),
+    ("docs/several-daemons.md", "$ createuser", Shown("for an administrator of PostgreSQL")),
+    ("docs/several-daemons.md", "hostssl", Shown("a line of pg_hba.conf")),
+    ("docs/several-daemons.md", "database:", Shown("part of a configuration: config/tests/database.rs")),
+    ("docs/several-daemons.md", "$ ", Elsewhere("tests/daemon/several_daemons.rs")),
     (
         "docs/tutorial.md",
         "cargo build",

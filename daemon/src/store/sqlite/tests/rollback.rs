@@ -8,7 +8,7 @@ const PAGE: usize = 4096;
 
 /// The database file after a checkpoint, so that it contains every write.
 fn checkpointed(fixture: &Fixture, store: &Store) -> Vec<u8> {
-    let writer = store.connections.writer.lock().expect("the writer");
+    let writer = engine(store).connections.writer.lock().expect("the writer");
     let (busy, left): (i64, i64) = writer
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("a checkpoint");
@@ -39,7 +39,10 @@ fn put_back(fixture: &Fixture, from: &[u8], pages: &[usize]) {
 }
 
 fn forget_pages(store: &Store) {
-    store.connections.read(|reader| Ok(reader.execute_batch("PRAGMA shrink_memory")?)).expect("no pages");
+    engine(store)
+        .connections
+        .read(|reader| Ok(reader.execute_batch("PRAGMA shrink_memory")?))
+        .expect("no pages");
 }
 
 /// Asserts that `change` survives any choice of its pages being put back.
@@ -148,7 +151,7 @@ async fn used_ticket_stays_used_when_pages_are_put_back() {
         fs::write(fixture.path(), &after).expect("the database");
         let store = fixture.open().await;
         put_back(&fixture, &before, &pages);
-        store
+        engine(&store)
             .connections
             .writer
             .lock()
@@ -183,7 +186,7 @@ async fn rolled_back_store_rejects_requests_until_accepted() {
         assert!(store.check().await.is_err());
     }
 
-    store
+    engine(&store)
         .connections
         .writer
         .lock()
@@ -255,7 +258,7 @@ async fn older_guard_row_stops_next_write() {
     let store = fixture.open().await;
     store.open_session(session("00u1", 0), 48).await.expect("stored");
     let set_back = "UPDATE rollback_guard SET counter = counter - 1";
-    store.connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
+    engine(&store).connections.writer.lock().expect("the writer").execute(set_back, []).expect("set back");
     let refusal = store.open_session(session("00u3", 20), 48).await.expect_err("an earlier guard");
     assert!(matches!(refusal, StoreError::RolledBack(_)), "{refusal}");
     assert!(store.check().await.is_err());

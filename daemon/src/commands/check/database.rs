@@ -1,0 +1,223 @@
+//! Tests the servers of `database`, and says what a failover can lose.
+
+use infra_shared::clock::{Clock, SystemClock};
+use jiff::SignedDuration;
+
+use super::live::Tried;
+use crate::config::Config;
+use crate::identity::{CheckResult, Outcome};
+use crate::keys::SharedKeys;
+use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError};
+
+const OLDEST: i32 = 140_000;
+/// Newer ones are not tested.
+const FIRST_UNTESTED: i32 = 190_000;
+/// Members judge limits by their own clocks.
+const CLOCKS_MAY_DIFFER: SignedDuration = SignedDuration::from_secs(60);
+
+pub(super) async fn check(config: &Config) -> Vec<Tried> {
+    let Some(settings) = &config.database else { return Vec::new() };
+    let mut tried = Vec::new();
+    let mut add = |what: String, outcome| {
+        tried.push(Tried { about: "database".to_owned(), finding: CheckResult { what, outcome } });
+    };
+    let database = match PostgresDatabase::new(settings) {
+        Ok(database) => database,
+        Err(error) => {
+            add(settings.describe(), fails(error.to_string(), "correct `database.caFile`", false));
+            return tried;
+        }
+    };
+    let reports = database.diagnose(|| SystemClock.now()).await;
+    for HostReport { host, facts } in &reports {
+        match facts {
+            Ok(facts) => describe(host, facts).into_iter().for_each(|(what, outcome)| add(what, outcome)),
+            Err(cause) => add(
+                host.clone(),
+                fails(
+                    cause.clone(),
+                    "check the server, its `pg_hba.conf`, and `database` in the configuration",
+                    true,
+                ),
+            ),
+        }
+    }
+    let primaries = reports.iter().filter(|it| it.facts.as_ref().is_ok_and(|facts| !facts.is_standby));
+    let what = "a server that accepts writes".to_owned();
+    match primaries.count() {
+        0 if reports.iter().all(|it| it.facts.is_err()) => {}
+        0 => add(
+            what,
+            fails("all are standbys".to_owned(), "promote one, or add the primary to `database.hosts`", true),
+        ),
+        1 => {}
+        count => add(
+            what,
+            fails(format!("{count} servers are primaries"), "keep the right one in `database.hosts`", false),
+        ),
+    }
+    match keys(config, &database).await {
+        Ok(()) => add("schema and keys".to_owned(), Outcome::Works),
+        Err((cause, hint)) => add("schema and keys".to_owned(), fails(cause, &hint, false)),
+    }
+    tried
+}
+
+/// Opens the keys, as a start would.
+async fn keys(config: &Config, database: &PostgresDatabase) -> Result<(), (String, String)> {
+    let create = "create them once, on one host: `infrad database create`";
+    let stored = database.keys().await.map_err(|error| {
+        let hint = if matches!(error, StoreError::NoSchema { .. }) { create } else { "" };
+        (error.to_string(), hint.to_owned())
+    })?;
+    let stored = stored.ok_or_else(|| ("there are no keys yet".to_owned(), create.to_owned()))?;
+    let opened = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
+    opened.map(drop).map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
+}
+
+fn describe(host: &str, facts: &ServerFacts) -> Vec<(String, Outcome)> {
+    let role = if facts.is_standby { "standby" } else { "primary" };
+    let tls = facts.tls.as_deref().unwrap_or("a Unix socket");
+    let pooled = if facts.is_pooled { ", through a pooler in transaction mode" } else { "" };
+    let mut found = vec![(
+        format!("{host}: PostgreSQL {}, {role}, over {tls}{pooled}", facts.version),
+        version(facts.version_number),
+    )];
+    found.push((format!("{host}: clock, {} s ahead of this host", seconds(facts.clock_ahead)), clock(facts)));
+    if facts.is_superuser {
+        let hint = "create a role without rights of its own: `CREATE ROLE infrad LOGIN`";
+        let cause =
+            "the role is a superuser, so a stolen password opens every database of the server".to_owned();
+        found.push((format!("{host}: role"), fails(cause, hint, false)));
+    }
+    if !facts.is_standby {
+        found.push((format!("{host}: durability"), durability(facts)));
+        found.push((format!("{host}: failover"), failover(facts)));
+    }
+    found
+}
+
+fn version(number: i32) -> Outcome {
+    match number {
+        ..OLDEST => fails("it is older than PostgreSQL 14".to_owned(), "upgrade the server", false),
+        FIRST_UNTESTED.. => {
+            Outcome::Unknown { cause: "infrad is tested with PostgreSQL 14 to 18".to_owned() }
+        }
+        _ => Outcome::Works,
+    }
+}
+
+fn clock(facts: &ServerFacts) -> Outcome {
+    if facts.clock_ahead.abs() <= CLOCKS_MAY_DIFFER {
+        return Outcome::Works;
+    }
+    let cause =
+        "the clocks differ by more than a minute, so sessions may expire too early or too late".to_owned();
+    fails(cause, "synchronize both clocks (NTP)", false)
+}
+
+fn durability(facts: &ServerFacts) -> Outcome {
+    if !facts.is_durable {
+        let cause = "`fsync` or `full_page_writes` is off: a crash can damage the database".to_owned();
+        return fails(cause, "turn both on", false);
+    }
+    if facts.synchronous_commit == "off" {
+        let cause = "`synchronous_commit` is off: a crash loses the last sign-ins and sign-outs, although users got an answer";
+        return fails(cause.to_owned(), "`ALTER ROLE infrad SET synchronous_commit = on`", false);
+    }
+    Outcome::Works
+}
+
+/// What a failover to a standby can lose.
+fn failover(facts: &ServerFacts) -> Outcome {
+    let waits = matches!(facts.synchronous_commit.as_str(), "on" | "remote_apply" | "remote_write");
+    let cause = match (facts.synchronous_standbys.as_str(), facts.connected_standbys) {
+        ("", 0) => {
+            "no standby is connected: if the server is lost, so is everything since its last backup; users sign in again"
+        }
+        ("", _) => {
+            "`synchronous_standby_names` is empty: a failover can lose the last sign-ins and sign-outs, so a session that \
+             was signed out may be valid again"
+        }
+        _ if !waits => "`synchronous_commit` is `local`: a failover can lose the last sign-ins and sign-outs",
+        _ => return Outcome::Works,
+    };
+    Outcome::Unknown { cause: cause.to_owned() }
+}
+
+fn seconds(duration: SignedDuration) -> String {
+    format!("{:.1}", duration.as_secs_f64())
+}
+
+fn fails(cause: String, hint: &str, is_transient: bool) -> Outcome {
+    Outcome::Fails { cause, hint: hint.to_owned(), is_transient }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> ServerFacts {
+        ServerFacts {
+            version: "15.18".to_owned(),
+            version_number: 150_018,
+            tls: Some("TLSv1.3".to_owned()),
+            is_standby: false,
+            synchronous_standbys: "ANY 1 (a, b)".to_owned(),
+            connected_standbys: 2,
+            synchronous_commit: "on".to_owned(),
+            is_durable: true,
+            is_superuser: false,
+            clock_ahead: SignedDuration::from_millis(-1200),
+            is_pooled: true,
+            schema: Some(1),
+        }
+    }
+
+    /// The word for each outcome, and the text of its cause.
+    fn found(facts: &ServerFacts) -> Vec<String> {
+        let described = describe("db1", facts).into_iter().map(|(what, outcome)| match outcome {
+            Outcome::Works => format!("ok {what}"),
+            Outcome::Unknown { cause } => format!("unknown {what}: {cause}"),
+            Outcome::Fails { cause, .. } => format!("failed {what}: {cause}"),
+        });
+        described.collect()
+    }
+
+    #[test]
+    fn sound_primary_has_no_problem() {
+        assert_eq!(
+            found(&facts()),
+            [
+                "ok db1: PostgreSQL 15.18, primary, over TLSv1.3, through a pooler in transaction mode",
+                "ok db1: clock, -1.2 s ahead of this host",
+                "ok db1: durability",
+                "ok db1: failover",
+            ]
+        );
+    }
+
+    #[test]
+    fn report_says_what_failover_and_crash_can_lose() {
+        let is = |change: fn(&mut ServerFacts), word: &str, text: &str| {
+            let mut changed = facts();
+            change(&mut changed);
+            let found = found(&changed);
+            let has = |line: &String| line.starts_with(word) && line.contains(text);
+            assert_eq!(found.iter().filter(|line| has(line)).count(), 1, "{found:?}");
+        };
+        is(|it| it.synchronous_standbys.clear(), "unknown db1: failover", "can lose the last");
+        is(
+            |it| (it.synchronous_standbys, it.connected_standbys) = (String::new(), 0),
+            "unknown db1: failover",
+            "no standby is connected",
+        );
+        is(|it| it.synchronous_commit = "local".to_owned(), "unknown db1: failover", "`local`");
+        is(|it| it.synchronous_commit = "off".to_owned(), "failed db1: durability", "sign-outs");
+        is(|it| it.is_durable = false, "failed db1: durability", "`fsync`");
+        is(|it| it.is_superuser = true, "failed db1: role", "superuser");
+        is(|it| it.version_number = 130_022, "failed db1: PostgreSQL", "older");
+        is(|it| it.version_number = 190_000, "unknown db1: PostgreSQL", "14 to 18");
+        is(|it| it.clock_ahead = SignedDuration::from_mins(5), "failed db1: clock", "differ");
+    }
+}

@@ -1,0 +1,70 @@
+//! The keys of a store, whichever place it has: a data directory of its own, or a database that daemons share.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{FieldSealer, KeyError, KeyStatus, Keys, RootKeySettings, SharedKeys, TicketKey};
+
+pub enum StoreKeys {
+    /// In `keys.json`, next to the database file.
+    File(Keys),
+    /// In rows of the database.
+    Shared(SharedKeys),
+}
+
+impl StoreKeys {
+    /// The keys of a data directory, for operations that change its files.
+    pub fn in_file(&self) -> Result<&Keys, KeyError> {
+        match self {
+            Self::File(keys) => Ok(keys),
+            Self::Shared(_) => Err(KeyError::Shared),
+        }
+    }
+
+    pub fn ticket_key(&self) -> TicketKey {
+        match self {
+            Self::File(keys) => keys.ticket_key(),
+            Self::Shared(keys) => keys.ticket_key(),
+        }
+    }
+
+    pub fn field_sealer(&self) -> FieldSealer {
+        match self {
+            Self::File(keys) => keys.field_sealer(),
+            Self::Shared(keys) => keys.field_sealer(),
+        }
+    }
+
+    pub fn status(&self) -> KeyStatus {
+        match self {
+            Self::File(keys) => keys.status(),
+            Self::Shared(keys) => keys.status(),
+        }
+    }
+
+    /// Where the root key is that wraps the data key.
+    pub fn root_key(&self) -> RootKeySettings {
+        match self {
+            Self::File(keys) => keys.root_key(),
+            Self::Shared(keys) => keys.root_key(),
+        }
+    }
+
+    /// Deletes the previous ticket key once all tickets sealed with it have expired. Returns `true` if it did. A shared
+    /// database keeps it with the data key of its version.
+    pub fn forget_previous_ticket_key(&self, now: Timestamp) -> Result<bool, KeyError> {
+        match self {
+            Self::File(keys) => keys.forget_previous_ticket_key(now),
+            Self::Shared(_) => Ok(false),
+        }
+    }
+
+    /// Whether a start with these root keys could open the keys, as far as that can be decided without a network.
+    pub async fn check(&self, data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+        match self {
+            Self::File(_) => super::check(data_dir, root_keys).await,
+            Self::Shared(keys) => keys.check(data_dir, root_keys),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The PostgreSQL engine. Only this module knows its client library.
+//!
+//! Every statement is unnamed and typed (`query_typed`), so that it needs one round trip and no state of the session: it works
+//! behind a pooler in transaction mode.
+
+mod acme;
+mod audience_tokens;
+mod certificates;
+mod changes;
+mod connections;
+mod connector;
+mod copy;
+mod database;
+mod diagnosis;
+mod dummy;
+mod error;
+mod leases;
+mod listing;
+mod members;
+mod named_rows;
+mod probe;
+mod provider_endpoints;
+mod providers;
+mod purge;
+mod refresh_tokens;
+mod revocation;
+mod rollback;
+mod schema;
+mod session_rows;
+mod sessions;
+mod settings;
+mod statements;
+mod tickets;
+mod token_lookup;
+mod touch;
+mod transactions;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use super::writes::Writes;
+use super::{MemberID, StoreError};
+use crate::keys::RowKeys;
+use connections::Connections;
+use touch::Uses;
+use transactions::in_transaction;
+
+pub use database::PostgresDatabase;
+pub use diagnosis::{HostReport, ServerFacts};
+pub use settings::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresSettings};
+
+/// One member's view of the store in a shared database.
+pub(in crate::store) struct Postgres {
+    connections: Connections,
+    rows: Arc<RowKeys>,
+    writes: Writes,
+    member: MemberID,
+    /// The last uses of sessions that are not written yet.
+    uses: Uses,
+    /// The last number of a change that this member has seen.
+    counter: AtomicI64,
+    /// The latest time that a member recorded, in milliseconds.
+    latest: AtomicI64,
+}
+
+impl Postgres {
+    /// Opens the store in a database whose keys are open, and reads what the members know.
+    pub(in crate::store) async fn open(
+        database: PostgresDatabase,
+        rows: Arc<RowKeys>,
+        member: MemberID,
+    ) -> Result<Self, StoreError> {
+        let postgres = Self {
+            connections: database.into_connections(),
+            rows,
+            writes: Writes::default(),
+            member,
+            uses: Uses::default(),
+            counter: AtomicI64::new(0),
+            latest: AtomicI64::new(0),
+        };
+        let keys = &*postgres.rows;
+        in_transaction!(&postgres, transaction => dummy::insert(&transaction, keys).await)?;
+        postgres.read_latest().await?;
+        Ok(postgres)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Certificates and the rollover of the daemon's CA.
+
+use infra_shared::digest::sha256;
+use jiff::Timestamp;
+use tokio_postgres::Transaction;
+use zeroize::Zeroizing;
+
+use super::Postgres;
+use super::named_rows::NamedRow;
+use super::statements::{moment, parameters};
+use super::transactions::in_transaction;
+use crate::keys::{RowKeys, Sealed};
+use crate::store::certificates::next_sequence;
+use crate::store::time::to_database;
+use crate::store::{CertificateRow, StoreError};
+
+const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
+
+impl Postgres {
+    pub(in crate::store) async fn find_certificate(
+        &self,
+        name: &str,
+    ) -> Result<Option<CertificateRow>, StoreError> {
+        let Some(opened) = CERTIFICATES.find(self, name).await? else { return Ok(None) };
+        let (certificate, private_key) = parse(&opened).ok_or(StoreError::UnexpectedRow("a certificate"))?;
+        Ok(Some(CertificateRow {
+            name: name.to_owned(),
+            certificate: certificate.to_vec(),
+            private_key: Sealed::from_store(private_key.to_vec()),
+        }))
+    }
+
+    pub(in crate::store) async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+        let keys = &*self.rows;
+        in_transaction!(self, transaction => save(&transaction, keys, &row).await)
+    }
+
+    pub(in crate::store) async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row = self.read_one("SELECT takeover_at FROM ca_rollover", &[]).await?;
+        moment(row.ok_or(StoreError::UnexpectedRow("ca_rollover"))?.try_get(0)?)
+    }
+
+    pub(in crate::store) async fn number_announcement(
+        &self,
+        announced: String,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        // Empty until there is something to announce, which has no number.
+        let announced =
+            if announced.is_empty() { Vec::new() } else { sha256(&[announced.as_bytes()]).to_vec() };
+        in_transaction!(self, transaction => number_announcement(&transaction, &announced, now).await)
+    }
+
+    pub(in crate::store) async fn save_next_authority(
+        &self,
+        next: CertificateRow,
+        takeover_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keys = &*self.rows;
+        in_transaction!(self, transaction => {
+            set_takeover(&transaction, Some(to_database(takeover_at))).await?;
+            save(&transaction, keys, &next).await
+        })
+    }
+
+    pub(in crate::store) async fn replace_authority(
+        &self,
+        authority: CertificateRow,
+        leaf: CertificateRow,
+        next: &'static str,
+    ) -> Result<(), StoreError> {
+        let keys = &*self.rows;
+        in_transaction!(self, transaction => {
+            set_takeover(&transaction, None).await?;
+            save(&transaction, keys, &authority).await?;
+            save(&transaction, keys, &leaf).await?;
+            CERTIFICATES.delete(&transaction, keys, next).await
+        })
+    }
+}
+
+async fn save(transaction: &Transaction<'_>, keys: &RowKeys, row: &CertificateRow) -> Result<(), StoreError> {
+    let length = u32::try_from(row.certificate.len()).expect("a chain of certificates has a few kilobytes");
+    let length = length.to_be_bytes();
+    let parts = [length.as_slice(), &row.certificate, row.private_key.as_bytes()];
+    let plaintext = Zeroizing::new(parts.concat());
+    CERTIFICATES.save(transaction, keys, &row.name, &plaintext).await
+}
+
+/// The certificate and the private key, as [`save`] writes them.
+fn parse(contents: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = contents.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+/// Call it first in the transaction: it locks the row, so that members change the authority one by one.
+async fn set_takeover(transaction: &Transaction<'_>, at: Option<i64>) -> Result<(), StoreError> {
+    transaction.execute_typed("UPDATE ca_rollover SET takeover_at = $1", parameters![at]).await?;
+    Ok(())
+}
+
+async fn number_announcement(
+    transaction: &Transaction<'_>,
+    announced: &[u8],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let select = "SELECT sequence, announced FROM ca_rollover FOR NO KEY UPDATE";
+    let row = transaction.query_typed_one(select, &[]).await?;
+    let (mut sequence, before): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    if before != announced {
+        sequence = next_sequence(sequence, now);
+        let update = "UPDATE ca_rollover SET sequence = $1, announced = $2";
+        transaction.execute_typed(update, parameters![sequence, announced]).await?;
+    }
+    u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
+}

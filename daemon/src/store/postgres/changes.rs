@@ -1,0 +1,36 @@
+//! The numbered list of changed and ended sessions, which tells the other members what to drop from their caches.
+//!
+//! A change is written in the transaction that makes it. The lock of the counter's row orders numbers by commit, so a member
+//! that knows number 7 knows everything up to 7; a sequence would not.
+
+use tokio_postgres::Transaction;
+
+use super::Postgres;
+use super::statements::parameters;
+use crate::store::StoreError;
+
+/// Call it last in the transaction: until the commit, it delays all other changes.
+const RECORD: &str = "WITH next AS (UPDATE counter SET value = value + 1 RETURNING value) \
+                      INSERT INTO changes (number, session_ids, is_all) SELECT value, $1, $2 FROM next";
+
+/// Records that these sessions changed.
+pub(super) async fn record(transaction: &Transaction<'_>, ids: &[&str]) -> Result<(), StoreError> {
+    transaction.execute_typed(RECORD, parameters![ids.to_vec(), false]).await?;
+    Ok(())
+}
+
+/// Records that any session may have changed.
+pub(super) async fn record_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    transaction.execute_typed(RECORD, parameters![Vec::<&str>::new(), true]).await?;
+    Ok(())
+}
+
+impl Postgres {
+    /// Deletes changes that every running member has seen long ago. A member that has not clears its cache.
+    pub(super) async fn purge_changes(&self) -> Result<(), StoreError> {
+        let delete = "DELETE FROM changes WHERE number = ANY (ARRAY \
+                      (SELECT number FROM changes WHERE at < now() - interval '10 minutes' LIMIT $2))";
+        // The clock of the database decides, not a parameter.
+        self.delete_in_batches(delete, 0).await.map(|_| ())
+    }
+}

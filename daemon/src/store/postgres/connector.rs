@@ -1,0 +1,161 @@
+//! Connects to the first host that accepts writes, and proves which server it is.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use infra_shared::http;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use secrecy::ExposeSecret;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::describe;
+use super::settings::{ClientCertificate, DatabaseHost, PostgresSettings};
+use crate::platform::{self, blocking};
+use crate::store::StoreError;
+
+/// How long one address may take to accept a connection.
+const TO_ONE_ADDRESS: Duration = Duration::from_secs(2);
+/// A server that is cut off without a word is noticed after this time.
+const UNANSWERED: Duration = Duration::from_secs(5);
+const LARGEST_FILE: usize = 64 * 1024;
+
+/// Opens connections for the pool.
+#[derive(Debug)]
+pub(in crate::store) struct Connector {
+    settings: PostgresSettings,
+    /// Without a client certificate: that one is read for each connection.
+    tls: ClientConfig,
+}
+
+impl Connector {
+    pub(super) fn new(settings: PostgresSettings) -> Result<Self, StoreError> {
+        // TLS 1.2 too, because poolers and managed databases may be older. Both versions have forward secrecy here.
+        let mut tls = http::client_config(&settings.trust, true)
+            .map_err(|error| StoreError::Unavailable { cause: error.to_string() })?;
+        // The name of the protocol (IANA), which newer servers check.
+        tls.alpn_protocols = vec![b"postgresql".to_vec()];
+        Ok(Self { settings, tls })
+    }
+
+    pub(super) fn settings(&self) -> &PostgresSettings {
+        &self.settings
+    }
+
+    /// Connects to this host, whether it accepts writes or not.
+    pub(super) async fn connect_to(
+        &self,
+        host: &DatabaseHost,
+        attributes: TargetSessionAttrs,
+    ) -> Result<Client, String> {
+        let mut configuration = self.configuration(host).await?;
+        configuration.target_session_attrs(attributes);
+        match host {
+            DatabaseHost::TCP { .. } => {
+                start(&configuration, MakeRustlsConnect::new(self.tls().await?)).await
+            }
+            DatabaseHost::Socket { .. } => start(&configuration, NoTls).await,
+        }
+    }
+
+    async fn configuration(&self, host: &DatabaseHost) -> Result<Config, String> {
+        let mut configuration = Config::new();
+        match host {
+            DatabaseHost::TCP { name, port } => {
+                configuration.host(name).port(*port).ssl_mode(SslMode::Require);
+            }
+            DatabaseHost::Socket { directory, port } => {
+                configuration.host_path(directory).port(*port).ssl_mode(SslMode::Disable);
+            }
+        }
+        if let Some(password) = &self.settings.password {
+            let read = password.backends.resolve(&password.reference).await;
+            let read = read.map_err(|error| format!("cannot read the password: {error}"))?;
+            configuration.password(read.expose_secret());
+        }
+        configuration
+            .dbname(&self.settings.name)
+            .user(&self.settings.user)
+            .application_name("infrad")
+            .connect_timeout(TO_ONE_ADDRESS)
+            .tcp_user_timeout(UNANSWERED)
+            .keepalives_idle(UNANSWERED)
+            .keepalives_interval(Duration::from_secs(1))
+            .keepalives_retries(3);
+        Ok(configuration)
+    }
+
+    async fn tls(&self) -> Result<ClientConfig, String> {
+        let mut tls = self.tls.clone();
+        if let Some(certificate) = self.settings.client_certificate.clone() {
+            let provider = Arc::clone(tls.crypto_provider());
+            let read = blocking(move || {
+                let (chain, key) = read(&certificate)?;
+                let certified = CertifiedKey::from_der(chain, key, &provider);
+                certified
+                    .map_err(|error| format!("cannot use {}: {error}", certificate.certificate.display()))
+            });
+            tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(read.await?));
+        }
+        Ok(tls)
+    }
+}
+
+impl Manager for Connector {
+    type Type = Client;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<Client, StoreError> {
+        let mut failures = Vec::new();
+        for host in &self.settings.hosts {
+            match self.connect_to(host, TargetSessionAttrs::ReadWrite).await {
+                Ok(client) => return Ok(client),
+                Err(cause) => failures.push(format!("{host}: {cause}")),
+            }
+        }
+        Err(StoreError::Unavailable { cause: failures.join("; ") })
+    }
+
+    async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<StoreError> {
+        if client.is_closed() { Err(RecycleError::message("the connection is closed")) } else { Ok(()) }
+    }
+}
+
+async fn start<T>(configuration: &Config, tls: T) -> Result<Client, String>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = configuration.connect(tls).await.map_err(|error| describe(&error))?;
+    // Ends with the client.
+    tokio::spawn(async move {
+        // The user of the connection gets the error too.
+        if let Err(error) = connection.await {
+            tracing::debug!("a connection to the database ended: {}", describe(&error));
+        }
+    });
+    Ok(client)
+}
+
+fn read(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let read = |path: &Path, is_private| {
+        platform::read_pem_file(path, LARGEST_FILE, is_private)
+            .map_err(|cause| format!("cannot read {}: {cause}", path.display()))
+    };
+    let not_pem = |path: &Path, what: &str| format!("{} contains no {what} in PEM form", path.display());
+    let chain =
+        CertificateDer::pem_slice_iter(&read(&files.certificate, false)?).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key, true)?);
+    Ok((
+        chain.ok_or_else(|| not_pem(&files.certificate, "certificate"))?,
+        key.map_err(|_| not_pem(&files.private_key, "unencrypted private key"))?,
+    ))
+}

@@ -1,0 +1,26 @@
+//! What a file has and a shared database has not: copies and another key for the whole.
+
+use std::path::PathBuf;
+
+use super::Postgres;
+use crate::keys::{DatabaseKey, FieldSealer};
+use crate::store::StoreError;
+
+impl Postgres {
+    #[expect(clippy::unused_async, reason = "as the other engine's")]
+    pub(in crate::store) async fn copy_to(&self, _: PathBuf, _: DatabaseKey) -> Result<(), StoreError> {
+        Err(StoreError::NotOnPostgres("copying the database to a file"))
+    }
+
+    #[expect(clippy::unused_async, reason = "as the other engine's")]
+    pub(in crate::store) async fn move_to<E: From<StoreError> + Send + 'static>(
+        &self,
+        _: PathBuf,
+        _: DatabaseKey,
+        _: FieldSealer,
+        _: FieldSealer,
+        _: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) -> Result<(), E> {
+        Err(StoreError::NotOnPostgres("moving the database to another key").into())
+    }
+}

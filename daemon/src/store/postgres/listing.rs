@@ -1,0 +1,104 @@
+//! Lists and counts live sessions.
+
+use infra_shared::token_text::SessionID;
+use jiff::Timestamp;
+
+use super::Postgres;
+use super::session_rows::{COLUMNS, session_id, stored_rows};
+use super::statements::{count, parameters};
+use crate::store::{SessionPage, StoreError, StoredSession, time};
+
+impl Postgres {
+    pub(in crate::store) async fn live_sessions(
+        &self,
+        now: Timestamp,
+        after: Option<SessionID>,
+        at_most: u32,
+    ) -> Result<SessionPage, StoreError> {
+        let after = after.as_ref().map_or("", SessionID::as_str);
+        let select = format!(
+            "SELECT {COLUMNS} FROM sessions s WHERE s.id > $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
+             ORDER BY s.id LIMIT $3"
+        );
+        let rows = self.read(&select, parameters![after, time::to_database(now), i64::from(at_most)]).await?;
+        let is_last = rows.len() < at_most as usize;
+        // Of the last row, even if that one does not open.
+        let last = rows.last().filter(|_| !is_last);
+        let next = last.map(|row| session_id(row.try_get("id")?)).transpose()?;
+        Ok(SessionPage { sessions: stored_rows(&self.rows, &rows)?, next })
+    }
+
+    pub(in crate::store) async fn sessions_named(
+        &self,
+        name: &str,
+        at_most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let select = format!(
+            "SELECT {COLUMNS} FROM sessions s WHERE (s.subject_key = $1 OR s.email_key = $2) AND s.ended_at IS NULL \
+             AND s.expires_at > $3 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
+        );
+        let (subject, email) = (self.rows.subject_key(name), self.rows.email_key(name));
+        let rows = self
+            .read(
+                &select,
+                parameters![subject.as_slice(), email.as_slice(), time::to_database(now), i64::from(at_most)],
+            )
+            .await?;
+        stored_rows(&self.rows, &rows)
+    }
+
+    pub(in crate::store) async fn sessions_of(
+        &self,
+        issuer: &str,
+        subject: &str,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        self.user_sessions(issuer, subject, i64::MIN, None, now).await
+    }
+
+    pub(in crate::store) async fn sessions_after(
+        &self,
+        issuer: &str,
+        subject: &str,
+        after: Timestamp,
+        at_most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        self.user_sessions(issuer, subject, time::to_database(after), Some(at_most.into()), now).await
+    }
+
+    /// The order matches the index `sessions_by_user`. No limit means all.
+    async fn user_sessions(
+        &self,
+        issuer: &str,
+        subject: &str,
+        after: i64,
+        limit: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let select = format!(
+            "SELECT {COLUMNS} FROM sessions s WHERE s.user_key = $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
+             AND s.created_at > $3 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
+        );
+        let user_key = self.rows.user_key(issuer, subject);
+        let rows = self
+            .read(&select, parameters![user_key.as_slice(), time::to_database(now), after, limit])
+            .await?;
+        stored_rows(&self.rows, &rows)
+    }
+
+    pub(in crate::store) async fn count_live_sessions(
+        &self,
+        now: Timestamp,
+        used_since: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let select =
+            "SELECT count(*) FROM sessions WHERE ended_at IS NULL AND expires_at > $1 AND last_used_at >= $2";
+        let row = self
+            .read_one(select, parameters![time::to_database(now), time::to_database(used_since)])
+            .await?
+            .ok_or(StoreError::UnexpectedRow("no count"))?;
+        count(row.try_get(0)?)
+    }
+}

@@ -1,0 +1,91 @@
+//! The provider rows of each member.
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Row, Transaction};
+use zeroize::Zeroizing;
+
+use super::Postgres;
+use super::statements::parameters;
+use super::transactions::in_transaction;
+use crate::keys::{DecryptError, RowKeys, RowPlace, SealedRow};
+use crate::store::providers::{StoredProvider, covers};
+use crate::store::{ProviderRow, StoreError};
+
+/// The sealed part of a provider's row.
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    name: String,
+    issuer: String,
+    allow_policy: String,
+    client_secret_reference: Vec<u8>,
+}
+
+/// Finds rows by the name of a provider.
+pub(super) fn provider_key(keys: &RowKeys, provider: &str) -> [u8; 32] {
+    keys.name_key("providers", provider)
+}
+
+impl Postgres {
+    /// Whether the start of a member with `rows` ends no session. While another member that runs lists a provider that
+    /// this one does not, its sessions stay: the last member with another configuration ends them.
+    pub(in crate::store) async fn covers_stored_providers(
+        &self,
+        rows: &[ProviderRow],
+    ) -> Result<bool, StoreError> {
+        let select = "SELECT p.member_id, p.name_key, p.key_version, p.sealed, p.member_id <> $1 AND EXISTS \
+                      (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') \
+                      AS is_of_other FROM providers p";
+        let stored = self.read(select, parameters![self.member.as_str()]).await?;
+        let stored: Vec<StoredProvider> =
+            stored.iter().map(|row| read(&self.rows, row)).collect::<Result<_, _>>()?;
+        Ok(covers(rows, &stored))
+    }
+
+    /// Replaces the rows of this member, and removes those of members that are gone.
+    pub(in crate::store) async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
+        let (keys, member) = (&*self.rows, self.member.as_str());
+        in_transaction!(self, transaction => replace(&transaction, keys, member, &rows).await)
+    }
+}
+
+async fn replace(
+    transaction: &Transaction<'_>,
+    keys: &RowKeys,
+    member: &str,
+    rows: &[ProviderRow],
+) -> Result<(), StoreError> {
+    let delete = "DELETE FROM providers p WHERE p.member_id = $1 OR NOT EXISTS \
+                  (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s')";
+    transaction.execute_typed(delete, parameters![member]).await?;
+    for row in rows {
+        let name_key = provider_key(keys, &row.name);
+        let contents = Contents {
+            name: row.name.clone(),
+            issuer: row.issuer.clone(),
+            allow_policy: row.allow_policy.clone(),
+            client_secret_reference: row.client_secret_reference.as_bytes().to_vec(),
+        };
+        let plaintext = Zeroizing::new(serde_json::to_vec(&contents).expect("texts are JSON"));
+        let sealed = keys.seal(&place(member, &name_key), &plaintext);
+        let insert =
+            "INSERT INTO providers (member_id, name_key, key_version, sealed) VALUES ($1, $2, $3, $4)";
+        transaction
+            .execute_typed(insert, parameters![member, name_key.as_slice(), sealed.key_version, sealed.bytes])
+            .await?;
+    }
+    Ok(())
+}
+
+fn read(keys: &RowKeys, row: &Row) -> Result<StoredProvider, StoreError> {
+    let unopened = || StoreError::UnexpectedRow("a provider");
+    let (member, name_key): (&str, &[u8]) = (row.try_get("member_id")?, row.try_get("name_key")?);
+    let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
+    let opened = keys.open(&place(member, name_key), &sealed).map_err(|DecryptError| unopened())?;
+    let Contents { name, issuer, allow_policy, .. } =
+        serde_json::from_slice(&opened).map_err(|_| unopened())?;
+    Ok(StoredProvider { name, issuer, allow_policy, is_of_running_member: row.try_get("is_of_other")? })
+}
+
+fn place<'a>(member: &'a str, name_key: &'a [u8]) -> RowPlace<'a> {
+    RowPlace { table: "providers", id: name_key, user_key: member.as_bytes(), ..RowPlace::default() }
+}

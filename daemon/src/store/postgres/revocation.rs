@@ -1,0 +1,153 @@
+//! Revokes sessions. All revocations, whatever their reason, run one statement.
+
+use infra_shared::token_text::SessionID;
+use jiff::Timestamp;
+use tokio_postgres::{Row, Transaction};
+
+use super::session_rows::{COLUMNS, SessionPlace, session_id};
+use super::statements::{Parameter, parameter};
+use super::transactions::in_transaction;
+use super::{Postgres, changes, refresh_tokens};
+use crate::keys::RowKeys;
+use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, UserFilter, time};
+
+/// Sessions revoked per transaction. Bounds the time that rows are locked, and the size of a change.
+const PAGE: u16 = 5000;
+
+pub(super) struct Revocation<'a> {
+    pub(super) keys: &'a RowKeys,
+    pub(super) selector: &'a SessionSelector,
+    pub(super) at: Timestamp,
+    pub(super) reason: EndReason,
+}
+
+/// One transaction of a revocation.
+pub(super) struct RevokedPage {
+    pub(super) revoked: Vec<RevokedSession>,
+    /// After which session the next page starts; `None` for the last page.
+    next: Option<String>,
+}
+
+impl Postgres {
+    /// In pages in the order of IDs. If one fails, those before stay revoked.
+    pub(in crate::store) async fn revoke(
+        &self,
+        selector: SessionSelector,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> Result<Vec<RevokedSession>, StoreError> {
+        let revocation = Revocation { keys: &self.rows, selector: &selector, at, reason };
+        let (mut revoked, mut after) = (Vec::new(), Some(String::new()));
+        while let Some(last) = after {
+            let page = in_transaction!(self, transaction => revocation.run_page(&transaction, &last).await)?;
+            revoked.extend(page.revoked);
+            after = page.next;
+        }
+        Ok(revoked)
+    }
+}
+
+impl Revocation<'_> {
+    /// Marks up to [`PAGE`] sessions after `after` as revoked, and their refresh tokens for revocation at the provider.
+    pub(super) async fn run_page(
+        &self,
+        transaction: &Transaction<'_>,
+        after: &str,
+    ) -> Result<RevokedPage, StoreError> {
+        let values = Values::of(self.selector, self.keys);
+        // Locked in the order of IDs, so that two revocations never wait for each other.
+        let statement = format!(
+            "WITH page AS (SELECT id FROM sessions WHERE ended_at IS NULL AND id > $3 AND {} ORDER BY id LIMIT $4 \
+             FOR NO KEY UPDATE) \
+             UPDATE sessions s SET ended_at = $1, end_reason = $2, revision = s.revision + 1 FROM page \
+             WHERE s.id = page.id RETURNING {COLUMNS}",
+            values.condition()
+        );
+        let (at, reason, limit) = (time::to_database(self.at), self.reason.as_str(), i64::from(PAGE));
+        let common: [Parameter<'_>; 4] =
+            [parameter(&at), parameter(&reason), parameter(&after), parameter(&limit)];
+        let parameters: Vec<Parameter<'_>> = common.into_iter().chain(values.parameters()).collect();
+        let rows = transaction.query_typed(&statement, &parameters).await?;
+        let mut ids: Vec<&str> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        let next = ids.last().filter(|_| rows.len() >= usize::from(PAGE)).map(|last| (*last).to_owned());
+        if ids.is_empty() {
+            return Ok(RevokedPage { revoked: Vec::new(), next });
+        }
+        refresh_tokens::mark_for_revocation(transaction, &ids).await?;
+        if *self.selector == SessionSelector::ALL {
+            changes::record_all(transaction).await?;
+        } else {
+            changes::record(transaction, &ids).await?;
+        }
+        let revoked = rows.iter().map(|row| self.revoked(row)).collect::<Result<_, _>>()?;
+        Ok(RevokedPage { revoked, next })
+    }
+
+    /// A row that does not open is revoked too, and its user is not known.
+    fn revoked(&self, row: &Row) -> Result<RevokedSession, StoreError> {
+        let place = SessionPlace::of_row(row)?;
+        let (issuer, subject) = match place.open(self.keys, row) {
+            Ok((_, contents)) => (contents.issuer, contents.subject),
+            Err(StoreError::UnexpectedRow(what)) => {
+                tracing::error!(
+                    session = place.id(),
+                    what,
+                    "revoked a session that infrad did not write like this"
+                );
+                (String::new(), String::new())
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(RevokedSession { id: session_id(place.id())?, issuer, subject })
+    }
+}
+
+/// What a selector compares with.
+enum Values<'a> {
+    Ids(Vec<&'a str>),
+    OthersOf(&'a str),
+    AllExcept(Option<&'a str>),
+    Named { except: Option<&'a str>, subject_key: Vec<u8>, email_key: Vec<u8> },
+}
+
+impl<'a> Values<'a> {
+    fn of(selector: &'a SessionSelector, keys: &RowKeys) -> Self {
+        match selector {
+            SessionSelector::Ids(ids) => Self::Ids(ids.iter().map(SessionID::as_str).collect()),
+            SessionSelector::OthersOf(session) => Self::OthersOf(session.as_str()),
+            SessionSelector::Users { filter, except } => {
+                let except = except.as_ref().map(SessionID::as_str);
+                match filter {
+                    UserFilter::All => Self::AllExcept(except),
+                    UserFilter::Named(name) => Self::Named {
+                        except,
+                        subject_key: keys.subject_key(name).to_vec(),
+                        email_key: keys.email_key(name).to_vec(),
+                    },
+                }
+            }
+        }
+    }
+
+    /// The condition. Its parameters start at `$5`.
+    fn condition(&self) -> &'static str {
+        match self {
+            Self::Ids(_) => "id = ANY($5)",
+            Self::OthersOf(_) => "user_key = (SELECT user_key FROM sessions WHERE id = $5) AND id <> $5",
+            Self::AllExcept(_) => "id IS DISTINCT FROM $5",
+            Self::Named { .. } => "id IS DISTINCT FROM $5 AND (subject_key = $6 OR email_key = $7)",
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        match self {
+            Self::Ids(ids) => vec![parameter(ids)],
+            Self::OthersOf(session) => vec![parameter(session)],
+            Self::AllExcept(session) => vec![parameter(session)],
+            Self::Named { except, subject_key, email_key } => {
+                vec![parameter(except), parameter(subject_key), parameter(email_key)]
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Detects a restored database and clocks that were set back.
+//!
+//! The counter of changes grows with every revocation, so a database whose counter is lower than one seen before was
+//! restored or lost commits. Rows authenticate one by one when they are read: there are no digests over all of them.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use super::statements::{count, parameters};
+use super::transactions::in_transaction;
+use super::{Postgres, changes};
+use crate::store::rollback::{check_clock, later};
+use crate::store::{EndReason, SessionSelector, StoreError, time};
+
+impl Postgres {
+    /// The last number that this member has seen.
+    pub(in crate::store) fn guard_counter(&self) -> u64 {
+        u64::try_from(self.counter.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
+    pub(in crate::store) async fn raise_guard_counter(&self, seen: u64) -> Result<u64, StoreError> {
+        let seen = i64::try_from(seen).map_err(|_| StoreError::UnexpectedRow("a count"))?;
+        let raised = in_transaction!(self, transaction => async {
+            let raise = "UPDATE counter SET value = greatest(value, $1)";
+            transaction.execute_typed(raise, parameters![seen]).await?;
+            changes::record(&transaction, &[]).await?;
+            let row = transaction.query_typed_one("SELECT value FROM counter", &[]).await?;
+            Ok(row.try_get::<_, i64>(0)?)
+        }.await)?;
+        self.counter.fetch_max(raised, Ordering::AcqRel);
+        count(raised)
+    }
+
+    pub(in crate::store) fn check_age(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Nothing to compare: each row authenticates when it is read.
+    pub(in crate::store) async fn verify_sessions(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    pub(in crate::store) fn not_before_latest(&self, now: Timestamp) -> Timestamp {
+        later(now, self.latest.load(Ordering::Acquire))
+    }
+
+    pub(in crate::store) fn check_clock(&self, now: Timestamp) -> Result<(), StoreError> {
+        check_clock(now, self.not_before_latest(now))
+    }
+
+    pub(in crate::store) async fn accept_rollback(
+        &self,
+        seen: u64,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let revoked = self.revoke(SessionSelector::ALL, now, EndReason::Restored).await?.len();
+        self.write("UPDATE counter SET latest_time = $1", parameters![time::to_database(now)]).await?;
+        self.latest.store(time::to_database(now), Ordering::Release);
+        self.raise_guard_counter(seen).await?;
+        Ok(revoked)
+    }
+
+    /// Reads what the members know about changes and time.
+    pub(super) async fn read_latest(&self) -> Result<i64, StoreError> {
+        let row = self.read_one("SELECT value, latest_time FROM counter", &[]).await?;
+        let row = row.ok_or(StoreError::UnexpectedRow("no counter"))?;
+        let latest = row.try_get("latest_time")?;
+        self.counter.fetch_max(row.try_get("value")?, Ordering::AcqRel);
+        self.latest.fetch_max(latest, Ordering::AcqRel);
+        Ok(latest)
+    }
+
+    /// Records a time for all members. Returns the latest one.
+    pub(super) async fn raise_latest(&self, now: Timestamp) -> Result<i64, StoreError> {
+        let raise = "UPDATE counter SET latest_time = greatest(latest_time, $1) RETURNING latest_time";
+        let rows = self.write_returning(raise, parameters![time::to_database(now)]).await?;
+        let latest = rows.first().ok_or(StoreError::UnexpectedRow("no counter"))?.try_get("latest_time")?;
+        self.latest.fetch_max(latest, Ordering::AcqRel);
+        Ok(latest)
+    }
+}

@@ -1,0 +1,90 @@
+//! Migrates the schema with numbered SQL files, each in its own transaction.
+
+use super::connections::Connections;
+use crate::store::StoreError;
+
+/// The migrations in order. `schema_version` holds the number of the last one applied.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// Held while one member migrates. Released with its transaction.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7311146994100167246)";
+
+/// Limits for everything that this role runs in this database. They hold behind a pooler too, because no session has to set
+/// them.
+const LIMITS: &str = "DO $$ BEGIN
+    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET statement_timeout = %L', current_database(), '10s');
+    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET lock_timeout = %L', current_database(), '5s');
+    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET idle_in_transaction_session_timeout = %L',
+        current_database(), '10s');
+END $$";
+
+const VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+    singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1), version integer NOT NULL);
+    INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING";
+
+/// The newest schema that this infrad supports.
+pub(in crate::store) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("few migrations")
+}
+
+/// Returns the schema of the database; 0 if it has none.
+async fn version(connections: &Connections) -> Result<u32, StoreError> {
+    connections
+        .run(async |client| {
+            let exists = "SELECT to_regclass('schema_version') IS NOT NULL";
+            if !client.query_typed_one(exists, &[]).await?.try_get(0)? {
+                return Ok(0);
+            }
+            let row = client.query_typed_one("SELECT version FROM schema_version", &[]).await?;
+            number(row.try_get(0)?)
+        })
+        .await
+}
+
+/// Checks that the database has a schema that this infrad can use.
+pub(in crate::store) async fn check(connections: &Connections) -> Result<(), StoreError> {
+    match version(connections).await? {
+        0 => Err(StoreError::NoSchema { database: connections.describe().to_owned() }),
+        found if found > known() => Err(newer(connections, found)),
+        _ => Ok(()),
+    }
+}
+
+/// Creates the schema, or applies the migrations that it lacks. Safe to run twice, and on several hosts at the same time.
+pub(in crate::store) async fn migrate(connections: &Connections) -> Result<(), StoreError> {
+    connections
+        .transaction(async |transaction| {
+            transaction.batch_execute(LOCK).await?;
+            transaction.batch_execute(LIMITS).await?;
+            Ok(transaction.batch_execute(VERSION).await?)
+        })
+        .await?;
+    for (number_of_this, migration) in (1..).zip(MIGRATIONS) {
+        connections
+            .transaction(async |transaction| {
+                // Before the version is read, so that it stays true.
+                transaction.batch_execute(LOCK).await?;
+                let row = transaction.query_typed_one("SELECT version FROM schema_version", &[]).await?;
+                let found = number(row.try_get(0)?)?;
+                if found > known() {
+                    return Err(newer(connections, found));
+                }
+                if found < number_of_this {
+                    transaction.batch_execute(migration).await?;
+                    let raise = format!("UPDATE schema_version SET version = {number_of_this}");
+                    transaction.batch_execute(&raise).await?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn newer(connections: &Connections, found: u32) -> StoreError {
+    StoreError::NewerSchema { database: connections.describe().to_owned(), found, known: known() }
+}
+
+fn number(version: i32) -> Result<u32, StoreError> {
+    u32::try_from(version).map_err(|_| StoreError::UnexpectedRow("schema_version"))
+}

@@ -1,0 +1,38 @@
+//! Revokes sessions.
+
+use jiff::Timestamp;
+
+use super::engine::await_engine;
+use super::{EndReason, RevokedSession, SessionSelector, Store, StoreError};
+use crate::platform::uncancelled;
+
+impl Store {
+    /// Revokes the selected sessions in one transaction. Durable when it returns.
+    pub async fn revoke(
+        &self,
+        selector: SessionSelector,
+        at: Timestamp,
+        reason: EndReason,
+    ) -> Result<Vec<RevokedSession>, StoreError> {
+        let store = self.clone();
+        uncancelled(async move {
+            let is_all = selector == SessionSelector::ALL;
+            let revoked = await_engine!(store, engine => engine.revoke(selector, at, reason))?;
+            if is_all {
+                store.cache.clear();
+            } else {
+                store.drop_cached(&revoked);
+            }
+            Ok(revoked)
+        })
+        .await
+    }
+
+    /// Removes revoked sessions from the cache, once that is durable.
+    pub(super) fn drop_cached(&self, revoked: &[RevokedSession]) {
+        if !revoked.is_empty() {
+            let ids: Vec<_> = revoked.iter().map(|session| session.id.clone()).collect();
+            self.cache.remove_sessions(&ids);
+        }
+    }
+}
