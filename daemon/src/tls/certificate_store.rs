@@ -54,26 +54,18 @@ impl CertificateStore {
     }
 
     /// Replaces CA and leaf, and deletes the announced CA.
-    pub(super) async fn replace_authority(
-        &self,
-        authority: &Authority,
-        leaf: &Leaf,
-        names: &[String],
-    ) -> Result<(), TlsError> {
+    pub(super) async fn replace_authority(&self, authority: &Authority, leaf: &Leaf) -> Result<(), TlsError> {
         let authority = self.authority_row(AUTHORITY, authority);
-        Ok(self.store.replace_authority(authority, self.leaf_row(leaf, names), NEXT_AUTHORITY).await?)
+        Ok(self.store.replace_authority(authority, self.leaf_row(leaf), NEXT_AUTHORITY).await?)
     }
 
-    /// Loads the leaf of the daemon with these names.
-    pub(super) async fn leaf(&self, names: &[String]) -> Result<Option<Leaf>, TlsError> {
-        let Some((certificate, key)) = self.find(&self.leaf_name(names), LEAF).await? else {
-            return Ok(None);
-        };
+    pub(super) async fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
+        let Some((certificate, key)) = self.find(LEAF, LEAF).await? else { return Ok(None) };
         Leaf::load(certificate, key).map(Some)
     }
 
-    pub(super) async fn save_leaf(&self, leaf: &Leaf, names: &[String]) -> Result<(), TlsError> {
-        Ok(self.store.save_certificate(self.leaf_row(leaf, names)).await?)
+    pub(super) async fn save_leaf(&self, leaf: &Leaf) -> Result<(), TlsError> {
+        Ok(self.store.save_certificate(self.leaf_row(leaf)).await?)
     }
 
     /// Loads the ACME certificate issued by `directory`: the chain in PEM and the key in PKCS #8.
@@ -108,15 +100,9 @@ impl CertificateStore {
         CertificateRow { name: name.to_owned(), certificate: authority.certificate().to_vec(), private_key }
     }
 
-    fn leaf_row(&self, leaf: &Leaf, names: &[String]) -> CertificateRow {
-        let name = self.leaf_name(names);
-        let private_key = self.sealer.seal(place(&name), leaf.private_key_bytes());
-        CertificateRow { name, certificate: leaf.certificate().to_vec(), private_key }
-    }
-
-    /// Daemons that share a store may have different names.
-    fn leaf_name(&self, names: &[String]) -> String {
-        if self.store.is_shared() { format!("{LEAF} {}", names.join(" ")) } else { LEAF.to_owned() }
+    fn leaf_row(&self, leaf: &Leaf) -> CertificateRow {
+        let private_key = self.sealer.seal(place(LEAF), leaf.private_key_bytes());
+        CertificateRow { name: LEAF.to_owned(), certificate: leaf.certificate().to_vec(), private_key }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::pin::Pin;
@@ -16,11 +15,6 @@ use super::certificate_store::{CertificateStore, Next};
 use super::issue::{Authority, Leaf};
 use crate::keys::FieldSealer;
 use crate::store::Store;
-
-/// The lease of the daemon that creates the CA of a new store.
-const CREATION: &str = "ca creation";
-/// The pause until another look for the CA that another daemon creates.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// The daemon's own CA (P-256, key sealed in the store) and the leaf that it issued.
 pub struct LocalAuthority {
@@ -57,9 +51,15 @@ impl LocalAuthority {
         names: Vec<String>,
     ) -> Result<Arc<Self>, TlsError> {
         let certificate_store = CertificateStore { store, sealer };
-        let authority = find_or_create(&certificate_store, &*clock).await?;
+        let authority = if let Some(authority) = certificate_store.authority().await? {
+            authority
+        } else {
+            let authority = Authority::create(clock.now())?;
+            certificate_store.save_authority(&authority).await?;
+            authority
+        };
         let good = |leaf: &Leaf| !leaf.is_due(clock.now()) && leaf.is_for(&names);
-        let leaf = match certificate_store.leaf(&names).await?.filter(good) {
+        let leaf = match certificate_store.leaf().await?.filter(good) {
             Some(leaf) => leaf,
             None => issue_and_store(&authority, &names, clock.now(), &certificate_store).await?,
         };
@@ -111,18 +111,8 @@ impl LocalAuthority {
         self.read(|current| current.key.clone())
     }
 
-    /// Does what is due: switches to the next CA, or renews the leaf after two thirds of its lifetime. Follows other daemons with
-    /// the same store.
+    /// Does what is due: switches to the next CA, or renews the leaf after two thirds of its lifetime.
     pub async fn maintain(&self) -> Result<Maintenance, TlsError> {
-        if self.certificate_store.store.is_shared() {
-            match self.follow().await {
-                Ok(false) => {}
-                Ok(true) => return Ok(Maintenance::TookOver),
-                // The heartbeat reports it. The next look repeats this one.
-                Err(TlsError::Store(error)) if error.is_transient() => return Ok(Maintenance::Nothing),
-                Err(error) => return Err(error),
-            }
-        }
         let now = self.clock.now();
         if self.next().is_some_and(|(_, takeover_at)| now >= takeover_at) {
             return Ok(if self.take_over().await? { Maintenance::TookOver } else { Maintenance::Nothing });
@@ -162,24 +152,6 @@ impl LocalAuthority {
         self.maintain().await.map(|_| ())
     }
 
-    /// Switches to the CA that another daemon put into the store. Returns whether there is another one.
-    async fn follow(&self) -> Result<bool, TlsError> {
-        let _guard = self.changing.lock().await;
-        let next = self.certificate_store.next().await?;
-        let stored = self.certificate_store.authority().await?;
-        let Some(authority) = stored.filter(|stored| stored.pin() != self.pin()) else {
-            self.write(|current| current.next = next);
-            return Ok(false);
-        };
-        let leaf =
-            issue_and_store(&authority, &self.names, self.clock.now(), &self.certificate_store).await?;
-        let key = certified(&authority, &leaf)?;
-        self.write(|current| {
-            *current = CurrentState { authority: Arc::new(authority), leaf, key, next };
-        });
-        Ok(true)
-    }
-
     /// Returns whether the next CA took over.
     async fn take_over(&self) -> Result<bool, TlsError> {
         let _guard = self.changing.lock().await;
@@ -188,7 +160,7 @@ impl LocalAuthority {
         let Some(next) = self.certificate_store.next().await?.filter(due) else { return Ok(false) };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
-        self.certificate_store.replace_authority(&next.authority, &leaf, &self.names).await?;
+        self.certificate_store.replace_authority(&next.authority, &leaf).await?;
         self.write(|current| {
             *current = CurrentState { authority: Arc::new(next.authority), leaf, key, next: None };
         });
@@ -204,28 +176,6 @@ impl LocalAuthority {
     }
 }
 
-/// Loads the CA. Of several daemons with a new store, one creates it, and the others wait.
-async fn find_or_create(
-    certificate_store: &CertificateStore,
-    clock: &dyn Clock,
-) -> Result<Authority, TlsError> {
-    loop {
-        if let Some(authority) = certificate_store.authority().await? {
-            return Ok(authority);
-        }
-        if certificate_store.store.take_lease(CREATION).await?.is_some() {
-            // Another daemon may have created it since, and no longer hold the lease.
-            if let Some(authority) = certificate_store.authority().await? {
-                return Ok(authority);
-            }
-            let authority = Authority::create(clock.now())?;
-            certificate_store.save_authority(&authority).await?;
-            return Ok(authority);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
 /// Stores the leaf before it is used, so that a restart continues with it.
 async fn issue_and_store(
     authority: &Authority,
@@ -234,7 +184,7 @@ async fn issue_and_store(
     certificate_store: &CertificateStore,
 ) -> Result<Leaf, TlsError> {
     let leaf = authority.issue(names, now)?;
-    certificate_store.save_leaf(&leaf, names).await?;
+    certificate_store.save_leaf(&leaf).await?;
     Ok(leaf)
 }
 

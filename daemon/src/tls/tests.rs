@@ -1,7 +1,6 @@
 //! The daemon's own CA with a real store, a manual clock and the client's verifier.
 
 mod files;
-mod several_daemons;
 
 use std::sync::Arc;
 
