@@ -31,11 +31,13 @@ use crate::platform::HandedSockets;
 use crate::sessions::Bindings;
 use crate::store::MemberDescription;
 use crate::tls::Certificates;
-use crate::upkeep::{LiveSessions, RootKeyWatch, Supervision, Upkeep, run_provider_jobs};
+use crate::upkeep::{
+    ConfiguredProviders, LiveSessions, RootKeyWatch, Supervision, Upkeep, run_provider_jobs,
+};
 use endpoints::{Endpoint, bind, serve_operators};
 use lifecycle::{Lifecycle, Running};
 use opened_keys::OpenedKeys;
-use providers::{apply_providers, open_sessions};
+use providers::{open_sessions, provider_rows};
 
 pub use data_directory::{DataDirectory, Outcome, StartOverrides, check_new_store, lock};
 pub use error::AssemblyError;
@@ -55,6 +57,7 @@ pub struct Daemon {
     redirect: Option<Endpoint>,
     /// Tasks that serve operators. They stop with the daemon.
     operator_tasks: Vec<JoinHandle<()>>,
+    configured: ConfiguredProviders,
     stopping: watch::Sender<bool>,
 }
 
@@ -116,7 +119,9 @@ impl Daemon {
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
         // First, so that other daemons with the same store count its providers.
         data_directory.store.heartbeat(&member_description()).await?;
-        apply_providers(&data_directory, &sessions).await?;
+        let configured =
+            ConfiguredProviders::new(data_directory.store.clone(), provider_rows(&data_directory, &sessions));
+        configured.apply(&sessions).await?;
         let names: Vec<String> = sessions.providers().iter().map(|it| it.settings().name.clone()).collect();
         for name in &names {
             data_directory.store.end_leases(name, clock.now()).await?;
@@ -145,7 +150,7 @@ impl Daemon {
         });
         let main = Endpoint::main(listener, tls, config, &running);
         lifecycle.serve(running.clone());
-        Ok(Self { data_directory, running, address, main, redirect, operator_tasks, stopping })
+        Ok(Self { data_directory, running, address, main, redirect, operator_tasks, configured, stopping })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -183,6 +188,7 @@ impl Daemon {
             data_dir: self.data_directory.path.clone(),
             store: self.data_directory.store.clone(),
             sessions: sessions.clone(),
+            configured: self.configured,
             keys: self.data_directory.keys.clone(),
             certificates: running.certificates.clone(),
             rollback_guard_file: self.data_directory.rollback_guard_file.clone(),
@@ -211,6 +217,9 @@ impl Daemon {
         // These finish on their own: the background tasks were aborted, and the others watch `stopped`.
         let _ = background.await;
         upkeep.record_at_stop();
+        if let Err(error) = upkeep.store.end_job_leases().await {
+            tracing::warn!(%error, "cannot end the leases of jobs: other members wait until they are over");
+        }
         upkeep.leave_members().await;
         for task in self.operator_tasks.into_iter().chain(redirect) {
             let _ = task.await;

@@ -14,6 +14,7 @@ mod recovery;
 mod root;
 mod row_keys;
 mod sealed;
+mod shared_keys;
 mod store_keys;
 mod vault_transit;
 
@@ -31,11 +32,12 @@ use header::Header;
 
 pub use dry_run::{check, check_wrapped_by, id_in_source, is_unused, native_id, wrapping};
 pub use error::{KeyError, creating_root_key};
-pub use key_rows::{KeyKind, KeyRow, SharedKeys, StoredKeys};
+pub use key_rows::{KeyKind, KeyRow, StoredKeys};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
 pub use row_keys::{RowKeys, RowPlace, SealedRow};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
+pub use shared_keys::SharedKeys;
 pub use store_keys::StoreKeys;
 
 /// A root key. It wraps and unwraps data keys and never leaves its backend.

@@ -291,7 +291,7 @@ async fn tls_handshake(
     let mut begun = LazyConfigAcceptor::new(acceptor, streams::bound(stream)).await?;
     // The bytes that follow are bounded by the handshake timeout, and later by the request limits.
     streams::lift_limit(&mut begun.io);
-    let (purpose, config) = tls.accept(&begun.client_hello());
+    let (purpose, config) = tls.accept(&begun.client_hello()).await;
     let bound = |connection: &mut rustls::ServerConnection| {
         connection.set_buffer_limit(Some(memory::TLS_OUTPUT));
     };

@@ -5,8 +5,10 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod challenges;
 mod copy;
 mod engine;
+mod key_rotation;
 mod leases;
 mod listing;
 mod members;
@@ -42,15 +44,16 @@ use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
-pub use certificates::CertificateRow;
-pub use leases::Fence;
+pub use certificates::{CertificateRow, CertificatesVersion};
+pub use key_rotation::MembersBehind;
+pub use leases::{Job, Lease};
 pub use members::{Member, MemberDescription, MemberID};
 pub use postgres::{
     ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
     ServerFacts,
 };
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
-pub use providers::ProviderRow;
+pub use providers::{ProviderChange, ProviderComparison, ProviderRow};
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
 pub use sessions::{
     CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionPage, SessionSelector,
@@ -106,6 +109,11 @@ pub enum StoreError {
     Conflict(String),
     #[error("{database} has no schema of infrad yet")]
     NoSchema { database: String },
+    /// A job that one member does at a time.
+    #[error("another member is doing the job {0:?} or took it over: try again in 20 s")]
+    Leased(&'static str),
+    #[error("the store is in a file, and its keys are next to it")]
+    NotShared,
     /// Only a store in a file can do this.
     #[error("{0} is not possible with a PostgreSQL database")]
     NotOnPostgres(&'static str),
@@ -114,7 +122,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the database was unavailable, so that a retry may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::Conflict(_))
+        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::Conflict(_) | Self::Leased(_))
     }
 }
 

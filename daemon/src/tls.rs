@@ -10,6 +10,7 @@ mod history;
 mod issue;
 mod local_authority;
 mod resolver;
+mod shared_challenges;
 mod validity;
 
 use infra_shared::pin::Pin;

@@ -2,6 +2,7 @@
 //! runs the operators' rotations, backups and restores.
 
 mod backup;
+mod configured_providers;
 mod expiry_log;
 mod live_sessions;
 mod providers;
@@ -9,6 +10,7 @@ mod restore;
 mod rollback_guard_file;
 mod root_key_watch;
 mod rotation;
+mod shared_keys;
 mod supervision;
 mod watchdog;
 
@@ -21,27 +23,32 @@ use infra_shared::clock::Clock;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::audit::{Audit, Event};
-use crate::keys::StoreKeys;
+use crate::keys::{SharedKeys, StoreKeys};
 use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
 use crate::store::{MemberDescription, Store, StoreError};
 use crate::tls::Certificates;
 
 use expiry_log::ExpiryLog;
+use shared_keys::Dropping;
 
 pub use backup::{BackupError, create_backup, expect_backup, open_backup};
+pub use configured_providers::ConfiguredProviders;
 pub use live_sessions::LiveSessions;
 pub use providers::run_provider_jobs;
 pub use restore::{Restored, restore};
 pub use rollback_guard_file::RollbackGuardFile;
 pub use root_key_watch::RootKeyWatch;
 pub use rotation::rotate;
+pub use shared_keys::SharedKeyOperation;
 pub use supervision::Supervision;
 
 /// The pause between checks for due work.
 const INTERVAL: Duration = Duration::from_mins(1);
 /// The longest delay before a change is recorded outside the data directory.
 const GUARD_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between looks for data keys that another member has published.
+const KEYS_INTERVAL: Duration = Duration::from_secs(2);
 /// The pause between looks for the root key's file.
 const ROOT_KEY_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause between verifications of all sessions against the rollback guard.
@@ -59,6 +66,7 @@ pub struct Upkeep {
     pub data_dir: PathBuf,
     pub store: Store,
     pub sessions: Arc<Sessions>,
+    pub configured: ConfiguredProviders,
     pub keys: Arc<StoreKeys>,
     pub certificates: Arc<Certificates>,
     pub rollback_guard_file: RollbackGuardFile,
@@ -82,7 +90,7 @@ impl Upkeep {
     /// restarted. Neither affects the others.
     pub async fn run(self: Arc<Self>, supervision: Supervision) {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
-        let (probe, root_key, member) = (self.clone(), self.clone(), self.clone());
+        let (probe, root_key, member, keys) = (self.clone(), self.clone(), self.clone(), self.clone());
         let (certificates, watched) = (self.certificates.clone(), self.store.clone());
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
@@ -91,6 +99,7 @@ impl Upkeep {
             supervision.keep_running("write probe", || probe.clone().probe_writes()),
             supervision.keep_running("root key", || root_key.clone().watch_root_key()),
             supervision.keep_running("members", || member.clone().report_to_members()),
+            supervision.keep_running("keys", || keys.clone().follow_keys()),
             supervision.keep_running("certificates", || {
                 let certificates = certificates.clone();
                 async move { certificates.maintain().await }
@@ -114,6 +123,9 @@ impl Upkeep {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(count, "deleted sessions that expired more than a day ago"),
                 Err(error) => tracing::error!(%error, "cannot delete expired rows"),
+            }
+            if let Err(error) = self.configured.follow_members(&self.sessions).await {
+                tracing::error!(%error, "cannot revoke the sessions that no member admits");
             }
             match self.sessions.forget_addresses().await {
                 Ok(0) => {}
@@ -198,6 +210,33 @@ impl Upkeep {
         if let Err(error) = self.store.leave_members().await {
             tracing::warn!(%error, "cannot remove this daemon from the members in the database");
         }
+    }
+
+    /// Follows what other members change about the keys of a shared store, and finishes their rotations.
+    async fn follow_keys(self: Arc<Self>) {
+        let Some(keys) = self.keys.shared() else { return };
+        let (mut ticks, mut dropping, mut is_failing) = (ticks(KEYS_INTERVAL), Dropping::default(), false);
+        loop {
+            ticks.tick().await;
+            match self.follow_keys_once(keys, &mut dropping).await {
+                Ok(()) => is_failing = false,
+                Err(_) if is_failing => {}
+                Err(error) => {
+                    is_failing = true;
+                    tracing::error!(%error, "cannot follow a rotation of the data key by another member");
+                }
+            }
+        }
+    }
+
+    async fn follow_keys_once(&self, keys: &SharedKeys, dropping: &mut Dropping) -> Result<(), BackupError> {
+        let known = keys.stored();
+        if !known.has_replaced() && self.store.stored_keys().await?.is_none_or(|stored| stored == known) {
+            return Ok(());
+        }
+        let (root_keys, store) = (self.root_key_watch.root_keys().await, &self.store);
+        let (data_dir, clock) = (self.data_dir.as_path(), &*self.clock);
+        SharedKeyOperation { keys, store, data_dir, root_keys: &root_keys, clock }.finish(dropping).await
     }
 
     /// Records for the next start what changed since the last interval, or that the data was rolled back.

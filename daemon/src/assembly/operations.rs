@@ -12,9 +12,9 @@ use super::{AssemblyError, DataDirectory};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::control::{Operation, OperationFailure, OperationResult};
-use crate::keys::{KeyError, RootKeySettings, StoreKeys};
+use crate::keys::{KeyError, Rewrapped, RootKeySettings, SharedKeys, StoreKeys};
 use crate::store::{Store, is_disk_full};
-use crate::upkeep::{BackupError, create_backup, rotate};
+use crate::upkeep::{BackupError, SharedKeyOperation, create_backup, rotate};
 
 /// Operations on an open data directory. Those that change something run one at a time.
 pub struct Operations {
@@ -84,7 +84,15 @@ impl Operations {
 
     async fn rewrap(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let rewrapped = self.keys.in_file()?.rewrap(&self.root_keys()?).await?;
+        let root_keys = self.root_keys()?;
+        let rewrapped = match self.keys.shared() {
+            Some(keys) => {
+                let replaced_root_key = self.keys.status().root_key;
+                Box::pin(self.shared_key_operation(keys, &root_keys).rewrap()).await?;
+                Rewrapped { keys: self.keys.status(), replaced_root_key }
+            }
+            None => self.keys.in_file()?.rewrap(&root_keys).await?,
+        };
         let (root_key, replaced) = (&rewrapped.keys.root_key, &rewrapped.replaced_root_key);
         tracing::info!(root_key, replaced, "rewrapped the data key");
         Ok(OperationResult::json(&rewrapped))
@@ -92,10 +100,23 @@ impl Operations {
 
     async fn rotate(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        rotate(&self.keys, &self.store, &self.data_dir, &self.root_keys()?, self.clock.now()).await?;
+        let root_keys = self.root_keys()?;
+        match self.keys.shared() {
+            Some(keys) => Box::pin(self.shared_key_operation(keys, &root_keys).rotate()).await?,
+            None => rotate(&self.keys, &self.store, &self.data_dir, &root_keys, self.clock.now()).await?,
+        }
         let version = self.keys.status().data_key_version;
         tracing::info!(data_key_version = version, "rotated the data key");
         Ok(OperationResult::json(&self.keys.status()))
+    }
+
+    fn shared_key_operation<'a>(
+        &'a self,
+        keys: &'a SharedKeys,
+        root_keys: &'a [RootKeySettings],
+    ) -> SharedKeyOperation<'a> {
+        let (store, data_dir) = (&self.store, self.data_dir.as_path());
+        SharedKeyOperation { keys, store, data_dir, root_keys, clock: &*self.clock }
     }
 
     async fn create_recovery(&self) -> Result<OperationResult, OperationFailure> {

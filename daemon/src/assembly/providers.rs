@@ -46,22 +46,10 @@ pub(super) fn open_sessions(
     }))
 }
 
-/// Revokes sessions whose provider or user left the configuration, then stores the configured providers.
-pub(super) async fn apply_providers(
-    data_directory: &DataDirectory,
-    sessions: &Sessions,
-) -> Result<(), AssemblyError> {
-    let (store, sealer) = (&data_directory.store, data_directory.keys.field_sealer());
-    let rows: Vec<_> = sessions.providers().iter().map(|it| provider_row(it.settings(), &sealer)).collect();
-    if !store.covers_stored_providers(&rows).await? {
-        let revoked = sessions.revoke_outside_configuration().await?;
-        tracing::info!(
-            revoked,
-            "the providers changed: revoked the sessions that the configuration no longer admits"
-        );
-    }
-    // Last, so that a start that fails before this point repeats the check.
-    Ok(store.replace_providers(rows).await?)
+/// The rows of the configured providers.
+pub(super) fn provider_rows(data_directory: &DataDirectory, sessions: &Sessions) -> Vec<ProviderRow> {
+    let sealer = data_directory.keys.field_sealer();
+    sessions.providers().iter().map(|it| provider_row(it.settings(), &sealer)).collect()
 }
 
 /// The stored row of a provider. The client secret reference is always sealed, because a `plaintext` reference contains

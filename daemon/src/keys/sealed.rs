@@ -25,13 +25,7 @@ struct TicketKeys {
 
 /// Seals single fields of the store, each bound to its place. Clones share a rotation.
 #[derive(Clone)]
-pub struct FieldSealer(Arc<RwLock<FieldKeys>>);
-
-struct FieldKeys {
-    present: AEADKey,
-    /// Other data keys of a shared database. They open fields but seal none.
-    others: Vec<AEADKey>,
-}
+pub struct FieldSealer(Arc<RwLock<AEADKey>>);
 
 /// The place of a sealed field. A field moved to another place does not decrypt.
 #[derive(Debug, Clone, Copy)]
@@ -89,31 +83,22 @@ impl TicketKey {
 
 impl FieldSealer {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self::with_others(key, &[])
-    }
-
-    /// Seals under `key`. Opens fields sealed under one of `others` too.
-    pub(super) fn with_others(key: &[u8; 32], others: &[Zeroizing<[u8; 32]>]) -> Self {
-        let others = others.iter().map(|key| AEADKey::new(key)).collect();
-        Self(Arc::new(RwLock::new(FieldKeys { present: AEADKey::new(key), others })))
+        Self(Arc::new(RwLock::new(AEADKey::new(key))))
     }
 
     /// Switches this sealer and all clones to `key`.
     pub(super) fn replace(&self, key: &[u8; 32]) {
-        let keys = FieldKeys { present: AEADKey::new(key), others: Vec::new() };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = AEADKey::new(key);
     }
 
     pub fn seal(&self, place: Place<'_>, field: &[u8]) -> Sealed {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Sealed(keys.present.seal(&place.context(), field))
+        let key = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Sealed(key.seal(&place.context(), field))
     }
 
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let context = place.context();
-        let mut all = std::iter::once(&keys.present).chain(&keys.others);
-        all.find_map(|key| key.open(&context, &sealed.0)).ok_or(DecryptError)
+        let key = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        key.open(&place.context(), &sealed.0).ok_or(DecryptError)
     }
 }
 

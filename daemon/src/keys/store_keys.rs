@@ -22,6 +22,14 @@ impl StoreKeys {
         }
     }
 
+    /// The keys in rows of a shared database.
+    pub fn shared(&self) -> Option<&SharedKeys> {
+        match self {
+            Self::File(_) => None,
+            Self::Shared(keys) => Some(keys),
+        }
+    }
+
     pub fn ticket_key(&self) -> TicketKey {
         match self {
             Self::File(keys) => keys.ticket_key(),

@@ -198,6 +198,8 @@ impl Sessions {
         match session.ended.as_ref().map(|ended| ended.reason) {
             Some(EndReason::Expired) => Err(NotAuthenticated::Expired),
             Some(_) => Err(NotAuthenticated::Revoked),
+            // Another member, with another configuration, may have opened it.
+            None if !self.is_admitted(session) => Err(NotAuthenticated::Revoked),
             None if self.has_expired(session, now) => Err(NotAuthenticated::Expired),
             None => Ok(()),
         }

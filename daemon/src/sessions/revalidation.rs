@@ -37,6 +37,8 @@ pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(2 * WAITS.as_
 /// Delay after the first failure. Each further failure triples it.
 pub(super) const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// Delay until another member may revalidate a session that this one does not admit.
+const LEFT_TO_OTHERS: SignedDuration = SignedDuration::from_mins(1);
 
 impl Sessions {
     /// The refresh token to store with a new session. Returns `None` if revalidation is off or the provider issued no
@@ -81,6 +83,14 @@ impl Sessions {
         }
         // The sessions of a provider that is no longer configured were ended at start.
         let Some(provider) = self.find_provider(&row.provider) else { return Ok(JobOutcome::NotSent) };
+        // A member with another configuration admits the user, and revalidates the session.
+        if !self.is_admitted(&stored) {
+            let due_at = add(self.clock.now(), LEFT_TO_OTHERS);
+            let (failures, uncertain_since) = (row.failures, row.uncertain_since);
+            let next = NextAttempt { due_at, failures, uncertain_since };
+            self.store.release_refresh_token(id, next).await?;
+            return Ok(JobOutcome::NotSent);
+        }
         let mut credential =
             stored_credential::parse(&row.credential).ok_or(StoreError::UnexpectedRow("a refresh token"))?;
         let sent_at = self.clock.now();

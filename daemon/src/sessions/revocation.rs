@@ -86,20 +86,26 @@ impl Sessions {
     /// Revokes sessions whose provider is no longer configured or whose user is no longer admitted. Returns their
     /// number.
     pub async fn revoke_outside_configuration(&self) -> Result<usize, StoreError> {
-        let is_outside = |stored: &StoredSession| {
-            let provider = self.find_provider(&stored.user.provider);
-            !provider.is_some_and(|provider| is_configured(stored, provider.settings()))
-        };
         let (now, mut outside, mut next) = (self.now(), Vec::new(), None);
         loop {
             let page = self.store.live_sessions(now, next, PAGE).await?;
-            outside.extend(page.sessions.into_iter().filter(is_outside).map(|stored| stored.id));
+            outside.extend(
+                page.sessions.into_iter().filter(|stored| !self.is_admitted(stored)).map(|stored| stored.id),
+            );
             next = page.next;
             if next.is_none() {
                 break;
             }
         }
         self.revoke(SessionSelector::Ids(outside), EndReason::ConfigurationChanged, None).await
+    }
+
+    /// Whether the provider of the session is configured and admits its user.
+    pub(super) fn is_admitted(&self, stored: &StoredSession) -> bool {
+        *stored.is_admitted.get_or_init(|| {
+            let provider = self.find_provider(&stored.user.provider);
+            provider.is_some_and(|provider| is_configured(stored, provider.settings()))
+        })
     }
 
     /// Revokes a session by a decision of the daemon or of its user. Returns `false` if it does not exist or has

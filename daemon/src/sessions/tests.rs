@@ -48,13 +48,15 @@ impl Fixture {
         let store =
             Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
         let clock = ManualClock::at("2026-11-23T08:00:00Z".parse().expect("a time"));
-        let provider = Provider::new(settings(allow), Backends::built_in(), Arc::new(clock.clone()))
-            .expect("a provider");
+        let second = ProviderSettings { name: "second".to_owned(), ..settings(allow.clone()) };
+        let providers = [settings(allow), second].map(|settings| {
+            Provider::new(settings, Backends::built_in(), Arc::new(clock.clone())).expect("a provider")
+        });
         let sessions = Sessions::new(SessionSetup {
             store,
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
-            providers: vec![provider],
+            providers: providers.into(),
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits: SessionLimits::default(),
             admins: admins(),
@@ -409,6 +411,23 @@ async fn session_is_ended_when_policy_no_longer_admits_user() {
     assert_eq!(stored.ended.expect("an end").reason, EndReason::ConfigurationChanged);
 }
 
+/// Members with different configurations share sessions during a rolling update.
+#[tokio::test]
+async fn session_outside_own_configuration_is_rejected_not_ended() {
+    let emails = vec!["bob@example.com".to_owned()];
+    let allow = Allow::Listed { groups: Vec::new(), email_domains: Vec::new(), emails };
+    let fixture = Fixture::with_allow(allow).await;
+    let token = fixture.open_session().await;
+    let accepted = AcceptedTokens::SESSION_TOKEN;
+    for _ in 0..2 {
+        let refusal = fixture.sessions.authenticate(token.expose(), SessionUse::NotRecorded).await;
+        assert!(matches!(refusal, Err(NotAuthenticated::Revoked)), "{refusal:?}");
+        assert!(fixture.sessions.authenticate_cached(token.expose(), accepted).is_none());
+    }
+    let stored = fixture.sessions.store.find_session(token.id()).await.expect("an answer").expect("a row");
+    assert_eq!(stored.ended, None);
+}
+
 #[tokio::test]
 async fn login_with_unregistered_redirect_uri_is_rejected() {
     let fixture = Fixture::new().await;
@@ -510,7 +529,7 @@ async fn administrator_needs_group_or_verified_email_at_provider() {
         (user("okta", "eve@example.com", &["infra-admins"]), false, true),
         (user("okta", "Root@Example.com", &[]), true, true),
         (user("okta", "root@example.com", &[]), false, false),
-        (user("other", "root@example.com", &["infra-admins"]), true, false),
+        (user("second", "root@example.com", &["infra-admins"]), true, false),
         (user("okta", "eve@example.com", &["Infra-Admins", "infra-admins2"]), true, false),
     ] {
         let caller = setup.caller(user.clone(), email_verified).await;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::await_engine;
-use super::{Store, StoreError};
+use super::{Lease, Store, StoreError};
 use crate::keys::Sealed;
 
 /// The longest pause that an authority can ask for.
@@ -35,13 +35,18 @@ impl Store {
         await_engine!(self, engine => engine.find_acme_account(directory))
     }
 
-    pub async fn save_acme_account(&self, directory: String, credentials: Sealed) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.save_acme_account(directory, credentials))
+    pub async fn save_acme_account(
+        &self,
+        directory: String,
+        credentials: Sealed,
+        lease: &Lease,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.save_acme_account(directory, credentials, lease))
     }
 
     /// Deletes the account at `directory`, after the authority reported it as unknown.
-    pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.forget_acme_account(directory))
+    pub async fn forget_acme_account(&self, directory: String, lease: &Lease) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.forget_acme_account(directory, lease))
     }
 
     /// Starts an order, unless `limit` orders failed within `window` or the authority asked for a pause.
@@ -50,8 +55,9 @@ impl Store {
         now: Timestamp,
         limit: u32,
         window: SignedDuration,
+        lease: &Lease,
     ) -> Result<BegunOrder, StoreError> {
-        await_engine!(self, engine => engine.begin_order(now, limit, window))
+        await_engine!(self, engine => engine.begin_order(now, limit, window, lease))
     }
 
     /// Removes an order that never reached the authority, so that it does not count.
@@ -60,8 +66,13 @@ impl Store {
     }
 
     /// Records that `directory` issued a certificate. Earlier failures no longer count.
-    pub async fn settle_orders(&self, directory: String, now: Timestamp) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.settle_orders(directory, now))
+    pub async fn settle_orders(
+        &self,
+        directory: String,
+        now: Timestamp,
+        lease: &Lease,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.settle_orders(directory, now, lease))
     }
 
     /// Returns when `directory` last issued a certificate.

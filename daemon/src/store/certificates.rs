@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::engine::await_engine;
-use super::{Store, StoreError};
+use super::{Lease, Store, StoreError};
 use crate::keys::Sealed;
 
 /// A certificate with its sealed private key.
@@ -13,6 +13,10 @@ pub struct CertificateRow {
     pub certificate: Vec<u8>,
     pub private_key: Sealed,
 }
+
+/// Identifies the stored certificates and the announcement. Every change gives another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificatesVersion(pub(super) Vec<u8>);
 
 /// The sequence number of a changed announcement: higher than `before` and at least the current time in seconds. A
 /// store restored from a backup therefore does not reuse a number.
@@ -26,13 +30,23 @@ impl Store {
     }
 
     /// Stores a certificate, replacing one with the same name.
-    pub async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.save_certificate(row))
+    pub async fn save_certificate(&self, row: CertificateRow, lease: &Lease) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.save_certificate(row, lease))
     }
 
     /// Returns when the next CA takes over; `None` if no rollover is announced.
     pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
         await_engine!(self, engine => engine.find_takeover())
+    }
+
+    /// Lets a member notice what another one changed. `None` if this process alone can change certificates.
+    pub async fn certificates_version(&self) -> Result<Option<CertificatesVersion>, StoreError> {
+        await_engine!(self, engine => engine.certificates_version())
+    }
+
+    /// Returns the sequence number of `announced` if it is the last announcement.
+    pub async fn find_announcement_number(&self, announced: &str) -> Result<Option<u64>, StoreError> {
+        await_engine!(self, engine => engine.find_announcement_number(announced))
     }
 
     /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
@@ -45,17 +59,20 @@ impl Store {
         &self,
         next: CertificateRow,
         takeover_at: Timestamp,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.save_next_authority(next, takeover_at))
+        await_engine!(self, engine => engine.save_next_authority(next, takeover_at, lease))
     }
 
-    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`.
+    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`. Members of a shared store have
+    /// leaf certificates of their own.
     pub async fn replace_authority(
         &self,
         authority: CertificateRow,
-        leaf: CertificateRow,
+        leaf: Option<CertificateRow>,
         next: &'static str,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.replace_authority(authority, leaf, next))
+        await_engine!(self, engine => engine.replace_authority(authority, leaf, next, lease))
     }
 }

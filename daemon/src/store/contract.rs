@@ -48,10 +48,10 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::{
-    BegunOrder, CertificateRow, ClientInfo, DatabaseHost, EndReason, Ended, EndpointHosts, LeaseRequest,
+    BegunOrder, CertificateRow, ClientInfo, DatabaseHost, EndReason, Ended, EndpointHosts, Job, LeaseRequest,
     MemberID, NewRefreshToken, NewSession, NextAttempt, OrderID, PostgresDatabase, PostgresSettings,
-    ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector, Store, StoreError, TicketState,
-    TokenHash, UserFilter,
+    ProviderChange, ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector, Store, StoreError,
+    TicketState, TokenHash, UserFilter,
 };
 use crate::keys::{Keys, Place, RootKeySettings, RowKeys};
 

@@ -6,6 +6,7 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod challenges;
 mod changes;
 mod connections;
 mod connector;
@@ -14,6 +15,7 @@ mod database;
 mod diagnosis;
 mod dummy;
 mod error;
+mod key_rotation;
 mod leases;
 mod listing;
 mod members;

@@ -1,9 +1,10 @@
-//! The provider rows, as configured at the last start.
+//! The provider rows, as configured at the last start of each daemon.
 
 use super::engine::await_engine;
 use super::{Store, StoreError};
 use crate::keys::Sealed;
 
+#[derive(Clone)]
 pub struct ProviderRow {
     pub name: String,
     pub issuer: String,
@@ -13,35 +14,119 @@ pub struct ProviderRow {
     pub client_secret_reference: Sealed,
 }
 
+/// What the stored providers mean for sessions, compared with those that a daemon lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderComparison {
+    pub change: ProviderChange,
+    /// Stopped members whose rows decide nothing any more.
+    pub(super) settled: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderChange {
+    /// All stored providers are listed, with the same issuer and policy.
+    None,
+    /// No running daemon lists one of them: its sessions end.
+    Left,
+    /// Another running member lists one of them, so its sessions stay until that member stops.
+    ListedByOther,
+}
+
 /// What of a stored row decides about sessions.
 pub(super) struct StoredProvider {
     pub(super) name: String,
     pub(super) issuer: String,
     pub(super) allow_policy: String,
-    /// Another daemon that runs on the same database lists it.
-    pub(super) is_of_running_member: bool,
+    pub(super) member: StoredBy,
 }
 
-/// Whether no session ends by a start with `rows`: they contain every stored provider with the same issuer and policy.
-/// While a member that runs lists another one, its sessions stay.
-pub(super) fn covers(rows: &[ProviderRow], stored: &[StoredProvider]) -> bool {
-    let is_covered = |stored: &&StoredProvider| {
-        rows.iter().any(|row| {
+/// Which daemon stored a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StoredBy {
+    /// The one that compares, now or at its last start.
+    This,
+    OtherRunning,
+    Stopped(String),
+}
+
+/// Compares what a daemon lists with the stored rows.
+pub(super) fn compare(rows: &[ProviderRow], stored: &[StoredProvider]) -> ProviderComparison {
+    let is_missing = |stored: &StoredProvider| {
+        !rows.iter().any(|row| {
             row.name == stored.name && row.issuer == stored.issuer && row.allow_policy == stored.allow_policy
         })
     };
-    stored.iter().filter(|stored| stored.is_of_running_member).any(|stored| !is_covered(&stored))
-        || stored.iter().all(|stored| is_covered(&stored))
+    let is_of_other = |stored: &&StoredProvider| stored.member == StoredBy::OtherRunning;
+    if stored.iter().filter(is_of_other).any(is_missing) {
+        return ProviderComparison { change: ProviderChange::ListedByOther, settled: Vec::new() };
+    }
+    let change = if stored.iter().any(is_missing) { ProviderChange::Left } else { ProviderChange::None };
+    let stopped = stored.iter().filter_map(|stored| match &stored.member {
+        StoredBy::Stopped(member) => Some(member.clone()),
+        _ => None,
+    });
+    ProviderComparison { change, settled: stopped.collect() }
+}
+
+impl ProviderComparison {
+    /// Whether rows can be removed.
+    pub fn settles_any(&self) -> bool {
+        !self.settled.is_empty()
+    }
 }
 
 impl Store {
-    /// Whether `rows` contain every provider of the last start with the same issuer and policy. If so, its sessions
-    /// stay valid.
-    pub async fn covers_stored_providers(&self, rows: &[ProviderRow]) -> Result<bool, StoreError> {
-        await_engine!(self, engine => engine.covers_stored_providers(rows))
+    /// Compares `rows` with the stored providers: those of the last start, or of all members.
+    pub async fn compare_providers(&self, rows: &[ProviderRow]) -> Result<ProviderComparison, StoreError> {
+        await_engine!(self, engine => engine.compare_providers(rows))
     }
 
-    pub async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.replace_providers(rows))
+    /// Stores the providers of this daemon. Removes the rows that `compared` settles: call it once their sessions have
+    /// ended.
+    pub async fn replace_providers(
+        &self,
+        rows: Vec<ProviderRow>,
+        compared: &ProviderComparison,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.replace_providers(rows, compared))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Sealed;
+
+    fn stored(name: &str, member: StoredBy) -> StoredProvider {
+        let (issuer, allow_policy) = ("https://okta.test".to_owned(), "everyone".to_owned());
+        StoredProvider { name: name.to_owned(), issuer, allow_policy, member }
+    }
+
+    fn row(name: &str) -> ProviderRow {
+        ProviderRow {
+            name: name.to_owned(),
+            issuer: "https://okta.test".to_owned(),
+            allow_policy: "everyone".to_owned(),
+            client_secret_reference: Sealed::from_store(Vec::new()),
+        }
+    }
+
+    #[test]
+    fn provider_leaves_once_no_running_member_lists_it() {
+        let stopped = || StoredBy::Stopped("member".to_owned());
+        let (listed, old) = ([row("new")], "old");
+        for (members, change, settles) in [
+            (vec![(old, StoredBy::This)], ProviderChange::Left, false),
+            (vec![(old, stopped())], ProviderChange::Left, true),
+            (vec![("new", StoredBy::OtherRunning), (old, stopped())], ProviderChange::Left, true),
+            (vec![(old, StoredBy::OtherRunning)], ProviderChange::ListedByOther, false),
+            (vec![(old, StoredBy::OtherRunning), (old, stopped())], ProviderChange::ListedByOther, false),
+            (vec![("new", StoredBy::OtherRunning), ("new", stopped())], ProviderChange::None, true),
+            (Vec::new(), ProviderChange::None, false),
+        ] {
+            let rows: Vec<_> = members.into_iter().map(|(name, member)| stored(name, member)).collect();
+            let compared = compare(&listed, &rows);
+            assert_eq!((compared.change, compared.settles_any()), (change, settles));
+        }
     }
 }

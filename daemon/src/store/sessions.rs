@@ -51,6 +51,8 @@ pub struct StoredSession {
     pub(super) revision: u32,
     /// The session as JSON, rendered on first use.
     pub cached_json: OnceLock<CachedJson>,
+    /// Whether the configuration of this daemon admits the user, decided on first use.
+    pub is_admitted: OnceLock<bool>,
 }
 
 impl StoredSession {

@@ -3,6 +3,7 @@
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod challenges;
 mod connections;
 mod copy;
 mod encryption;

@@ -32,13 +32,14 @@ use super::{Source, TlsError};
 use crate::audit::Audit;
 use crate::keys::FieldSealer;
 use crate::secrets::Reference;
-use crate::store::Store;
+use crate::store::{Job, Lease, Store};
 
 pub(super) use authority::AuthorityError;
+pub(super) use challenge::Answer;
 pub use diagnostics::AcmeCheck;
 
 #[cfg(test)]
-pub(super) fn challenge_answer(name: &str) -> Arc<rustls::sign::CertifiedKey> {
+pub(super) fn challenge_answer(name: &str) -> Answer {
     challenge::answer(name, &[7; 32]).expect("a certificate")
 }
 
@@ -127,8 +128,19 @@ pub(super) struct Acme {
     wake: Notify,
     /// An issued certificate that cannot be stored or served yet. It is not ordered again.
     issued: Mutex<Option<Issued>>,
-    /// Allows one order at a time.
+    /// Allows one order at a time in this process. A lease does so for all members.
     ordering: tokio::sync::Mutex<()>,
+}
+
+/// What a look at the stored certificate found.
+#[derive(PartialEq, Eq)]
+pub(in crate::tls) enum Stored {
+    /// Another one than before, which is served now.
+    New,
+    /// The one that is served, or none.
+    NothingNew,
+    ForOtherNames,
+    Unusable,
 }
 
 enum DueCheck {
@@ -150,24 +162,7 @@ impl Acme {
     ) -> Result<Self, TlsError> {
         let directory = Directory::new(&settings).map_err(AcmeError::from)?;
         let certificate_store = CertificateStore { store, sealer };
-        let mut issued = None;
-        if let Some((chain_pem, private_key)) = certificate_store.acme(settings.directory.as_str()).await? {
-            let obtained_at = certificate_store.store.find_obtained_at(settings.directory.as_str()).await?;
-            let kept = Issued { names: Vec::new(), chain_pem, private_key, obtained_at };
-            match kept.check(clock.now()) {
-                Ok(chain) if settings.domains.iter().any(|domain| covers(&chain.names, domain)) => {
-                    resolver.serve_chain(chain);
-                }
-                Ok(_) => tracing::info!(
-                    "the stored ACME certificate is for other names than the configuration: ordering a new one"
-                ),
-                Err(error) => {
-                    tracing::warn!(%error, "the stored ACME certificate cannot be used");
-                    issued = Some(kept);
-                }
-            }
-        }
-        Ok(Self {
+        let acme = Self {
             settings,
             directory: Arc::new(directory),
             resolver,
@@ -177,9 +172,15 @@ impl Acme {
             times: Mutex::default(),
             pause: Mutex::new(INTERVAL),
             wake: Notify::new(),
-            issued: Mutex::new(issued),
+            issued: Mutex::default(),
             ordering: tokio::sync::Mutex::default(),
-        })
+        };
+        if acme.serve_stored().await? == Stored::ForOtherNames {
+            tracing::info!(
+                "the stored ACME certificate is for other names than the configuration: ordering a new one"
+            );
+        }
+        Ok(acme)
     }
 
     pub(super) fn history(&self) -> &SourceHistory {
@@ -193,7 +194,7 @@ impl Acme {
     /// Obtains a certificate if one is due. Returns `true` if there is a new one. Failures are logged and retried.
     pub(super) async fn maintain(&self) -> bool {
         let _guard = self.ordering.lock().await;
-        match self.check_due().await {
+        match self.obtain_if_due().await {
             Ok(DueCheck::NothingIsDue) => {
                 self.history.clear();
                 self.set_pause(INTERVAL);
@@ -230,16 +231,24 @@ impl Acme {
     /// Obtains a certificate now, for the names that resolve to this daemon.
     pub(super) async fn renew(&self) -> Result<(), TlsError> {
         let _guard = self.ordering.lock().await;
-        let (reached, missing) = self.reached(&self.settings.domains).await;
-        if reached.is_empty() {
-            return Err(AcmeError::NotReached(missing).into());
-        }
-        let obtained = self.obtain(&reached).await;
+        let store = &self.certificate_store.store;
+        let lease = store.expect_lease(Job::Acme).await?;
+        let obtained = store.while_held(&lease, self.obtain_now(&lease)).await;
+        store.end_lease(lease).await;
         match &obtained {
-            Ok(()) | Err(TlsError::Acme(AcmeError::Spent(_) | AcmeError::Paused(_))) => {}
+            Ok(())
+            | Err(TlsError::Acme(AcmeError::Spent(_) | AcmeError::Paused(_) | AcmeError::NotReached(_))) => {}
             Err(error) => self.note_failure(error),
         }
         obtained
+    }
+
+    async fn obtain_now(&self, lease: &Lease) -> Result<(), TlsError> {
+        let (reached, missing) = self.reached(&self.settings.domains, lease).await;
+        if reached.is_empty() {
+            return Err(AcmeError::NotReached(missing).into());
+        }
+        self.obtain(&reached, lease).await
     }
 
     /// Runs the next check at once.
@@ -253,10 +262,36 @@ impl Acme {
         let _ = tokio::time::timeout(self.pause_now(), self.wake.notified()).await;
     }
 
-    async fn check_due(&self) -> Result<DueCheck, TlsError> {
+    async fn obtain_if_due(&self) -> Result<DueCheck, TlsError> {
+        let store = &self.certificate_store.store;
+        if !self.may_be_due(self.clock.now()) {
+            return Ok(DueCheck::NothingIsDue);
+        }
+        let Some(lease) = store.take_lease(Job::Acme).await? else {
+            return Ok(DueCheck::Waits("another member orders the certificate".to_owned()));
+        };
+        let checked = store.while_held(&lease, self.check_due(&lease)).await;
+        store.end_lease(lease).await;
+        checked
+    }
+
+    /// Decides from memory alone if there may be something to do.
+    fn may_be_due(&self, now: Timestamp) -> bool {
+        let (times, is_issued) = (self.times(), self.issued().is_some());
+        self.resolver.chain().is_none_or(|chain| {
+            let is_complete = self.settings.domains.iter().all(|domain| covers(&chain.names, domain));
+            is_issued || !is_complete || times.is_fetch_due(now) || now >= times.due_at(&chain)
+        })
+    }
+
+    async fn check_due(&self, lease: &Lease) -> Result<DueCheck, TlsError> {
+        if self.certificate_store.store.is_shared() {
+            // Another member may have obtained a certificate.
+            self.serve_stored().await?;
+        }
         let now = self.clock.now();
         if self.issued().as_ref().is_some_and(|issued| issued.is_awaited(now)) {
-            self.activate_issued().await?;
+            self.activate_issued(lease).await?;
             return Ok(DueCheck::Obtained);
         }
         let served = self.resolver.chain();
@@ -264,13 +299,15 @@ impl Acme {
         let missing: Vec<String> =
             self.settings.domains.iter().filter(|domain| !covers(&names, domain)).cloned().collect();
         let is_due = match &served {
-            Some(chain) => self.may_be_replaced(chain, now).await? && now >= self.due_at(chain, now).await,
+            Some(chain) => {
+                self.may_be_replaced(chain, now).await? && now >= self.due_at(chain, now, lease).await
+            }
             None => true,
         };
         if !is_due && missing.is_empty() {
             return Ok(DueCheck::NothingIsDue);
         }
-        let (reached, hindrance) = self.reached(&self.settings.domains).await;
+        let (reached, hindrance) = self.reached(&self.settings.domains, lease).await;
         let is_more = missing.iter().any(|domain| reached.contains(domain));
         let keeps_all =
             self.settings.domains.iter().all(|name| !covers(&names, name) || reached.contains(name));
@@ -279,15 +316,15 @@ impl Acme {
         if reached.is_empty() || !(is_more || is_due) || !(keeps_all || is_urgent) {
             return Ok(DueCheck::Waits(hindrance));
         }
-        self.obtain(&reached).await?;
+        self.obtain(&reached, lease).await?;
         Ok(DueCheck::Obtained)
     }
 
     /// When to replace the served certificate: as the authority suggests (RFC 9773), else after two thirds of its
     /// lifetime.
-    async fn due_at(&self, chain: &CheckedChain, now: Timestamp) -> Timestamp {
+    async fn due_at(&self, chain: &CheckedChain, now: Timestamp, lease: &Lease) -> Timestamp {
         if self.times().is_fetch_due(now) {
-            let suggested = match self.account().await {
+            let suggested = match self.account(lease).await {
                 Ok(account) => renewal::fetch_suggestion(&account, chain).await,
                 Err(failure) => Err(failure.error.to_string()),
             };
@@ -308,13 +345,13 @@ impl Acme {
     }
 
     /// Splits `domains` into those that resolve to this daemon and a description of what prevents the others.
-    async fn reached(&self, domains: &[String]) -> (Vec<String>, String) {
+    async fn reached(&self, domains: &[String], lease: &Lease) -> (Vec<String>, String) {
         if !self.settings.self_check {
             return (domains.to_vec(), String::new());
         }
         let (mut reached, mut hindrances) = (Vec::new(), Vec::new());
         for domain in domains {
-            match self_check::leads_here(domain, self.settings.validation_port, &self.resolver).await {
+            match self_check::leads_here(domain, self.settings.validation_port, &self.resolver, lease).await {
                 Ok(()) => reached.push(domain.clone()),
                 Err(hindrance) => hindrances.push(format!("{domain}: {hindrance}")),
             }

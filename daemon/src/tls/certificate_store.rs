@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::TlsError;
 use super::issue::{Authority, Leaf};
 use crate::keys::{FieldSealer, Place};
-use crate::store::{CertificateRow, Store};
+use crate::store::{CertificateRow, Job, Lease, Store};
 
 const AUTHORITY: &str = "ca";
 const NEXT_AUTHORITY: &str = "next ca";
@@ -40,23 +40,30 @@ impl CertificateStore {
         Ok(self.find_authority(NEXT_AUTHORITY).await?.map(|authority| Next { authority, takeover_at }))
     }
 
-    pub(super) async fn save_authority(&self, authority: &Authority) -> Result<(), TlsError> {
-        Ok(self.store.save_certificate(self.authority_row(AUTHORITY, authority)).await?)
+    pub(super) async fn save_authority(&self, authority: &Authority, lease: &Lease) -> Result<(), TlsError> {
+        Ok(self.store.save_certificate(self.authority_row(AUTHORITY, authority), lease).await?)
     }
 
     pub(super) async fn save_next(
         &self,
         authority: &Authority,
         takeover_at: Timestamp,
+        lease: &Lease,
     ) -> Result<(), TlsError> {
         let row = self.authority_row(NEXT_AUTHORITY, authority);
-        Ok(self.store.save_next_authority(row, takeover_at).await?)
+        Ok(self.store.save_next_authority(row, takeover_at, lease).await?)
     }
 
     /// Replaces CA and leaf, and deletes the announced CA.
-    pub(super) async fn replace_authority(&self, authority: &Authority, leaf: &Leaf) -> Result<(), TlsError> {
+    pub(super) async fn replace_authority(
+        &self,
+        authority: &Authority,
+        leaf: &Leaf,
+        lease: &Lease,
+    ) -> Result<(), TlsError> {
         let authority = self.authority_row(AUTHORITY, authority);
-        Ok(self.store.replace_authority(authority, self.leaf_row(leaf), NEXT_AUTHORITY).await?)
+        let leaf = (!self.store.is_shared()).then(|| self.leaf_row(leaf));
+        Ok(self.store.replace_authority(authority, leaf, NEXT_AUTHORITY, lease).await?)
     }
 
     pub(super) async fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
@@ -64,8 +71,16 @@ impl CertificateStore {
         Leaf::load(certificate, key).map(Some)
     }
 
+    /// Stores the leaf before it is used, so that a restart continues with it. Each member of a shared store has a leaf of
+    /// its own, for its own names, in memory only.
     pub(super) async fn save_leaf(&self, leaf: &Leaf) -> Result<(), TlsError> {
-        Ok(self.store.save_certificate(self.leaf_row(leaf)).await?)
+        if self.store.is_shared() {
+            return Ok(());
+        }
+        let lease = self.store.expect_lease(Job::Authority).await?;
+        self.store.save_certificate(self.leaf_row(leaf), &lease).await?;
+        self.store.end_lease(lease).await;
+        Ok(())
     }
 
     /// Loads the ACME certificate issued by `directory`: the chain in PEM and the key in PKCS #8.
@@ -75,11 +90,17 @@ impl CertificateStore {
         Ok(Some((pem, key)))
     }
 
-    pub(super) async fn save_acme(&self, directory: &str, pem: String, key: &[u8]) -> Result<(), TlsError> {
+    pub(super) async fn save_acme(
+        &self,
+        directory: &str,
+        pem: String,
+        key: &[u8],
+        lease: &Lease,
+    ) -> Result<(), TlsError> {
         let name = acme_row(directory);
         let private_key = self.sealer.seal(place(&name), key);
         let row = CertificateRow { name, certificate: pem.into_bytes(), private_key };
-        Ok(self.store.save_certificate(row).await?)
+        Ok(self.store.save_certificate(row, lease).await?)
     }
 
     async fn find_authority(&self, name: &'static str) -> Result<Option<Authority>, TlsError> {

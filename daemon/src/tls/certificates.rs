@@ -1,9 +1,10 @@
 //! All certificates of the daemon: its own CA and at most one other source. Renews, reports and announces them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod announcement;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use infra_shared::ca_rollover::Statement;
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
@@ -16,19 +17,16 @@ use super::files::{self, OwnFiles};
 use super::history::{Entries, SourceHistory};
 use super::local_authority::Maintenance;
 use super::resolver::{Resolver, TlsServer};
+use super::shared_challenges::SharedChallenges;
 use super::validity::{Expiry, Validity};
 use super::{AcmeSettings, CertificateFiles, LocalAuthority, MinimumVersion, TlsError};
 use crate::audit::Audit;
-use crate::keys::{FieldSealer, TICKET_LIFETIME};
+use crate::keys::FieldSealer;
 use crate::store::Store;
 
 /// The pause between checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_mins(1);
-/// How long an announcement is valid, how often it is renewed, and when one that failed is retried.
-const ANNOUNCEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
-const ANNOUNCEMENT_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
-const ANNOUNCEMENT_RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The source of a certificate in addition to the daemon's own CA.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +113,13 @@ impl Certificates {
         clock: Arc<dyn Clock>,
         audit: Audit,
     ) -> Result<Arc<Self>, TlsError> {
-        let resolver = Resolver::new(local.clone());
+        let challenges = match &other {
+            OtherSource::Acme(settings) if store.is_shared() => {
+                Some(SharedChallenges::new(store.clone(), clock.clone(), &settings.domains))
+            }
+            _ => None,
+        };
+        let resolver = Resolver::with_challenges(local.clone(), challenges);
         let other = match other {
             OtherSource::None => Other::None,
             OtherSource::Files(files) => Other::Files(Box::new(
@@ -185,7 +189,7 @@ impl Certificates {
 
     /// Renews certificates until it is dropped. Failures are logged and retried.
     pub async fn maintain(&self) {
-        tokio::join!(self.maintain_local(), self.maintain_other());
+        tokio::join!(self.maintain_local(), self.maintain_other(), self.follow_members());
     }
 
     /// Rereads certificate files and retries pending work at once.
@@ -272,74 +276,6 @@ impl Certificates {
                 acme.pause().await;
             },
         }
-    }
-
-    fn is_announcement_due(&self) -> bool {
-        let announce_at = *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = announce_at.duration_since(self.clock.now());
-        // A clock that was set back does not delay it.
-        left <= SignedDuration::ZERO || left > ANNOUNCEMENT_INTERVAL
-    }
-
-    fn announce_in(&self, time: SignedDuration) {
-        let at = self.clock.now().checked_add(time).unwrap_or(Timestamp::MAX);
-        *self.announce_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-
-    async fn publish_or_log(&self) {
-        if let Err(error) = self.publish().await {
-            self.announce_in(ANNOUNCEMENT_RETRY);
-            tracing::error!(%error, "cannot update the announcement of certificates");
-        }
-    }
-
-    /// Publishes the current certificates and the announced ones, for logins and clients.
-    async fn publish(&self) -> Result<(), TlsError> {
-        let _guard = self.publishing.lock().await;
-        let now = self.clock.now();
-        let authority = self.local.authority();
-        let names = self.resolver.chain().map(|chain| chain.names.clone());
-        self.daemon_identity.set_public(names.unwrap_or_default());
-        // Logins that started under the previous CA may still finish.
-        let until = now.checked_add(TICKET_LIFETIME).unwrap_or(Timestamp::MAX);
-        self.daemon_identity.replace_pin(authority.pin(), until);
-
-        let mut statement = Statement {
-            servers: self.servers.clone(),
-            public: self.public_servers(),
-            pin: self.local.next().map(|(pin, _)| pin),
-            sequence: 0,
-            iat: 0,
-            exp: 0,
-        };
-        let says_something = statement.pin.is_some() || !statement.public.is_empty();
-        let announced = if says_something {
-            serde_json::to_string(&statement).expect("a statement is plain JSON")
-        } else {
-            String::new()
-        };
-        statement.sequence = self.store.number_announcement(announced, now).await?;
-        statement.iat = now.as_second();
-        statement.exp = now.checked_add(ANNOUNCEMENT_LIFETIME).unwrap_or(Timestamp::MAX).as_second();
-        let signed = (statement.sequence > 0)
-            .then(|| statement.sign(authority.certificate(), &authority.private_key()))
-            .flatten();
-        self.daemon_identity.announce(statement.sequence, signed);
-        self.announce_in(ANNOUNCEMENT_INTERVAL);
-        Ok(())
-    }
-
-    /// The public URLs whose certificate is publicly trusted.
-    fn public_servers(&self) -> Vec<Origin> {
-        let is_public = match &self.other {
-            Other::None => false,
-            Other::Acme(acme) => acme.is_public(),
-            Other::Files(files) => files.is_public(),
-        };
-        // Only served names count. A name that never resolved here may belong to another operator.
-        let Some(chain) = self.resolver.chain().filter(|_| is_public) else { return Vec::new() };
-        let is_public = |origin: &&Origin| covers(&chain.names, origin.host());
-        self.servers.iter().filter(is_public).cloned().collect()
     }
 }
 

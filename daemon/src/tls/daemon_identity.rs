@@ -19,6 +19,8 @@ struct Inner {
     pin: Pin,
     /// The previous CA. Logins started under it may still finish.
     retired: Option<(Pin, Timestamp)>,
+    /// The next CA, which another member may use already.
+    next: Option<Pin>,
     /// The names with a certificate from another authority.
     public: Vec<String>,
     statement: Option<String>,
@@ -27,7 +29,7 @@ struct Inner {
 impl DaemonIdentity {
     /// Returns the state of a daemon whose own CA, with this pin, covers all its names.
     pub fn new(pin: Pin) -> Self {
-        let identity = Inner { pin, retired: None, public: Vec::new(), statement: None };
+        let identity = Inner { pin, retired: None, next: None, public: Vec::new(), statement: None };
         Self { identity: RwLock::new(identity), sequence: AtomicU64::new(0) }
     }
 
@@ -46,7 +48,7 @@ impl DaemonIdentity {
     pub fn pins_at(&self, now: Timestamp) -> Vec<Pin> {
         self.read(|identity| {
             let retired = identity.retired.filter(|(_, until)| now < *until).map(|(pin, _)| pin);
-            [Some(identity.pin), retired].into_iter().flatten().collect()
+            [Some(identity.pin), retired, identity.next].into_iter().flatten().collect()
         })
     }
 
@@ -73,6 +75,10 @@ impl DaemonIdentity {
                 identity.pin = pin;
             }
         });
+    }
+
+    pub(super) fn set_next_pin(&self, next: Option<Pin>) {
+        self.write(|identity| identity.next = next);
     }
 
     pub(crate) fn set_public(&self, names: Vec<String>) {
@@ -115,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn previous_pin_is_accepted_until_login_lifetime_ends() {
+    fn previous_and_next_pin_are_accepted_for_logins() {
         let (before, after) = (Pin::of_public_key(b"a"), Pin::of_public_key(b"b"));
         let identity = DaemonIdentity::new(before);
         identity.replace_pin(after, at(300));
@@ -123,5 +129,7 @@ mod tests {
         assert_eq!(identity.pins_at(at(300)), [after]);
         identity.replace_pin(after, at(900));
         assert_eq!(identity.pins_at(at(300)), [after], "nothing was replaced");
+        identity.set_next_pin(Some(before));
+        assert_eq!(identity.pins_at(at(300)), [after, before], "another member may have switched");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::pin::Pin;
@@ -14,7 +15,11 @@ use super::TlsError;
 use super::certificate_store::{CertificateStore, Next};
 use super::issue::{Authority, Leaf};
 use crate::keys::FieldSealer;
-use crate::store::Store;
+use crate::store::{Job, Lease, Store, StoreError};
+
+/// How often a start looks for a CA that another member creates: for longer than a lease lasts.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The daemon's own CA (P-256, key sealed in the store) and the leaf that it issued.
 pub struct LocalAuthority {
@@ -51,13 +56,7 @@ impl LocalAuthority {
         names: Vec<String>,
     ) -> Result<Arc<Self>, TlsError> {
         let certificate_store = CertificateStore { store, sealer };
-        let authority = if let Some(authority) = certificate_store.authority().await? {
-            authority
-        } else {
-            let authority = Authority::create(clock.now())?;
-            certificate_store.save_authority(&authority).await?;
-            authority
-        };
+        let authority = load_or_create(&certificate_store, clock.now()).await?;
         let good = |leaf: &Leaf| !leaf.is_due(clock.now()) && leaf.is_for(&names);
         let leaf = match certificate_store.leaf().await?.filter(good) {
             Some(leaf) => leaf,
@@ -141,29 +140,81 @@ impl LocalAuthority {
     /// an announced CA only if `replaces` is set or `overlap` is zero.
     pub async fn rotate(&self, overlap: SignedDuration, replaces: bool) -> Result<(), TlsError> {
         let guard = self.changing.lock().await;
+        let lease = self.certificate_store.store.expect_lease(Job::Authority).await?;
+        let announced = self.announce_under(&lease, overlap, replaces).await;
+        self.certificate_store.store.end_lease(lease).await;
+        drop(guard);
+        announced?;
+        self.maintain().await.map(|_| ())
+    }
+
+    async fn announce_under(
+        &self,
+        lease: &Lease,
+        overlap: SignedDuration,
+        replaces: bool,
+    ) -> Result<(), TlsError> {
+        // Another member may have announced a CA.
+        self.read_again().await?;
         if let Some((pin, takeover_at)) = self.next().filter(|_| !replaces && !overlap.is_zero()) {
             return Err(TlsError::AlreadyAnnounced { pin, takeover_at });
         }
         let authority = Authority::create(self.clock.now())?;
         let takeover_at = self.clock.now().checked_add(overlap).unwrap_or(Timestamp::MAX);
-        self.certificate_store.save_next(&authority, takeover_at).await?;
+        // The store keeps milliseconds, and every member must have the same time.
+        let takeover_at = Timestamp::from_millisecond(takeover_at.as_millisecond()).unwrap_or(takeover_at);
+        self.certificate_store.save_next(&authority, takeover_at, lease).await?;
         self.write(|current| current.next = Some(Next { authority, takeover_at }));
-        drop(guard);
-        self.maintain().await.map(|_| ())
+        Ok(())
     }
 
-    /// Returns whether the next CA took over.
+    /// Returns whether another CA is in use now.
     async fn take_over(&self) -> Result<bool, TlsError> {
         let _guard = self.changing.lock().await;
-        // Another CA with another takeover time may have been announced while this waited for the lock.
+        // Another member that holds the lease does the same.
+        let Some(lease) = self.certificate_store.store.take_lease(Job::Authority).await? else {
+            return Ok(false);
+        };
+        let taken_over = self.take_over_under(&lease).await;
+        self.certificate_store.store.end_lease(lease).await;
+        taken_over
+    }
+
+    async fn take_over_under(&self, lease: &Lease) -> Result<bool, TlsError> {
+        // Another CA with another takeover time may have been announced while this waited for the lock, or another member may
+        // have switched to the next CA.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
-        let Some(next) = self.certificate_store.next().await?.filter(due) else { return Ok(false) };
+        let Some(next) = self.certificate_store.next().await?.filter(due) else {
+            return self.read_again().await;
+        };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
-        self.certificate_store.replace_authority(&next.authority, &leaf).await?;
+        self.certificate_store.replace_authority(&next.authority, &leaf, lease).await?;
         self.write(|current| {
             *current = CurrentState { authority: Arc::new(next.authority), leaf, key, next: None };
         });
+        Ok(true)
+    }
+
+    /// Reads the CAs from the store, because another member may have changed them. Returns whether anything changed.
+    pub(super) async fn reload(&self) -> Result<bool, TlsError> {
+        let _guard = self.changing.lock().await;
+        let before = self.next();
+        Ok(self.read_again().await? || self.next() != before)
+    }
+
+    /// Returns whether another CA is in use now. The caller holds the lock.
+    async fn read_again(&self) -> Result<bool, TlsError> {
+        let next = self.certificate_store.next().await?;
+        let stored = self.certificate_store.authority().await?;
+        let Some(authority) = stored.filter(|stored| stored.pin() != self.pin()) else {
+            self.write(|current| current.next = next);
+            return Ok(false);
+        };
+        let leaf = authority.issue(&self.names, self.clock.now())?;
+        let key = certified(&authority, &leaf)?;
+        self.certificate_store.save_leaf(&leaf).await?;
+        self.write(|current| *current = CurrentState { authority: Arc::new(authority), leaf, key, next });
         Ok(true)
     }
 
@@ -176,7 +227,35 @@ impl LocalAuthority {
     }
 }
 
-/// Stores the leaf before it is used, so that a restart continues with it.
+/// Loads the CA. Creates it, or waits until a member that starts at the same time has created it.
+async fn load_or_create(certificate_store: &CertificateStore, now: Timestamp) -> Result<Authority, TlsError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(authority) = certificate_store.authority().await? {
+            return Ok(authority);
+        }
+        if let Some(lease) = certificate_store.store.take_lease(Job::Authority).await? {
+            let created = create_under(&lease, certificate_store, now).await;
+            certificate_store.store.end_lease(lease).await;
+            return created;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(StoreError::Busy.into())
+}
+
+async fn create_under(
+    lease: &Lease,
+    certificate_store: &CertificateStore,
+    now: Timestamp,
+) -> Result<Authority, TlsError> {
+    if let Some(authority) = certificate_store.authority().await? {
+        return Ok(authority);
+    }
+    let authority = Authority::create(now)?;
+    certificate_store.save_authority(&authority, lease).await?;
+    Ok(authority)
+}
+
 async fn issue_and_store(
     authority: &Authority,
     names: &[String],

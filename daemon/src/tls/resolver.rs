@@ -7,12 +7,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::DistinguishedName;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
+use super::acme::Answer;
 use super::chain::{CheckedChain, covers};
 use super::issue::normal;
+use super::shared_challenges::SharedChallenges;
 use super::{LocalAuthority, MinimumVersion, TlsError};
+use crate::store::Lease;
 
 /// Protocols other than HTTP, whose handshake only shows a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,14 +32,14 @@ pub(super) struct Resolver {
     /// From files or by ACME.
     chain: RwLock<Option<Arc<CheckedChain>>>,
     challenges: RwLock<HashMap<(Protocol, String), Arc<CertifiedKey>>>,
+    /// Answers of other members too.
+    shared_challenges: Option<SharedChallenges>,
 }
 
 /// The TLS configurations of the listener.
 pub struct TlsServer {
     resolver: Arc<Resolver>,
     serving: Arc<rustls::ServerConfig>,
-    challenge: Arc<rustls::ServerConfig>,
-    self_check: Arc<rustls::ServerConfig>,
 }
 
 /// What a handshake is for.
@@ -55,6 +58,8 @@ pub(super) struct PendingChallenge {
 }
 
 impl Protocol {
+    pub(super) const ALL: [Self; 2] = [Self::AcmeTls, Self::SelfCheck];
+
     pub(super) fn name(self) -> &'static [u8] {
         match self {
             Self::AcmeTls => b"acme-tls/1",
@@ -64,8 +69,17 @@ impl Protocol {
 }
 
 impl Resolver {
+    #[cfg(test)]
     pub(super) fn new(local: Arc<LocalAuthority>) -> Arc<Self> {
-        Arc::new(Self { local, chain: RwLock::default(), challenges: RwLock::default() })
+        Self::with_challenges(local, None)
+    }
+
+    pub(super) fn with_challenges(
+        local: Arc<LocalAuthority>,
+        shared_challenges: Option<SharedChallenges>,
+    ) -> Arc<Self> {
+        let (chain, challenges) = (RwLock::default(), RwLock::default());
+        Arc::new(Self { local, chain, challenges, shared_challenges })
     }
 
     pub(super) fn chain(&self) -> Option<Arc<CheckedChain>> {
@@ -97,21 +111,31 @@ impl Resolver {
         }
     }
 
-    /// Answers `protocol` for `name` with `certificate` until the returned value is dropped.
-    pub(super) fn answer(
+    /// Answers `protocol` for `name` with `answer` until the returned value is dropped. Other members answer too, when this
+    /// returns.
+    pub(super) async fn answer(
         self: &Arc<Self>,
         protocol: Protocol,
         name: &str,
-        certificate: Arc<CertifiedKey>,
-    ) -> PendingChallenge {
-        let key = (protocol, normal(name));
-        self.challenges.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), certificate);
-        PendingChallenge { resolver: self.clone(), key }
+        answer: &Answer,
+        lease: &Lease,
+    ) -> Result<PendingChallenge, TlsError> {
+        let (key, certified) = ((protocol, normal(name)), answer.certified()?);
+        self.challenges.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), certified);
+        let pending = PendingChallenge { resolver: self.clone(), key };
+        if let Some(shared) = &self.shared_challenges {
+            shared.publish(protocol, name, answer, lease).await?;
+        }
+        Ok(pending)
     }
 
-    fn challenge(&self, protocol: Protocol, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let key = (protocol, normal(name?));
-        self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    pub(super) async fn challenge(&self, protocol: Protocol, name: &str) -> Option<Arc<CertifiedKey>> {
+        let key = (protocol, normal(name));
+        let own = self.challenges.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        match (own, &self.shared_challenges) {
+            (None, Some(shared)) => shared.find(protocol, name).await,
+            (own, _) => own,
+        }
     }
 }
 
@@ -121,18 +145,9 @@ impl Drop for PendingChallenge {
     }
 }
 
-/// Resolves only challenge certificates.
-struct Challenges(Arc<Resolver>, Protocol);
-
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.certificate_for(client_hello.server_name(), client_hello.certificate_authorities()))
-    }
-}
-
-impl ResolvesServerCert for Challenges {
-    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.challenge(self.1, client_hello.server_name())
     }
 }
 
@@ -143,17 +158,7 @@ impl TlsServer {
         serving.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Its keys rotate automatically every six hours.
         serving.ticketer = aws_lc_rs::Ticketer::new()?;
-        let for_protocol = |protocol: Protocol| {
-            // RFC 8737 §4: authorities may still connect with TLS 1.2.
-            let resolver = Arc::new(Challenges(resolver.clone(), protocol));
-            let mut config = configuration(resolver, MinimumVersion::Tls12)?;
-            config.alpn_protocols = vec![protocol.name().to_vec()];
-            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-            Ok::<_, TlsError>(Arc::new(config))
-        };
-        let (challenge, self_check) = (for_protocol(Protocol::AcmeTls)?, for_protocol(Protocol::SelfCheck)?);
-        Ok(Self { resolver, serving: Arc::new(serving), challenge, self_check })
+        Ok(Self { resolver, serving: Arc::new(serving) })
     }
 
     /// The configuration for HTTP.
@@ -164,20 +169,34 @@ impl TlsServer {
 
     /// Chooses how to continue a handshake. Accepts `acme-tls/1` only if it is the client's only protocol and a
     /// challenge for the name is pending.
-    pub fn accept(&self, client_hello: &ClientHello<'_>) -> (Purpose, Arc<rustls::ServerConfig>) {
+    pub async fn accept(&self, client_hello: &ClientHello<'_>) -> (Purpose, Arc<rustls::ServerConfig>) {
         let asked = client_hello.alpn().and_then(|mut protocols| {
             let only = protocols.next()?;
             let is_alone = protocols.next().is_none();
-            let known = [Protocol::AcmeTls, Protocol::SelfCheck];
-            known.into_iter().find(|protocol| is_alone && protocol.name() == only)
+            Protocol::ALL.into_iter().find(|protocol| is_alone && protocol.name() == only)
         });
-        let name = client_hello.server_name();
-        match asked.filter(|protocol| self.resolver.challenge(*protocol, name).is_some()) {
-            Some(Protocol::AcmeTls) => (Purpose::Challenge, self.challenge.clone()),
-            Some(Protocol::SelfCheck) => (Purpose::Challenge, self.self_check.clone()),
-            None => (Purpose::Serve, self.serving.clone()),
+        if let (Some(protocol), Some(name)) = (asked, client_hello.server_name())
+            && let Some(certificate) = self.resolver.challenge(protocol, name).await
+            && let Ok(config) = challenge_configuration(protocol, &certificate)
+        {
+            return (Purpose::Challenge, config);
         }
+        (Purpose::Serve, self.serving.clone())
     }
+}
+
+/// Shows only `certificate`.
+fn challenge_configuration(
+    protocol: Protocol,
+    certificate: &CertifiedKey,
+) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    // RFC 8737 §4: authorities may still connect with TLS 1.2.
+    let resolver = Arc::new(SingleCertAndKey::from(certificate.clone()));
+    let mut config = configuration(resolver, MinimumVersion::Tls12)?;
+    config.alpn_protocols = vec![protocol.name().to_vec()];
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 fn configuration(
@@ -199,11 +218,5 @@ fn configuration(
 impl fmt::Debug for Resolver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Resolver").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Challenges {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Challenges").finish_non_exhaustive()
     }
 }

@@ -1,9 +1,11 @@
 //! The daemon's own CA with a real store, a manual clock and the client's verifier.
 
 mod files;
+mod members;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use infra_harness::clock::ManualClock;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::http::{Trust, client_config, untrusted};
@@ -16,7 +18,7 @@ use tempfile::TempDir;
 use super::local_authority::Maintenance;
 use super::*;
 use crate::keys::{Keys, RootKeySettings};
-use crate::store::Store;
+use crate::store::{Job, Store};
 
 struct Fixture {
     directory: TempDir,
@@ -106,7 +108,8 @@ fn offer(
     acceptor.read_tls(&mut bytes.as_slice()).expect("memory");
     let accepted = acceptor.accept().map_err(|(error, _)| error)?.expect("a whole ClientHello");
     let server = TlsServer::new(resolver.clone(), MinimumVersion::Tls13).expect("a configuration");
-    let (purpose, config) = server.accept(&accepted.client_hello());
+    let accepting = server.accept(&accepted.client_hello()).now_or_never();
+    let (purpose, config) = accepting.expect("no other member answers challenges");
     let mut server = accepted.into_connection(config).map_err(|(error, _)| error)?;
     while server.wants_write() {
         let mut bytes = Vec::new();
@@ -224,20 +227,21 @@ async fn invalid_certificate_name_is_rejected() {
 async fn acme_tls_is_negotiated_only_while_challenge_is_pending() {
     let fixture = Fixture::new().await;
     let resolver = resolver::Resolver::new(fixture.authority(&["infra.test", "other.test"]).await);
+    let lease = fixture.store.expect_lease(Job::Acme).await.expect("a lease");
     let acme: &[u8] = b"acme-tls/1";
     let refused = |protocols: &[&[u8]], name| match offer(&resolver, protocols, name) {
         Ok(done) => done.0 == Purpose::Serve && protocols.len() > 1,
         Err(error) => matches!(error, rustls::Error::NoApplicationProtocol),
     };
     assert!(refused(&[acme], "infra.test"), "nothing is pending");
-    let checking =
-        resolver.answer(resolver::Protocol::SelfCheck, "infra.test", acme::challenge_answer("infra.test"));
+    let mark = acme::challenge_answer("infra.test");
+    let checking = resolver.answer(resolver::Protocol::SelfCheck, "infra.test", &mark, &lease).await;
     assert!(refused(&[acme], "infra.test"), "a look of the daemon's own is no challenge");
-    drop(checking);
+    drop(checking.expect("an answer"));
 
     let answer = acme::challenge_answer("infra.test");
-    let certificate = answer.cert[0].to_vec();
-    let pending = resolver.answer(resolver::Protocol::AcmeTls, "INFRA.test", answer);
+    let certificate = answer.certificate().to_vec();
+    let pending = resolver.answer(resolver::Protocol::AcmeTls, "INFRA.test", &answer, &lease).await;
     let (purpose, shown) = offer(&resolver, &[acme], "infra.test").expect("a handshake");
     assert_eq!(purpose, Purpose::Challenge);
     assert_eq!(shown, certificate);
@@ -247,7 +251,7 @@ async fn acme_tls_is_negotiated_only_while_challenge_is_pending() {
     assert_eq!(purpose, Purpose::Serve, "everybody else is served as ever");
     assert_ne!(shown, certificate);
 
-    drop(pending);
+    drop(pending.expect("an answer"));
     assert!(refused(&[acme], "infra.test"), "nothing is pending any more");
 }
 

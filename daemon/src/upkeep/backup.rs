@@ -29,6 +29,10 @@ pub enum BackupError {
     NotABackup { path: String },
     #[error("{path} is damaged or was changed: use another backup")]
     Damaged { path: String },
+    #[error(
+        "not all members have read data key {version}: `infrad status` lists them; run `infrad key rotate` again to continue"
+    )]
+    MembersBehind { version: u32 },
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]

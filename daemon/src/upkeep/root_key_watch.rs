@@ -80,6 +80,15 @@ impl RootKeyWatch {
         lock(&self.0.problem).clone()
     }
 
+    /// The root keys in the configuration on disk, or those of the last one that could be used.
+    pub(super) async fn root_keys(&self) -> Vec<RootKeySettings> {
+        let shared = self.0.clone();
+        blocking(move || {
+            (shared.read)(&shared.config_path).unwrap_or_else(|| lock(&shared.seen).root_keys.clone())
+        })
+        .await
+    }
+
     /// Looks at the files, and reads only those that changed.
     pub(super) async fn look(&self, keys: &Arc<StoreKeys>) {
         let found = self.find_within(LIMIT, keys).await;

@@ -14,7 +14,10 @@ on_each_engine! {
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 async fn begin(store: &Store, second: i64) -> BegunOrder {
-    store.begin_order(at(second), 3, HOUR).await.expect("an answer")
+    let lease = store.expect_lease(Job::Acme).await.expect("a lease");
+    let begun = store.begin_order(at(second), 3, HOUR, &lease).await.expect("an answer");
+    store.end_lease(lease).await;
+    begun
 }
 
 fn id(begun: BegunOrder) -> OrderID {
@@ -43,7 +46,8 @@ async fn successful_order_clears_earlier_failures(fixture: Fixture) {
         id(begin(&store, second).await);
     }
     let directory = "https://a.test/directory";
-    store.settle_orders(directory.to_owned(), at(3)).await.expect("settled");
+    let lease = store.expect_lease(Job::Acme).await.expect("a lease");
+    store.settle_orders(directory.to_owned(), at(3), &lease).await.expect("settled");
     assert_eq!(store.find_obtained_at(directory).await.expect("an answer"), Some(at(3)));
     id(begin(&store, 3).await);
 }
@@ -83,17 +87,18 @@ async fn clock_set_back_blocks_orders_for_at_most_one_hour(fixture: Fixture) {
 
 async fn acme_account_is_stored_by_directory(fixture: Fixture) {
     let store = fixture.open().await;
-    let sealer = fixture.keys.field_sealer();
+    let (sealer, lease) =
+        (fixture.keys.field_sealer(), store.expect_lease(Job::Acme).await.expect("a lease"));
     let place = |row| crate::keys::Place { table: "acme_accounts", row, column: "credentials", version: 1 };
     for directory in ["https://a.test/directory", "https://b.test/directory"] {
         let credentials = sealer.seal(place(directory), directory.as_bytes());
-        store.save_acme_account(directory.to_owned(), credentials).await.expect("stored");
+        store.save_acme_account(directory.to_owned(), credentials, &lease).await.expect("stored");
     }
     let find = async |directory| store.find_acme_account(directory).await.expect("an answer");
     let credentials = find("https://a.test/directory").await.expect("an account");
     let opened = sealer.open(place("https://a.test/directory"), &credentials).expect("ours");
     assert_eq!(opened.as_slice(), b"https://a.test/directory");
-    store.forget_acme_account("https://a.test/directory".to_owned()).await.expect("forgotten");
+    store.forget_acme_account("https://a.test/directory".to_owned(), &lease).await.expect("forgotten");
     assert!(find("https://a.test/directory").await.is_none());
     assert!(find("https://b.test/directory").await.is_some());
 }

@@ -6,6 +6,7 @@ on_each_engine! {
     certificate_is_replaced_by_name,
     next_authority_is_announced_until_it_takes_over,
     announcement_number_grows_with_each_change,
+    changed_certificates_are_noticed_by_other_members,
 }
 
 fn row(fixture: &Fixture, name: &str, contents: &[u8]) -> CertificateRow {
@@ -22,9 +23,10 @@ fn place(row: &str) -> Place<'_> {
 
 async fn certificate_is_replaced_by_name(fixture: Fixture) {
     let store = fixture.open().await;
+    let lease = store.expect_lease(Job::Authority).await.expect("a lease");
     assert!(store.find_certificate("ca").await.expect("an answer").is_none());
     for contents in [b"one", b"two"] {
-        store.save_certificate(row(&fixture, "ca", contents)).await.expect("stored");
+        store.save_certificate(row(&fixture, "ca", contents), &lease).await.expect("stored");
     }
     let found = store.find_certificate("ca").await.expect("an answer").expect("a row");
     assert_eq!(found.certificate, b"two");
@@ -34,11 +36,12 @@ async fn certificate_is_replaced_by_name(fixture: Fixture) {
 
 async fn next_authority_is_announced_until_it_takes_over(fixture: Fixture) {
     let store = fixture.open().await;
+    let lease = store.expect_lease(Job::Authority).await.expect("a lease");
     assert_eq!(store.find_takeover().await.expect("an answer"), None);
-    store.save_next_authority(row(&fixture, "next ca", b"next"), at(100)).await.expect("stored");
+    store.save_next_authority(row(&fixture, "next ca", b"next"), at(100), &lease).await.expect("stored");
     assert_eq!(store.find_takeover().await.expect("an answer"), Some(at(100)));
     let (authority, leaf) = (row(&fixture, "ca", b"next"), row(&fixture, "leaf", b"leaf"));
-    store.replace_authority(authority, leaf, "next ca").await.expect("stored");
+    store.replace_authority(authority, Some(leaf), "next ca", &lease).await.expect("stored");
     assert_eq!(store.find_takeover().await.expect("an answer"), None);
     for (name, is_stored) in [("ca", true), ("leaf", true), ("next ca", false)] {
         let found = store.find_certificate(name).await.expect("an answer");
@@ -54,5 +57,32 @@ async fn announcement_number_grows_with_each_change(fixture: Fixture) {
     {
         let number = store.number_announcement(announced.to_owned(), at(second)).await.expect("stored");
         assert_eq!(number, expected, "{announced} at {second}");
+        let found = store.find_announcement_number(announced).await.expect("an answer");
+        assert_eq!(found, Some(number), "{announced} at {second}");
+    }
+    assert_eq!(store.find_announcement_number("two").await.expect("an answer"), None);
+}
+
+async fn changed_certificates_are_noticed_by_other_members(fixture: Fixture) {
+    let members = fixture.open_members().await;
+    let [one, .., other] = members.as_slice() else { return };
+    let version = async || other.certificates_version().await.expect("an answer").expect("it is shared");
+    let lease = one.expect_lease(Job::Authority).await.expect("a lease");
+    let mut before = version().await;
+    for step in 0..5 {
+        let ca = || row(&fixture, "ca", b"same");
+        match step {
+            0 | 1 => one.save_certificate(ca(), &lease).await.expect("stored"),
+            2 => one
+                .save_next_authority(row(&fixture, "next ca", b"next"), at(9), &lease)
+                .await
+                .expect("stored"),
+            3 => one.replace_authority(ca(), None, "next ca", &lease).await.expect("stored"),
+            _ => drop(one.number_announcement("new".to_owned(), at(0)).await.expect("stored")),
+        }
+        let after = version().await;
+        assert_ne!(before, after, "step {step}");
+        assert_eq!(version().await, after, "step {step}");
+        before = after;
     }
 }

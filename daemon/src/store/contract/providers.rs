@@ -18,19 +18,23 @@ async fn stored_providers_are_compared_with_configured_ones(fixture: Fixture) {
         client_secret_reference: sealer.seal(place, b"plaintext:x"),
     };
     for _ in 0..2 {
-        store.replace_providers(vec![row("okta", "https://okta.test", "everyone")]).await.expect("stored");
+        let rows = vec![row("okta", "https://okta.test", "everyone")];
+        let compared = store.compare_providers(&rows).await.expect("an answer");
+        assert_eq!(compared.change, ProviderChange::None);
+        store.replace_providers(rows, &compared).await.expect("stored");
     }
     let (same, new) =
         (row("okta", "https://okta.test", "everyone"), row("new", "https://new.test", "everyone"));
-    assert!(store.covers_stored_providers(&[same, new]).await.expect("an answer"));
+    let change = async |rows: &[ProviderRow]| store.compare_providers(rows).await.expect("an answer").change;
+    assert_eq!(change(&[same, new]).await, ProviderChange::None);
     for other in [
         row("new", "https://okta.test", "everyone"),
         row("okta", "https://other.test", "everyone"),
         row("okta", "https://okta.test", "nobody"),
     ] {
-        assert!(!store.covers_stored_providers(&[other]).await.expect("an answer"));
+        assert_eq!(change(&[other]).await, ProviderChange::Left);
     }
-    assert!(!store.covers_stored_providers(&[]).await.expect("an answer"));
+    assert_eq!(change(&[]).await, ProviderChange::Left);
     store.check().await.expect("it answers");
 }
 

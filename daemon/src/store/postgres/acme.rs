@@ -11,7 +11,7 @@ use super::transactions::in_transaction;
 use crate::keys::Sealed;
 use crate::store::acme::{LONGEST_PAUSE, spent_until};
 use crate::store::time::{from_database, to_database};
-use crate::store::{BegunOrder, OrderID, StoreError};
+use crate::store::{BegunOrder, Lease, OrderID, StoreError};
 
 const ACCOUNTS: NamedRow = NamedRow { table: "acme_accounts", key: "directory_key" };
 const SUCCESSES: &str = "acme_successes";
@@ -29,16 +29,25 @@ impl Postgres {
         &self,
         directory: String,
         credentials: Sealed,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
         let keys = &*self.rows;
         in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
             ACCOUNTS.save(&transaction, keys, &directory, credentials.as_bytes()).await
         })
     }
 
-    pub(in crate::store) async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
+    pub(in crate::store) async fn forget_acme_account(
+        &self,
+        directory: String,
+        lease: &Lease,
+    ) -> Result<(), StoreError> {
         let keys = &*self.rows;
-        in_transaction!(self, transaction => ACCOUNTS.delete(&transaction, keys, &directory).await)
+        in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
+            ACCOUNTS.delete(&transaction, keys, &directory).await
+        })
     }
 
     pub(in crate::store) async fn begin_order(
@@ -46,8 +55,12 @@ impl Postgres {
         now: Timestamp,
         limit: u32,
         window: SignedDuration,
+        lease: &Lease,
     ) -> Result<BegunOrder, StoreError> {
-        in_transaction!(self, transaction => begin_order(&transaction, now, limit, window).await)
+        in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
+            begin_order(&transaction, now, limit, window).await
+        })
     }
 
     pub(in crate::store) async fn release_order(&self, OrderID(id): OrderID) -> Result<(), StoreError> {
@@ -58,9 +71,13 @@ impl Postgres {
         &self,
         directory: String,
         now: Timestamp,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
         let directory = self.rows.name_key(SUCCESSES, &directory);
-        in_transaction!(self, transaction => settle(&transaction, &directory, now).await)
+        in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
+            settle(&transaction, &directory, now).await
+        })
     }
 
     pub(in crate::store) async fn find_obtained_at(

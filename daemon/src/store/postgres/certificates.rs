@@ -10,9 +10,9 @@ use super::named_rows::NamedRow;
 use super::statements::{moment, parameters};
 use super::transactions::in_transaction;
 use crate::keys::{RowKeys, Sealed};
-use crate::store::certificates::next_sequence;
+use crate::store::certificates::{CertificatesVersion, next_sequence};
 use crate::store::time::to_database;
-use crate::store::{CertificateRow, StoreError};
+use crate::store::{CertificateRow, Lease, StoreError};
 
 const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
 
@@ -30,9 +30,16 @@ impl Postgres {
         }))
     }
 
-    pub(in crate::store) async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+    pub(in crate::store) async fn save_certificate(
+        &self,
+        row: CertificateRow,
+        lease: &Lease,
+    ) -> Result<(), StoreError> {
         let keys = &*self.rows;
-        in_transaction!(self, transaction => save(&transaction, keys, &row).await)
+        in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
+            save(&transaction, keys, &row).await
+        })
     }
 
     pub(in crate::store) async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -40,14 +47,33 @@ impl Postgres {
         moment(row.ok_or(StoreError::UnexpectedRow("ca_rollover"))?.try_get(0)?)
     }
 
+    pub(in crate::store) async fn certificates_version(
+        &self,
+    ) -> Result<Option<CertificatesVersion>, StoreError> {
+        let select = "SELECT sequence, takeover_at, (SELECT sha256(string_agg(name_key || sealed, ''::bytea \
+                      ORDER BY name_key)) FROM certificates) FROM ca_rollover";
+        let row = self.read_one(select, &[]).await?.ok_or(StoreError::UnexpectedRow("ca_rollover"))?;
+        let (sequence, takeover_at): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        let certificates: Option<&[u8]> = row.try_get(2)?;
+        let numbers = [sequence, takeover_at.unwrap_or_default()].map(i64::to_be_bytes);
+        Ok(Some(CertificatesVersion([&numbers.concat(), certificates.unwrap_or_default()].concat())))
+    }
+
+    pub(in crate::store) async fn find_announcement_number(
+        &self,
+        announced: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        let select = "SELECT sequence FROM ca_rollover WHERE announced = $1";
+        let row = self.read_one(select, parameters![hash(announced)]).await?;
+        row.map(|row| number(row.try_get(0)?)).transpose()
+    }
+
     pub(in crate::store) async fn number_announcement(
         &self,
         announced: String,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        // Empty until there is something to announce, which has no number.
-        let announced =
-            if announced.is_empty() { Vec::new() } else { sha256(&[announced.as_bytes()]).to_vec() };
+        let announced = hash(&announced);
         in_transaction!(self, transaction => number_announcement(&transaction, &announced, now).await)
     }
 
@@ -55,9 +81,11 @@ impl Postgres {
         &self,
         next: CertificateRow,
         takeover_at: Timestamp,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
         let keys = &*self.rows;
         in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
             set_takeover(&transaction, Some(to_database(takeover_at))).await?;
             save(&transaction, keys, &next).await
         })
@@ -66,14 +94,18 @@ impl Postgres {
     pub(in crate::store) async fn replace_authority(
         &self,
         authority: CertificateRow,
-        leaf: CertificateRow,
+        leaf: Option<CertificateRow>,
         next: &'static str,
+        lease: &Lease,
     ) -> Result<(), StoreError> {
         let keys = &*self.rows;
         in_transaction!(self, transaction => {
+            self.expect_held(&transaction, lease).await?;
             set_takeover(&transaction, None).await?;
             save(&transaction, keys, &authority).await?;
-            save(&transaction, keys, &leaf).await?;
+            if let Some(leaf) = &leaf {
+                save(&transaction, keys, leaf).await?;
+            }
             CERTIFICATES.delete(&transaction, keys, next).await
         })
     }
@@ -112,5 +144,14 @@ async fn number_announcement(
         let update = "UPDATE ca_rollover SET sequence = $1, announced = $2";
         transaction.execute_typed(update, parameters![sequence, announced]).await?;
     }
+    number(sequence)
+}
+
+/// Empty until there is something to announce, which has no number.
+fn hash(announced: &str) -> Vec<u8> {
+    if announced.is_empty() { Vec::new() } else { sha256(&[announced.as_bytes()]).to_vec() }
+}
+
+fn number(sequence: i64) -> Result<u64, StoreError> {
     u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
 }

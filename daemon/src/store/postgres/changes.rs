@@ -7,7 +7,7 @@ use tokio_postgres::Transaction;
 
 use super::Postgres;
 use super::statements::parameters;
-use crate::store::StoreError;
+use crate::store::{Lease, StoreError};
 
 /// Call it last in the transaction: until the commit, it delays all other changes.
 const RECORD: &str = "WITH next AS (UPDATE counter SET value = value + 1 RETURNING value) \
@@ -27,10 +27,10 @@ pub(super) async fn record_all(transaction: &Transaction<'_>) -> Result<(), Stor
 
 impl Postgres {
     /// Deletes changes that every running member has seen long ago. A member that has not clears its cache.
-    pub(super) async fn purge_changes(&self) -> Result<(), StoreError> {
+    pub(super) async fn purge_changes(&self, lease: &Lease) -> Result<(), StoreError> {
         let delete = "DELETE FROM changes WHERE number = ANY (ARRAY \
                       (SELECT number FROM changes WHERE at < now() - interval '10 minutes' LIMIT $2))";
         // The clock of the database decides, not a parameter.
-        self.delete_in_batches(delete, 0).await.map(|_| ())
+        self.delete_in_batches(lease, delete, 0).await.map(|_| ())
     }
 }

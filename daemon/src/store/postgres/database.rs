@@ -38,7 +38,7 @@ impl PostgresDatabase {
     /// Reads the key rows. `None` if the schema is there but no keys are.
     pub async fn keys(&self) -> Result<Option<StoredKeys>, StoreError> {
         schema::check(&self.connections).await?;
-        self.connections.transaction(async |transaction| read(transaction).await).await
+        self.connections.transaction(async |transaction| read_keys(transaction).await).await
     }
 
     /// Stores the first keys, unless another member was faster. Returns the keys that are stored.
@@ -54,16 +54,16 @@ impl PostgresDatabase {
                     .await?;
                 if added == 1 {
                     for row in &keys.rows {
-                        insert(transaction, row, now).await?;
+                        insert_key(transaction, row, now).await?;
                     }
                 }
-                read(transaction).await?.ok_or(StoreError::UnexpectedRow("store"))
+                read_keys(transaction).await?.ok_or(StoreError::UnexpectedRow("store"))
             })
             .await
     }
 }
 
-async fn read(client: &Transaction<'_>) -> Result<Option<StoredKeys>, StoreError> {
+pub(super) async fn read_keys(client: &Transaction<'_>) -> Result<Option<StoredKeys>, StoreError> {
     let store = client.query_typed_opt("SELECT id, data_key_version FROM store", &[]).await?;
     let Some(store) = store else { return Ok(None) };
     let rows = client
@@ -79,7 +79,11 @@ async fn read(client: &Transaction<'_>) -> Result<Option<StoredKeys>, StoreError
     }))
 }
 
-async fn insert(transaction: &Transaction<'_>, row: &KeyRow, now: i64) -> Result<(), StoreError> {
+pub(super) async fn insert_key(
+    transaction: &Transaction<'_>,
+    row: &KeyRow,
+    now: i64,
+) -> Result<(), StoreError> {
     let (kind, version) = (row.kind.as_str(), number(row.version)?);
     transaction
         .execute_typed(
@@ -112,6 +116,6 @@ fn version(number: i32) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(|_| StoreError::UnexpectedRow("a key version"))
 }
 
-fn number(version: u32) -> Result<i32, StoreError> {
+pub(super) fn number(version: u32) -> Result<i32, StoreError> {
     i32::try_from(version).map_err(|_| StoreError::UnexpectedRow("a key version"))
 }

@@ -8,8 +8,8 @@ use super::Postgres;
 use super::statements::parameters;
 use super::transactions::in_transaction;
 use crate::keys::{DecryptError, RowKeys, RowPlace, SealedRow};
-use crate::store::providers::{StoredProvider, covers};
-use crate::store::{ProviderRow, StoreError};
+use crate::store::providers::{StoredBy, StoredProvider, compare};
+use crate::store::{ProviderComparison, ProviderRow, StoreError};
 
 /// The sealed part of a provider's row.
 #[derive(Serialize, Deserialize)]
@@ -26,25 +26,44 @@ pub(super) fn provider_key(keys: &RowKeys, provider: &str) -> [u8; 32] {
 }
 
 impl Postgres {
-    /// Whether the start of a member with `rows` ends no session. While another member that runs lists a provider that
-    /// this one does not, its sessions stay: the last member with another configuration ends them.
-    pub(in crate::store) async fn covers_stored_providers(
+    pub(in crate::store) async fn compare_providers(
         &self,
         rows: &[ProviderRow],
-    ) -> Result<bool, StoreError> {
-        let select = "SELECT p.member_id, p.name_key, p.key_version, p.sealed, p.member_id <> $1 AND EXISTS \
+    ) -> Result<ProviderComparison, StoreError> {
+        let select = "SELECT p.member_id, p.name_key, p.key_version, p.sealed, EXISTS \
                       (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') \
-                      AS is_of_other FROM providers p";
-        let stored = self.read(select, parameters![self.member.as_str()]).await?;
+                      AS is_running FROM providers p";
+        let stored = self.read(select, &[]).await?;
         let stored: Vec<StoredProvider> =
-            stored.iter().map(|row| read(&self.rows, row)).collect::<Result<_, _>>()?;
-        Ok(covers(rows, &stored))
+            stored.iter().map(|row| self.read_provider(row)).collect::<Result<_, _>>()?;
+        Ok(compare(rows, &stored))
     }
 
-    /// Replaces the rows of this member, and removes those of members that are gone.
-    pub(in crate::store) async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
+    /// Replaces the rows of this member, and removes those of the settled ones.
+    pub(in crate::store) async fn replace_providers(
+        &self,
+        rows: Vec<ProviderRow>,
+        compared: &ProviderComparison,
+    ) -> Result<(), StoreError> {
         let (keys, member) = (&*self.rows, self.member.as_str());
-        in_transaction!(self, transaction => replace(&transaction, keys, member, &rows).await)
+        let mut removed: Vec<&str> = compared.settled.iter().map(String::as_str).collect();
+        removed.push(member);
+        in_transaction!(self, transaction => replace(&transaction, keys, member, &removed, &rows).await)
+    }
+
+    fn read_provider(&self, row: &Row) -> Result<StoredProvider, StoreError> {
+        let unopened = || StoreError::UnexpectedRow("a provider");
+        let (member, name_key): (&str, &[u8]) = (row.try_get("member_id")?, row.try_get("name_key")?);
+        let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
+        let opened = self.rows.open(&place(member, name_key), &sealed).map_err(|DecryptError| unopened())?;
+        let Contents { name, issuer, allow_policy, .. } =
+            serde_json::from_slice(&opened).map_err(|_| unopened())?;
+        let member = match row.try_get("is_running")? {
+            _ if member == self.member.as_str() => StoredBy::This,
+            true => StoredBy::OtherRunning,
+            false => StoredBy::Stopped(member.to_owned()),
+        };
+        Ok(StoredProvider { name, issuer, allow_policy, member })
     }
 }
 
@@ -52,11 +71,11 @@ async fn replace(
     transaction: &Transaction<'_>,
     keys: &RowKeys,
     member: &str,
+    removed: &[&str],
     rows: &[ProviderRow],
 ) -> Result<(), StoreError> {
-    let delete = "DELETE FROM providers p WHERE p.member_id = $1 OR NOT EXISTS \
-                  (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s')";
-    transaction.execute_typed(delete, parameters![member]).await?;
+    let delete = "DELETE FROM providers WHERE member_id = ANY($1)";
+    transaction.execute_typed(delete, parameters![removed.to_vec()]).await?;
     for row in rows {
         let name_key = provider_key(keys, &row.name);
         let contents = Contents {
@@ -74,16 +93,6 @@ async fn replace(
             .await?;
     }
     Ok(())
-}
-
-fn read(keys: &RowKeys, row: &Row) -> Result<StoredProvider, StoreError> {
-    let unopened = || StoreError::UnexpectedRow("a provider");
-    let (member, name_key): (&str, &[u8]) = (row.try_get("member_id")?, row.try_get("name_key")?);
-    let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
-    let opened = keys.open(&place(member, name_key), &sealed).map_err(|DecryptError| unopened())?;
-    let Contents { name, issuer, allow_policy, .. } =
-        serde_json::from_slice(&opened).map_err(|_| unopened())?;
-    Ok(StoredProvider { name, issuer, allow_policy, is_of_running_member: row.try_get("is_of_other")? })
 }
 
 fn place<'a>(member: &'a str, name_key: &'a [u8]) -> RowPlace<'a> {

@@ -13,7 +13,7 @@ use super::session_rows::session_id;
 use super::statements::{moment, parameters};
 use crate::keys::{DecryptError, FieldSealer, RowKeys, RowPlace, SealedRow};
 use crate::store::refresh_tokens::revoked_before;
-use crate::store::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, time};
+use crate::store::{Lease, LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, time};
 
 /// How much the clocks of members may differ.
 const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -173,13 +173,13 @@ impl Postgres {
 
     /// Deletes tokens whose revocation period has passed and tokens without a session. Also deletes revocations for
     /// providers that no member lists, because no member has their client secret.
-    pub(super) async fn purge_refresh_tokens(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn purge_refresh_tokens(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let delete = "DELETE FROM refresh_tokens WHERE session_id = ANY (ARRAY (SELECT r.session_id FROM refresh_tokens r \
                       WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.id = r.session_id \
                       AND coalesce(s.ended_at, s.expires_at) > $1) \
                       OR (r.due_at IS NULL AND r.provider_key NOT IN (SELECT name_key FROM providers)) \
                       LIMIT $2 FOR UPDATE OF r SKIP LOCKED))";
-        self.delete_in_batches(delete, time::to_database(revoked_before(now))).await.map(|_| ())
+        self.delete_in_batches(lease, delete, time::to_database(revoked_before(now))).await.map(|_| ())
     }
 }
 

@@ -172,6 +172,7 @@ pub(super) fn stored(keys: &RowKeys, row: &Row) -> Result<StoredSession, StoreEr
         revision: u32::try_from(row.try_get::<_, i32>("revision")?)
             .map_err(|_| StoreError::UnexpectedRow("a revision"))?,
         cached_json: OnceLock::new(),
+        is_admitted: OnceLock::new(),
     })
 }
 

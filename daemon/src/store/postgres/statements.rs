@@ -33,6 +33,7 @@ typed! {
     Vec<&str> => TEXT_ARRAY,
     Vec<String> => TEXT_ARRAY,
     Vec<i64> => INT8_ARRAY,
+    Vec<Vec<u8>> => BYTEA_ARRAY,
 }
 
 impl<T: Typed> Typed for Option<T> {

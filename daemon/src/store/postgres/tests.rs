@@ -3,6 +3,7 @@
 mod canary;
 mod changes;
 mod forgery;
+mod members;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::Sqlite;
 use crate::keys::Sealed;
 use crate::store::acme::{LONGEST_PAUSE, spent_until};
 use crate::store::time::{from_database, to_database};
-use crate::store::{BegunOrder, OrderID, StoreError};
+use crate::store::{BegunOrder, Lease, OrderID, StoreError};
 
 impl Sqlite {
     pub(in crate::store) async fn find_acme_account(
@@ -28,6 +28,7 @@ impl Sqlite {
         &self,
         directory: String,
         credentials: Sealed,
+        _: &Lease,
     ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
@@ -41,7 +42,11 @@ impl Sqlite {
             .await
     }
 
-    pub(in crate::store) async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
+    pub(in crate::store) async fn forget_acme_account(
+        &self,
+        directory: String,
+        _: &Lease,
+    ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 transaction.execute("DELETE FROM acme_accounts WHERE directory = ?1", [directory])?;
@@ -55,6 +60,7 @@ impl Sqlite {
         now: Timestamp,
         limit: u32,
         window: SignedDuration,
+        _: &Lease,
     ) -> Result<BegunOrder, StoreError> {
         self.connections
             .write(move |transaction| {
@@ -104,6 +110,7 @@ impl Sqlite {
         &self,
         directory: String,
         now: Timestamp,
+        _: &Lease,
     ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {

@@ -5,9 +5,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Sqlite;
 use crate::keys::Sealed;
-use crate::store::certificates::next_sequence;
+use crate::store::certificates::{CertificatesVersion, next_sequence};
 use crate::store::time::{from_database, to_database};
-use crate::store::{CertificateRow, StoreError};
+use crate::store::{CertificateRow, Lease, StoreError};
 
 impl Sqlite {
     pub(in crate::store) async fn find_certificate(
@@ -34,7 +34,11 @@ impl Sqlite {
             .await
     }
 
-    pub(in crate::store) async fn save_certificate(&self, row: CertificateRow) -> Result<(), StoreError> {
+    pub(in crate::store) async fn save_certificate(
+        &self,
+        row: CertificateRow,
+        _: &Lease,
+    ) -> Result<(), StoreError> {
         self.connections.write(move |transaction| save(transaction, &row)).await
     }
 
@@ -44,6 +48,28 @@ impl Sqlite {
                 let takeover_at: Option<i64> =
                     reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
                 takeover_at.map(from_database).transpose()
+            })
+            .await
+    }
+
+    /// One process holds the lock of the file.
+    #[expect(clippy::unused_async, reason = "the callers wait, as they would for a database on another host")]
+    pub(in crate::store) async fn certificates_version(
+        &self,
+    ) -> Result<Option<CertificatesVersion>, StoreError> {
+        Ok(None)
+    }
+
+    pub(in crate::store) async fn find_announcement_number(
+        &self,
+        announced: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        self.connections
+            .look_up(|reader| {
+                let select = "SELECT sequence FROM ca_rollover WHERE announced = ?1";
+                let sequence: Option<i64> =
+                    reader.query_row(select, [announced], |row| row.get(0)).optional()?;
+                sequence.map(number).transpose()
             })
             .await
     }
@@ -66,7 +92,7 @@ impl Sqlite {
                         params![announced, sequence],
                     )?;
                 }
-                u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
+                number(sequence)
             })
             .await
     }
@@ -75,6 +101,7 @@ impl Sqlite {
         &self,
         next: CertificateRow,
         takeover_at: Timestamp,
+        _: &Lease,
     ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
@@ -88,19 +115,24 @@ impl Sqlite {
     pub(in crate::store) async fn replace_authority(
         &self,
         authority: CertificateRow,
-        leaf: CertificateRow,
+        leaf: Option<CertificateRow>,
         next: &'static str,
+        _: &Lease,
     ) -> Result<(), StoreError> {
         self.connections
             .write(move |transaction| {
                 save(transaction, &authority)?;
-                save(transaction, &leaf)?;
+                leaf.iter().try_for_each(|leaf| save(transaction, leaf))?;
                 transaction.execute("DELETE FROM certificates WHERE name = ?1", [next])?;
                 transaction.execute("UPDATE ca_rollover SET takeover_at = NULL", [])?;
                 Ok(())
             })
             .await
     }
+}
+
+fn number(sequence: i64) -> Result<u64, StoreError> {
+    u64::try_from(sequence).map_err(|_| StoreError::UnexpectedRow("ca_rollover"))
 }
 
 fn save(transaction: &Transaction<'_>, row: &CertificateRow) -> Result<(), StoreError> {

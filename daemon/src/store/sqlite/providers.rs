@@ -3,14 +3,14 @@
 use rusqlite::params;
 
 use super::Sqlite;
-use crate::store::providers::{StoredProvider, covers};
-use crate::store::{ProviderRow, StoreError};
+use crate::store::providers::{StoredBy, StoredProvider, compare};
+use crate::store::{ProviderComparison, ProviderRow, StoreError};
 
 impl Sqlite {
-    pub(in crate::store) async fn covers_stored_providers(
+    pub(in crate::store) async fn compare_providers(
         &self,
         rows: &[ProviderRow],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<ProviderComparison, StoreError> {
         self.connections
             .look_up(|reader| {
                 let stored: Vec<StoredProvider> = reader
@@ -20,16 +20,20 @@ impl Sqlite {
                             name: row.get(0)?,
                             issuer: row.get(1)?,
                             allow_policy: row.get(2)?,
-                            is_of_running_member: false,
+                            member: StoredBy::This,
                         })
                     })?
                     .collect::<Result<_, _>>()?;
-                Ok(covers(rows, &stored))
+                Ok(compare(rows, &stored))
             })
             .await
     }
 
-    pub(in crate::store) async fn replace_providers(&self, rows: Vec<ProviderRow>) -> Result<(), StoreError> {
+    pub(in crate::store) async fn replace_providers(
+        &self,
+        rows: Vec<ProviderRow>,
+        _: &ProviderComparison,
+    ) -> Result<(), StoreError> {
         self.write_guarded(
             move |transaction, change| {
                 let mut delete = transaction.prepare_cached("DELETE FROM providers RETURNING name, issuer, admission")?;

@@ -213,6 +213,7 @@ pub(super) fn stored(row: &Row<'_>) -> Result<StoredSession, StoreError> {
         ended,
         revision: row.get("revision")?,
         cached_json: OnceLock::new(),
+        is_admitted: OnceLock::new(),
     })
 }
 

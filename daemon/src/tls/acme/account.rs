@@ -13,6 +13,7 @@ use super::order::Failure;
 use super::{Acme, AcmeError, ExternalAccount};
 use crate::keys::Place;
 use crate::secrets::Backends;
+use crate::store::Lease;
 use crate::tls::TlsError;
 
 /// The sealed content.
@@ -27,7 +28,7 @@ struct StoredAccount {
 impl Acme {
     /// Returns the account and creates it if needed. Agrees to the authority's terms of service, as the README and
     /// `docs/https.md` state.
-    pub(super) async fn account(&self) -> Result<Account, Failure> {
+    pub(super) async fn account(&self, lease: &Lease) -> Result<Account, Failure> {
         let external = self.settings.external_account.as_ref();
         match self.load_account().await? {
             Some(kept) if kept.external_account.as_ref() == external.map(|external| &external.key_id) => {
@@ -35,16 +36,20 @@ impl Acme {
                 let builder = Account::builder_with_http(self.directory.transport());
                 let account = builder.from_credentials(kept.credentials).await.map_err(unordered)?;
                 if is_contact_new {
-                    self.change_contact(&account).await?;
+                    self.change_contact(&account, lease).await?;
                 }
                 Ok(account)
             }
-            _ => self.create_account(external).await,
+            _ => self.create_account(external, lease).await,
         }
     }
 
     /// A creation that may have succeeded counts as a failed order, because authorities limit new accounts.
-    async fn create_account(&self, external: Option<&ExternalAccount>) -> Result<Account, Failure> {
+    async fn create_account(
+        &self,
+        external: Option<&ExternalAccount>,
+        lease: &Lease,
+    ) -> Result<Account, Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         let account =
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
@@ -61,16 +66,16 @@ impl Acme {
                 let error = AcmeError::from(error).into();
                 Failure { error, is_without_order, is_without_account: false }
             })?;
-        self.keep_account(credentials).await?;
+        self.keep_account(credentials, lease).await?;
         tracing::info!(directory = %self.settings.directory, "created an ACME account");
         Ok(account)
     }
 
-    async fn change_contact(&self, account: &Account) -> Result<(), Failure> {
+    async fn change_contact(&self, account: &Account, lease: &Lease) -> Result<(), Failure> {
         let contact: Vec<&str> = self.settings.contact.iter().map(String::as_str).collect();
         with_nonces!(account.update_contacts(&contact)).map_err(unordered)?;
         if let Some(kept) = self.load_account().await? {
-            self.keep_account(kept.credentials).await?;
+            self.keep_account(kept.credentials, lease).await?;
         }
         Ok(())
     }
@@ -88,14 +93,14 @@ impl Acme {
         serde_json::from_slice(&opened).map(Some).map_err(|_| TlsError::Unreadable(ACCOUNT))
     }
 
-    async fn keep_account(&self, credentials: AccountCredentials) -> Result<(), TlsError> {
+    async fn keep_account(&self, credentials: AccountCredentials, lease: &Lease) -> Result<(), TlsError> {
         let external_account =
             self.settings.external_account.as_ref().map(|external| external.key_id.clone());
         let kept = StoredAccount { credentials, contact: self.settings.contact.clone(), external_account };
         let text = Zeroizing::new(serde_json::to_vec(&kept).expect("an account is plain JSON"));
         let directory = self.settings.directory.to_string();
         let sealed = self.certificate_store.sealer.seal(place(&directory), &text);
-        Ok(self.certificate_store.store.save_acme_account(directory, sealed).await?)
+        Ok(self.certificate_store.store.save_acme_account(directory, sealed, lease).await?)
     }
 }
 

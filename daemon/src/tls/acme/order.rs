@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::authority::{AuthorityError, words};
 use super::challenge;
 use super::nonces::{is_kind, with_nonces};
+use crate::store::Lease;
 use crate::tls::chain::CheckedChain;
 use crate::tls::resolver::{PendingChallenge, Protocol, Resolver};
 use crate::tls::{AcmeError, TlsError};
@@ -50,9 +51,10 @@ pub(super) async fn order(
     names: &[String],
     replaces: Option<CertificateIdentifier<'static>>,
     resolver: &Arc<Resolver>,
+    lease: &Lease,
 ) -> Result<Issued, Failure> {
     let mut order = make(account, names, replaces).await?;
-    Ok(complete(&mut order, names, resolver).await?)
+    Ok(complete(&mut order, names, resolver, lease).await?)
 }
 
 async fn make(
@@ -84,9 +86,14 @@ fn not_made(error: Error) -> Failure {
     }
 }
 
-async fn complete(order: &mut Order, names: &[String], resolver: &Arc<Resolver>) -> Result<Issued, TlsError> {
+async fn complete(
+    order: &mut Order,
+    names: &[String],
+    resolver: &Arc<Resolver>,
+    lease: &Lease,
+) -> Result<Issued, TlsError> {
     // Keep answering until the authority has decided.
-    let pending = prove(order, names, resolver).await?;
+    let pending = prove(order, names, resolver, lease).await?;
     match with_nonces!(order.poll_ready(&POLLING)) {
         Ok(OrderStatus::Ready) => {}
         Ok(_) => return Err(why_not_validated(order, "the order became invalid").await.into()),
@@ -110,6 +117,7 @@ async fn prove(
     order: &mut Order,
     names: &[String],
     resolver: &Arc<Resolver>,
+    lease: &Lease,
 ) -> Result<Vec<PendingChallenge>, TlsError> {
     // Fetch all of them first, so that a retried step does not skip any.
     with_nonces!(fetch_authorizations(order)).map_err(failure)?;
@@ -130,7 +138,8 @@ async fn prove(
         };
         let digest: [u8; 32] =
             challenge.key_authorization().digest().as_ref().try_into().expect("SHA-256 has 32 bytes");
-        pending.push(resolver.answer(Protocol::AcmeTls, &name, challenge::answer(&name, &digest)?));
+        let answer = challenge::answer(&name, &digest)?;
+        pending.push(resolver.answer(Protocol::AcmeTls, &name, &answer, lease).await?);
         with_nonces!(challenge.set_ready()).map_err(failure)?;
     }
     Ok(pending)

@@ -1,5 +1,5 @@
-//! Checks that a name resolves to this daemon, by connecting to it and recognising itself. The daemon does not order
-//! a certificate for a name that fails.
+//! Checks that a name resolves to this daemon or another member, by connecting to it and recognising its mark. The
+//! daemon does not order a certificate for a name that fails.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::challenge;
+use crate::store::Lease;
 use crate::tls::resolver::{Protocol, Resolver};
 
 /// The timeout for the DNS look-up and for each address.
@@ -20,11 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_ADDRESSES: usize = 8;
 
 /// Connects to `name` as the authority will. An error describes what it found instead.
-pub(super) async fn leads_here(name: &str, port: u16, resolver: &Arc<Resolver>) -> Result<(), String> {
+pub(super) async fn leads_here(
+    name: &str,
+    port: u16,
+    resolver: &Arc<Resolver>,
+    lease: &Lease,
+) -> Result<(), String> {
     let mark = challenge::mark(name).map_err(|error| error.to_string())?;
-    let certificate = mark.cert.first().cloned().ok_or("cannot create a test certificate")?;
-    let _answering = resolver.answer(Protocol::SelfCheck, name, mark);
-    let client = client(certificate)?;
+    let _answering =
+        resolver.answer(Protocol::SelfCheck, name, &mark, lease).await.map_err(|error| error.to_string())?;
+    let client = client(mark.certificate().clone())?;
     let mut met = "the name has no address".to_owned();
     for address in addresses_of(name, port).await?.into_iter().take(MOST_ADDRESSES) {
         match timeout(PATIENCE, connect_to(name, address, &client)).await {

@@ -10,8 +10,9 @@ use super::store_on;
 use crate::keys::Place;
 use crate::store::contract::{Fixture, at, revoke, session_with_token};
 use crate::store::{
-    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, LeaseRequest, NewRefreshToken,
-    NewSession, ProviderRow, RememberedEndpoints, SessionSelector, Store, TokenHash, UserFilter,
+    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, Job, LeaseRequest, MemberID,
+    NewRefreshToken, NewSession, PostgresDatabase, ProviderRow, RememberedEndpoints, SessionSelector, Store,
+    TokenHash, UserFilter,
 };
 
 const CONTROL: &str = "control-canary-0123456789";
@@ -117,7 +118,9 @@ async fn use_store(store: &Store) -> Canaries {
         allow_policy: "{\"emails\":[\"policy-canary@example.com\"]}".to_owned(),
         client_secret_reference: sealed("providers", "client_secret_reference"),
     };
-    store.replace_providers(vec![provider]).await.expect("stored");
+    let providers = vec![provider];
+    let compared = store.compare_providers(&providers).await.expect("an answer");
+    store.replace_providers(providers, &compared).await.expect("stored");
     let hosts = EndpointHosts::from([("token_endpoint".to_owned(), "endpoint-canary.test".to_owned())]);
     let endpoints = RememberedEndpoints { issuer: issuer.clone(), hosts, changed: None };
     store.remember_provider_endpoints("provider-canary".to_owned(), endpoints).await.expect("stored");
@@ -126,10 +129,12 @@ async fn use_store(store: &Store) -> Canaries {
         certificate: b"chain-canary".to_vec(),
         private_key: sealed("certificates", "private_key"),
     };
-    store.save_certificate(certificate).await.expect("stored");
+    let lease = store.expect_lease(Job::Acme).await.expect("a lease");
+    store.save_certificate(certificate, &lease).await.expect("stored");
     let directory = "https://directory-canary.test/".to_owned();
-    store.save_acme_account(directory.clone(), sealed("acme_accounts", "credentials")).await.expect("stored");
-    store.settle_orders(directory, at(7)).await.expect("stored");
+    let credentials = sealed("acme_accounts", "credentials");
+    store.save_acme_account(directory.clone(), credentials, &lease).await.expect("stored");
+    store.settle_orders(directory, at(7), &lease).await.expect("stored");
     store.number_announcement("announcement-canary".to_owned(), at(7)).await.expect("stored");
     // The second session ends the first, and a selector by name ends the second.
     let (second_token, second) = session_with_token("subject-canary", 8);

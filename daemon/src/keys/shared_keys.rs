@@ -1,0 +1,354 @@
+//! The unlocked keys of a shared database. Every member holds the same ones, and follows a rotation by another.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::key_rows::{KeyKind, KeyRow, StoredKeys, context};
+use super::row_keys::RowKeys;
+use super::sealed::{FieldSealer, TicketKey};
+use super::{DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, derivation, root};
+
+/// Keys derived from these follow a rotation automatically.
+pub struct SharedKeys {
+    state: Mutex<State>,
+    /// Names the database in errors.
+    origin: String,
+    row_keys: Arc<RowKeys>,
+    ticket_key: TicketKey,
+    /// For fields inside of sealed rows. Its key comes from the index key, so a rotation leaves them alone.
+    field_sealer: FieldSealer,
+}
+
+struct State {
+    stored: StoredKeys,
+    keys: Unwrapped,
+}
+
+struct Unwrapped {
+    index: DataKey,
+    data: BTreeMap<u32, DataKey>,
+    /// Where the root key is that wraps the current data key.
+    root_key: RootKeySettings,
+}
+
+impl SharedKeys {
+    /// Unwraps all keys of a store. `origin` names the database in errors.
+    pub async fn open(
+        stored: StoredKeys,
+        origin: &str,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let keys = unwrap(&stored, |_| None, None, origin, root_keys, data_dir).await?;
+        let (present, previous) = ticket_keys(stored.current, &keys.data).ok_or_else(|| damaged(origin))?;
+        Ok(Self {
+            row_keys: Arc::new(RowKeys::new(&stored.store, &keys.index, stored.current, &keys.data)),
+            ticket_key: TicketKey::new(&present, previous.as_deref()),
+            field_sealer: FieldSealer::new(&derivation::sealed_field_key(&keys.index)),
+            state: Mutex::new(State { stored, keys }),
+            origin: origin.to_owned(),
+        })
+    }
+
+    /// Switches to the key rows that are stored now. Unwraps only keys that this member does not hold yet. Returns `false`
+    /// if nothing changed.
+    pub async fn adopt(
+        &self,
+        stored: StoredKeys,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<bool, KeyError> {
+        let origin = self.origin.as_str();
+        if self.state().stored == stored {
+            return Ok(false);
+        }
+        if self.state().stored.store != stored.store {
+            return Err(damaged(origin));
+        }
+        let root_key = self.root_key();
+        let held = |row: &KeyRow| self.held(row);
+        let keys = unwrap(&stored, held, Some(root_key), origin, root_keys, data_dir).await?;
+        let (present, previous) = ticket_keys(stored.current, &keys.data).ok_or_else(|| damaged(origin))?;
+        let mut state = self.state();
+        self.row_keys.replace(stored.current, &keys.data);
+        self.ticket_key.replace(&present, previous.as_deref());
+        *state = State { stored, keys };
+        Ok(true)
+    }
+
+    /// Makes the next data key, wrapped under the first of `root_keys`. It takes effect once it is stored and adopted.
+    pub async fn next_data_key(
+        &self,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<KeyRow, KeyError> {
+        let (store, version) = {
+            let stored = &self.state().stored;
+            (stored.store.clone(), stored.newest() + 1)
+        };
+        KeyRow::wrap(&store, KeyKind::Data, version, &DataKey::random(), root_keys, data_dir).await
+    }
+
+    /// Wraps all keys under the first of `root_keys`. The rows take effect once they are stored.
+    pub async fn rewrapped(
+        &self,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Vec<KeyRow>, KeyError> {
+        let StoredKeys { store, rows, .. } = self.stored();
+        let mut rewrapped = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = self.held(&row).expect("this member holds the keys of all rows that it adopted");
+            rewrapped.push(KeyRow::wrap(&store, row.kind, row.version, &key, root_keys, data_dir).await?);
+        }
+        Ok(rewrapped)
+    }
+
+    /// The key rows as this member knows them.
+    pub fn stored(&self) -> StoredKeys {
+        self.state().stored.clone()
+    }
+
+    /// The key of `row`, if this member holds it.
+    fn held(&self, row: &KeyRow) -> Option<DataKey> {
+        let State { stored, keys } = &*self.state();
+        let key = match row.kind {
+            KeyKind::Index => Some(&keys.index),
+            KeyKind::Data => keys.data.get(&row.version),
+        };
+        key.filter(|key| row.is_of(&stored.store, key)).map(|key| DataKey(key.0.clone()))
+    }
+
+    /// Seals rows, for the store.
+    pub fn row_keys(&self) -> Arc<RowKeys> {
+        Arc::clone(&self.row_keys)
+    }
+
+    pub fn ticket_key(&self) -> TicketKey {
+        self.ticket_key.clone()
+    }
+
+    pub fn field_sealer(&self) -> FieldSealer {
+        self.field_sealer.clone()
+    }
+
+    /// Where the root key is that wraps the current data key.
+    pub fn root_key(&self) -> RootKeySettings {
+        self.state().keys.root_key.clone()
+    }
+
+    /// Whether a start with these root keys could open the keys, as far as that can be decided without a network.
+    pub fn check(&self, data_dir: &Path, root_keys: &[RootKeySettings]) -> Result<(), KeyError> {
+        check_wrapped_by(&self.status().root_key, &self.origin, data_dir, root_keys)
+    }
+
+    pub fn status(&self) -> KeyStatus {
+        let stored = &self.state().stored;
+        let is_current = |row: &&KeyRow| row.kind == KeyKind::Data && row.version == stored.current;
+        let root_key = stored.rows.iter().find(is_current).map(|row| row.root_key.clone());
+        KeyStatus {
+            store: stored.store.clone(),
+            data_key_version: stored.current.into(),
+            root_key: root_key.unwrap_or_default(),
+            recovery_key_created_at: None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Unwraps the keys of all rows, except those that are `held`. `before` wrapped the current data key until now.
+async fn unwrap(
+    stored: &StoredKeys,
+    held: impl Fn(&KeyRow) -> Option<DataKey>,
+    before: Option<RootKeySettings>,
+    origin: &str,
+    root_keys: &[RootKeySettings],
+    data_dir: &Path,
+) -> Result<Unwrapped, KeyError> {
+    let (mut index, mut data, mut root_key) = (None, BTreeMap::new(), before);
+    for row in &stored.rows {
+        let key = if let Some(key) = held(row) {
+            let wraps = |settings: &&RootKeySettings| {
+                matches!(settings.has_wrapped(&row.root_key, data_dir), Ok(Some(true)))
+            };
+            let wrapped_by = root_keys.iter().find(wraps).filter(|_| row.version == stored.current);
+            if let Some(wrapped_by) = wrapped_by.filter(|_| row.kind == KeyKind::Data) {
+                root_key = Some(wrapped_by.clone());
+            }
+            key
+        } else {
+            let is_of = |key: &DataKey| row.is_of(&stored.store, key);
+            let wrapping = root::Wrapping {
+                origin,
+                root_key: &row.root_key,
+                wrapped: &row.wrapped,
+                context: context(&stored.store, row.kind, row.version),
+                has_recovery: false,
+                is_of: &is_of,
+            };
+            let (key, wrapped_by) = root::unwrap_key(&wrapping, root_keys, data_dir).await?;
+            if row.kind == KeyKind::Data && row.version == stored.current {
+                root_key = Some(wrapped_by);
+            }
+            key
+        };
+        match row.kind {
+            KeyKind::Index => index = Some(key),
+            KeyKind::Data => drop(data.insert(row.version, key)),
+        }
+    }
+    match (index, root_key) {
+        (Some(index), Some(root_key)) if data.contains_key(&stored.current) => {
+            Ok(Unwrapped { index, data, root_key })
+        }
+        _ => Err(damaged(origin)),
+    }
+}
+
+type TicketKeyBytes = zeroize::Zeroizing<[u8; 32]>;
+
+/// The key of tickets, and the one before. Tickets that other members seal under the next data key open too, because it
+/// becomes the current one on all members within seconds.
+fn ticket_keys(
+    current: u32,
+    data: &BTreeMap<u32, DataKey>,
+) -> Option<(TicketKeyBytes, Option<TicketKeyBytes>)> {
+    let present = data.get(&current)?;
+    let next = data.range(current..).nth(1).map(|(_, key)| derivation::ticket_key(key));
+    let previous = data.range(..current).next_back().map(|(_, key)| derivation::ticket_key(key));
+    Some((derivation::ticket_key(present), next.or(previous)))
+}
+
+fn damaged(origin: &str) -> KeyError {
+    KeyError::HeaderDamaged { path: origin.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::keys::RowPlace;
+
+    const ORIGIN: &str = "database infra on db1";
+
+    struct Place {
+        directory: tempfile::TempDir,
+        root_keys: Vec<RootKeySettings>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("root.key");
+            Self { root_keys: vec![RootKeySettings::Native { path }], directory }
+        }
+
+        fn data_dir(&self) -> PathBuf {
+            self.directory.path().join("data")
+        }
+
+        async fn open(&self, stored: StoredKeys) -> Result<SharedKeys, KeyError> {
+            SharedKeys::open(stored, ORIGIN, &self.root_keys, &self.data_dir()).await
+        }
+    }
+
+    #[tokio::test]
+    async fn members_with_the_root_key_open_the_same_keys() {
+        let place = Place::new();
+        let stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let one = place.open(stored.clone()).await.expect("the keys");
+        let other = place.open(stored).await.expect("the keys");
+        let at = RowPlace { table: "sessions", ..RowPlace::default() };
+        let row = one.row_keys().seal(&at, b"alice");
+        assert_eq!(other.row_keys().open(&at, &row).expect("the same key").as_slice(), b"alice");
+        assert_eq!(one.row_keys().subject_key("a"), other.row_keys().subject_key("a"));
+        let ticket = one.ticket_key().seal(b"ticket");
+        assert_eq!(other.ticket_key().open(&ticket).expect("the same key").as_slice(), b"ticket");
+        let field = super::super::Place { table: "t", row: "r", column: "c", version: 1 };
+        let sealed = one.field_sealer().seal(field, b"field");
+        assert_eq!(other.field_sealer().open(field, &sealed).expect("the same key").as_slice(), b"field");
+    }
+
+    #[tokio::test]
+    async fn changed_key_rows_do_not_open() {
+        let place = Place::new();
+        let stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let changes: [fn(&mut StoredKeys); 6] = [
+            |keys| keys.store = "another".to_owned(),
+            |keys| keys.current = 2,
+            |keys| keys.rows.truncate(1),
+            |keys| keys.rows.iter_mut().for_each(|row| row.version = 2),
+            |keys| keys.rows.iter_mut().for_each(|row| row.check = [0; 32]),
+            |keys| {
+                keys.rows.iter_mut().for_each(|row| {
+                    row.kind = if row.kind == KeyKind::Data { KeyKind::Index } else { KeyKind::Data };
+                });
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = stored.clone();
+            change(&mut changed);
+            let error = place.open(changed).await.err().expect("it does not open");
+            assert!(
+                matches!(&error, KeyError::HeaderDamaged { path } if path == ORIGIN),
+                "{number}: {error}"
+            );
+        }
+        let other = Place::new();
+        StoredKeys::create(&other.root_keys, &other.data_dir()).await.expect("another root key");
+        let error = other.open(stored).await.err().expect("another root key");
+        assert!(matches!(error, KeyError::OtherRootKey { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn member_adopts_rotation_of_another() {
+        let place = Place::new();
+        let mut stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let keys = place.open(stored.clone()).await.expect("the keys");
+        let adopt =
+            async |stored: &StoredKeys| keys.adopt(stored.clone(), &place.root_keys, &place.data_dir()).await;
+        assert!(!adopt(&stored).await.expect("the keys"), "nothing is new");
+        let (field, at) =
+            (super::super::Place { table: "t", row: "r", column: "c", version: 1 }, RowPlace::default());
+        let (sealed, ticket) = (keys.field_sealer().seal(field, b"old"), keys.ticket_key().seal(b"old"));
+        let row = keys.row_keys().seal(&at, b"old");
+
+        // Published: held, but not used yet.
+        stored.rows.push(keys.next_data_key(&place.root_keys, &place.data_dir()).await.expect("a row"));
+        assert!(adopt(&stored).await.expect("the keys"));
+        assert_eq!((keys.row_keys().current_version(), keys.row_keys().newest_version()), (1, 2));
+        stored.current = 2;
+        assert!(adopt(&stored).await.expect("the keys"));
+        assert_eq!((keys.status().data_key_version, keys.row_keys().current_version()), (2, 2));
+        assert_eq!(keys.row_keys().open(&at, &row).expect("the older key").as_slice(), b"old");
+        assert_eq!(keys.ticket_key().open(&ticket).expect("the older key").as_slice(), b"old");
+
+        // The replaced key is gone: what it sealed does not open, except fields, which are inside of rows.
+        stored.rows.retain(|row| row.kind == KeyKind::Index || row.version == 2);
+        assert!(adopt(&stored).await.expect("the keys"));
+        assert!(keys.row_keys().open(&at, &row).is_err());
+        assert!(keys.ticket_key().open(&ticket).is_err());
+        assert_eq!(keys.field_sealer().open(field, &sealed).expect("the index key").as_slice(), b"old");
+        assert_eq!(place.open(stored).await.expect("the keys").row_keys().current_version(), 2);
+    }
+
+    #[tokio::test]
+    async fn member_keeps_keys_when_root_key_is_replaced() {
+        let (place, next) = (Place::new(), Place::new());
+        let mut stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let keys = place.open(stored.clone()).await.expect("the keys");
+        StoredKeys::create(&next.root_keys, &next.data_dir()).await.expect("another root key");
+        stored.rows = keys.rewrapped(&next.root_keys, &next.data_dir()).await.expect("rows");
+        // This member has the keys in memory, and does not need the new root key.
+        assert!(keys.adopt(stored.clone(), &place.root_keys, &place.data_dir()).await.expect("the keys"));
+        let same = next.open(stored).await.expect("the keys");
+        let at = RowPlace::default();
+        assert!(same.row_keys().open(&at, &keys.row_keys().seal(&at, b"row")).is_ok());
+        assert_eq!(same.status().root_key, keys.status().root_key);
+    }
+}
