@@ -14,6 +14,7 @@ mod private_files;
 mod run_as;
 mod service_manager;
 mod shell;
+mod since_boot;
 mod unit;
 mod usage;
 
@@ -40,6 +41,7 @@ pub use private_files::{
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;
 pub use shell::quoted;
+pub use since_boot::since_boot;
 pub use unit::{SOCKET_UNIT, UNIT, Unit, start_once};
 pub use usage::{ProcessUsage, free_bytes};
 

@@ -8,6 +8,7 @@ mod certificates;
 mod challenges;
 mod copy;
 mod engine;
+mod freshness;
 mod key_rotation;
 mod leases;
 mod listing;
@@ -36,8 +37,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::keys::{DatabaseKey, RowKeys};
-use crate::platform::{PlatformError, start_once};
+use crate::platform::{PlatformError, since_boot, start_once};
 use engine::Engine;
+use freshness::Freshness;
 use postgres::Postgres;
 use sqlite::{FileError, Sqlite};
 use token_cache::TokenCache;
@@ -173,15 +175,18 @@ impl Store {
     }
 
     fn on(engine: Engine) -> Self {
-        Self { engine, cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE)) }
+        let freshness = match &engine {
+            // Its process holds the lock of the data directory.
+            Engine::Sqlite(_) => Freshness::exclusive(),
+            Engine::Postgres(_) => Freshness::polled(Box::new(since_boot)),
+        };
+        Self { engine, cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE, freshness)) }
     }
-}
 
-impl Store {
     /// Replaces the token cache by an empty one that takes at most `bytes` of memory.
     #[must_use]
     pub fn with_cache_size(self, bytes: usize) -> Self {
-        Self { cache: Arc::new(TokenCache::new(bytes)), ..self }
+        Self { cache: Arc::new(self.cache.resized(bytes)), ..self }
     }
 }
 

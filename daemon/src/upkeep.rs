@@ -92,8 +92,13 @@ impl Upkeep {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
         let (probe, root_key, member, keys) = (self.clone(), self.clone(), self.clone(), self.clone());
         let (certificates, watched) = (self.certificates.clone(), self.store.clone());
+        let changed = self.store.clone();
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
+            supervision.keep_running("changes of other members", || {
+                let store = changed.clone();
+                async move { store.follow_changes().await }
+            }),
             supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
             supervision.keep_running("verification", || verification.clone().verify_sessions()),
             supervision.keep_running("write probe", || probe.clone().probe_writes()),

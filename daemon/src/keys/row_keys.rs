@@ -76,8 +76,7 @@ impl RowKeys {
     }
 
     /// Switches to other data keys. `data_keys` must contain `current`.
-    #[cfg(test)]
-    fn replace(&self, current: u32, data_keys: &BTreeMap<u32, DataKey>) {
+    pub(super) fn replace(&self, current: u32, data_keys: &BTreeMap<u32, DataKey>) {
         *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = SealingKeys::of(current, data_keys);
     }
 

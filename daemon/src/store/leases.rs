@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::engine::{Engine, await_engine};
+use super::engine::await_engine;
 use super::{Store, StoreError};
 
 /// The pause between renewals. A lease lasts three times as long.
@@ -46,11 +46,6 @@ impl Job {
 }
 
 impl Store {
-    /// Whether other daemons use the store too.
-    pub fn is_shared(&self) -> bool {
-        matches!(self.engine, Engine::Postgres(_))
-    }
-
     /// Takes the lease of `job` for 15 seconds. `None` means that another member holds it.
     pub async fn take_lease(&self, job: Job) -> Result<Option<Lease>, StoreError> {
         await_engine!(self, engine => engine.take_lease(job))

@@ -20,6 +20,7 @@ mod leases;
 mod listing;
 mod members;
 mod named_rows;
+mod polls;
 mod probe;
 mod provider_endpoints;
 mod providers;

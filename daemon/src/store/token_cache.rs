@@ -1,9 +1,8 @@
 //! Caches the tokens of live sessions, so that a token in use is not read from the database on every request.
 //!
 //! Only valid tokens get in, and memory bounds their number. A change of a session removes it before the change is
-//! acknowledged, with all its tokens: an audience token is cached as the ID of its session. The daemon holds the lock of
-//! the database and makes every change itself, so entries are always current. Whether a session has expired is decided
-//! at each use.
+//! acknowledged, with all its tokens: an audience token is cached as the ID of its session. Whether entries count is
+//! decided by [`Freshness`]; whether a session has expired is decided at each use.
 
 mod packed;
 mod shard;
@@ -11,11 +10,13 @@ mod weight;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 
+use super::freshness::{Freshness, Poll, Stale};
 use super::{FoundToken, TokenHash};
 use shard::Shard;
 
@@ -28,6 +29,7 @@ pub(super) struct TokenCache {
     /// Sessions and audience tokens, each in the shard of its ID.
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
+    freshness: Arc<Freshness>,
     /// The number of session changes. A read that overlaps a change is not cached.
     generation: AtomicU64,
     misses: AtomicU64,
@@ -53,10 +55,20 @@ pub struct CacheCounts {
 
 impl TokenCache {
     /// Creates an empty cache that takes at most `max_bytes` of memory.
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize, freshness: Freshness) -> Self {
+        Self::with(max_bytes, Arc::new(freshness))
+    }
+
+    /// Creates an empty cache of another size. Polls of this one count for it, too.
+    pub(super) fn resized(&self, max_bytes: usize) -> Self {
+        Self::with(max_bytes, self.freshness.clone())
+    }
+
+    fn with(max_bytes: usize, freshness: Arc<Freshness>) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::new(max_bytes / SHARDS))),
             hasher: RandomState::new(),
+            freshness,
             generation: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -65,6 +77,9 @@ impl TokenCache {
     /// Looks up a token by its text and hash. Entries are found by hash, so timing reveals nothing: only the holder of a
     /// token can compute it.
     pub(super) fn find(&self, text: &str, hash: &TokenHash) -> Option<FoundToken> {
+        if !self.freshness.is_current() {
+            return None;
+        }
         if let Some(id) = SessionToken::id_in(text) {
             let session = self.shard(id).find_session(hash)?;
             return Some(FoundToken { token_hash: hash.clone(), session, restriction: None });
@@ -118,6 +133,20 @@ impl TokenCache {
     pub(super) fn clear(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.shards.iter().for_each(|shard| lock(shard).clear());
+    }
+
+    /// What polls of a shared database need to know.
+    pub(super) fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
+    /// Applies the answer to a poll that began at `begun`.
+    pub(super) fn apply(&self, begun: Duration, poll: Poll) {
+        self.freshness.apply(begun, poll, |stale| match stale {
+            Stale::Sessions(ids) if ids.is_empty() => {}
+            Stale::Sessions(ids) => self.remove_sessions(&ids),
+            Stale::Everything => self.clear(),
+        });
     }
 
     pub(super) fn counts(&self) -> CacheCounts {

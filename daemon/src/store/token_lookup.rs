@@ -5,7 +5,7 @@ use std::sync::Arc;
 use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::Timestamp;
 
-use super::engine::await_engine;
+use super::engine::{Engine, await_engine};
 use super::{AudienceRestriction, CacheCounts, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
@@ -44,6 +44,15 @@ impl Store {
     pub fn find_cached_token(&self, text: &str) -> Option<FoundToken> {
         self.check_age().ok()?;
         self.cache.find(text, &TokenHash::of_text(text))
+    }
+
+    /// Learns what other daemons change, and removes it from the cache, until dropped. Until the first answer, nothing in
+    /// the cache counts. A daemon with the store for itself has nothing to learn.
+    pub async fn follow_changes(&self) {
+        match &self.engine {
+            Engine::Sqlite(_) => std::future::pending().await,
+            Engine::Postgres(engine) => engine.follow_changes(&self.cache).await,
+        }
     }
 
     /// Frees the memory of cached tokens that expired at `now` or before.

@@ -50,7 +50,7 @@ async fn parallel_uses_are_all_recorded(fixture: Fixture) {
         .map(|number| {
             let (store, new) = (members[number % members.len()].clone(), sessions[number / 20].clone());
             let used = at(i64::try_from(number).expect("a small number"));
-            tokio::spawn(async move { store.touch_session(&new.id, &new.token_hash, used).await })
+            tokio::spawn(async move { store.touch_session(&new.id, used).await })
         })
         .collect();
     for used in uses {

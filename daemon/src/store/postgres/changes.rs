@@ -26,10 +26,12 @@ pub(super) async fn record_all(transaction: &Transaction<'_>) -> Result<(), Stor
 }
 
 impl Postgres {
-    /// Deletes changes that every running member has seen long ago. A member that has not clears its cache.
+    /// Deletes changes that every running member has seen long ago, except the newest: members compare its mark. A member
+    /// that has not seen them clears its cache.
     pub(super) async fn purge_changes(&self, lease: &Lease) -> Result<(), StoreError> {
         let delete = "DELETE FROM changes WHERE number = ANY (ARRAY \
-                      (SELECT number FROM changes WHERE at < now() - interval '10 minutes' LIMIT $2))";
+                      (SELECT number FROM changes WHERE at < now() - interval '10 minutes' \
+                       AND number < (SELECT value FROM counter) LIMIT $2))";
         // The clock of the database decides, not a parameter.
         self.delete_in_batches(lease, delete, 0).await.map(|_| ())
     }

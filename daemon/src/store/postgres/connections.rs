@@ -56,7 +56,8 @@ impl Connections {
 
     /// Waits for a connection.
     pub(in crate::store) async fn client(&self) -> Result<Client, StoreError> {
-        match timeout(WAIT, self.pool.get()).await {
+        // Boxed, because opening a connection is a large future, and every operation contains it.
+        match Box::pin(timeout(WAIT, self.pool.get())).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(PoolError::Backend(error))) => Err(error),
             // All are in use, or the servers do not answer.

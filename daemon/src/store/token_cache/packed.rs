@@ -126,6 +126,7 @@ impl<'a> Reader<'a> {
             ended: None,
             revision,
             cached_json: OnceLock::new(),
+            is_admitted: OnceLock::new(),
         })
     }
 

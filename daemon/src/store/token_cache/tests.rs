@@ -1,6 +1,6 @@
 //! Tests of the cache alone. `store/contract/token_cache.rs` has those with an engine.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use infra_shared::api::{LoginMethod, User};
 use proptest::prelude::*;
@@ -10,6 +10,7 @@ use tikv_jemallocator::Jemalloc;
 use super::packed::PackedSession;
 use super::*;
 use crate::platform::ProcessUsage;
+use crate::store::freshness::Change;
 use crate::store::{AudienceRestriction, CachedJson, ClientInfo, EndReason, Ended, StoredSession};
 
 /// As in `infrad`, because `weight` counts in its size classes. All unit tests of the daemon use it.
@@ -23,7 +24,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn cache(bytes: usize) -> TokenCache {
-    TokenCache::new(bytes)
+    TokenCache::new(bytes, Freshness::exclusive())
 }
 
 /// A new token and its session, which expires after an hour.
@@ -48,6 +49,7 @@ fn session(groups: &[&str]) -> (SessionToken, StoredSession) {
         ended: None,
         revision: 3,
         cached_json: OnceLock::new(),
+        is_admitted: OnceLock::new(),
     };
     (token, session)
 }
@@ -225,6 +227,29 @@ fn expired_entries_leave_and_free_their_memory() {
     cache.remove_expired(at(7200));
     assert!(!is_cached(&cache, &other_token));
     assert_eq!(cache.counts().bytes, empty);
+}
+
+#[test]
+fn knowledge_that_is_not_current_does_not_count() {
+    let elapsed = Arc::new(AtomicU64::new(10));
+    let clock = elapsed.clone();
+    let read_clock = move || Duration::from_secs(clock.load(Ordering::SeqCst));
+    let cache = TokenCache::new(MIB, Freshness::polled(Box::new(read_clock)));
+    let (token, session) = session(&[]);
+    insert(&cache, &token, &session);
+    assert!(!is_cached(&cache, &token));
+    let poll = Poll {
+        after: 0,
+        mark_of_known: None,
+        newest: Change { number: 0, mark: None },
+        later: 0,
+        is_all: false,
+        sessions: Vec::new(),
+    };
+    cache.apply(Duration::from_secs(10), poll);
+    assert!(is_cached(&cache, &token));
+    elapsed.store(11, Ordering::SeqCst);
+    assert!(!is_cached(&cache, &token));
 }
 
 #[test]

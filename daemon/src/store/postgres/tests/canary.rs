@@ -10,9 +10,9 @@ use super::store_on;
 use crate::keys::Place;
 use crate::store::contract::{Fixture, at, revoke, session_with_token};
 use crate::store::{
-    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, Job, LeaseRequest, MemberID,
-    NewRefreshToken, NewSession, PostgresDatabase, ProviderRow, RememberedEndpoints, SessionSelector, Store,
-    TokenHash, UserFilter,
+    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, Job, LeaseRequest,
+    NewRefreshToken, NewSession, ProviderRow, RememberedEndpoints, SessionSelector, Store, TokenHash,
+    UserFilter,
 };
 
 const CONTROL: &str = "control-canary-0123456789";
@@ -78,7 +78,7 @@ async fn use_store(store: &Store) -> Canaries {
     let (issuer, subject) = (new.user.issuer.clone(), new.user.subject.clone());
     store.open_session(new.clone(), 1).await.expect("stored");
     assert!(store.find_token(token.expose()).await.expect("an answer").is_some());
-    store.touch_session(&new.id, &new.token_hash, at(5)).await.expect("stored");
+    store.touch_session(&new.id, at(5)).await.expect("stored");
     let changed = User { groups: vec!["later-group-canary".to_owned()], ..new.user.clone() };
     store.update_user(&new.id, changed, true).await.expect("stored");
     assert_eq!(store.sessions_of(&issuer, &subject, at(6)).await.expect("an answer").len(), 1);

@@ -18,7 +18,7 @@ async fn each_change_of_sessions_has_the_next_number() {
     }
     store.open_session(third.clone(), 2).await.expect("stored");
     store.update_user(&third.id, third.user.clone(), false).await.expect("stored");
-    store.touch_session(&third.id, &third.token_hash, at(9)).await.expect("stored");
+    store.touch_session(&third.id, at(9)).await.expect("stored");
     assert!(revoke(&store, &second.id, 10, EndReason::Logout).await);
     assert!(!revoke(&store, &second.id, 11, EndReason::Logout).await);
     store.update_user(&second.id, second.user.clone(), false).await.expect("nothing to do");
