@@ -154,7 +154,9 @@ fn start_without_schema_names_the_command() {
     }
     daemon.infrad(["database", "create"]).wait().expect(0);
     let twice = [daemon.infrad(["database", "create"]), daemon.infrad(["database", "create"])];
-    twice.into_iter().for_each(|running| drop(running.wait().expect(0)));
+    for running in twice {
+        running.wait().expect(0);
+    }
     let checked = daemon.infrad(["check", "--live"]).wait();
     assert!(checked.stdout.contains("ok       database: schema and keys"), "{checked}");
 }

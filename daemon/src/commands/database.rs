@@ -32,12 +32,11 @@ async fn create(context: &Context) -> Result<ExitCode, Failure> {
     let failed_key = |error: KeyError| failure_for_keys(WHAT, &error, Some(&error));
     let database = PostgresDatabase::new(settings).map_err(failed)?;
     let schema = database.create_schema().await.map_err(failed)?;
-    let stored = match database.keys().await.map_err(failed)? {
-        Some(stored) => stored,
-        None => {
-            let keys = StoredKeys::create(&config.root_keys, &config.data_dir).await.map_err(failed_key)?;
-            database.add_first_keys(&keys, SystemClock.now()).await.map_err(failed)?
-        }
+    let stored = if let Some(stored) = database.keys().await.map_err(failed)? {
+        stored
+    } else {
+        let keys = StoredKeys::create(&config.root_keys, &config.data_dir).await.map_err(failed_key)?;
+        database.add_first_keys(&keys, SystemClock.now()).await.map_err(failed)?
     };
     let keys = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
     let status = keys.map_err(failed_key)?.status();

@@ -278,7 +278,7 @@ mod tests {
     async fn changed_key_rows_do_not_open() {
         let place = Place::new();
         let stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
-        let changes: [fn(&mut StoredKeys); 6] = [
+        let edits: [fn(&mut StoredKeys); 6] = [
             |keys| keys.store = "another".to_owned(),
             |keys| keys.current = 2,
             |keys| keys.rows.truncate(1),
@@ -290,9 +290,9 @@ mod tests {
                 });
             },
         ];
-        for (number, change) in changes.into_iter().enumerate() {
+        for (number, edit) in edits.into_iter().enumerate() {
             let mut changed = stored.clone();
-            change(&mut changed);
+            edit(&mut changed);
             let error = place.open(changed).await.err().expect("it does not open");
             assert!(
                 matches!(&error, KeyError::HeaderDamaged { path } if path == ORIGIN),

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Where Debian installs the programs. Newest first.
 const VERSIONS: [&str; 5] = ["18", "17", "16", "15", "14"];
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The owner of the databases. It needs no password on the socket, and [`PASSWORD`] over TLS.
 pub const USER: &str = "infrad";
 pub const PASSWORD: &str = "password-of-the-tests";
@@ -184,8 +184,8 @@ impl PostgreSQL {
             "C.UTF-8",
         ]);
         run_in(initdb, &data);
-        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), rules).expect("our own directory");
+        let authentication = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), authentication).expect("our own directory");
         let mut single = self.command("postgres");
         single.args(["--single", "-j", "-D"]).arg(&data).arg("postgres");
         let roles = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}';\n\n");

@@ -88,11 +88,11 @@ async fn parallel_audience_tokens_never_exceed_limit(fixture: Fixture) {
             tokio::spawn(async move { store.issue_audience_token(new, 5).await.expect("an answer") })
         })
         .collect();
-    let mut issued = 0;
+    let mut count = 0;
     for issue in issues {
-        issued += usize::from(issue.await.expect("a task") == IssueOutcome::Issued);
+        count += usize::from(issue.await.expect("a task") == IssueOutcome::Issued);
     }
-    assert_eq!(issued, 5);
+    assert_eq!(count, 5);
 }
 
 async fn raced_sign_out_leaves_no_live_audience_token(fixture: Fixture) {

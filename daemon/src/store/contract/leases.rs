@@ -37,7 +37,7 @@ async fn ended_lease_is_free_at_once(fixture: Fixture) {
 async fn leases_of_stopped_member_are_free_at_once(fixture: Fixture) {
     for member in fixture.open_members().await {
         for job in [Job::Acme, Job::Purge] {
-            drop(member.expect_lease(job).await.expect("a lease"));
+            member.expect_lease(job).await.expect("a lease");
         }
         member.end_job_leases().await.expect("ended");
     }

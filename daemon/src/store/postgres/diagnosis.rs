@@ -25,6 +25,7 @@ pub struct HostReport {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one answer of the server")]
 pub struct ServerFacts {
     /// For people, such as `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,

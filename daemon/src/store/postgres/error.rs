@@ -40,7 +40,7 @@ fn is_away(state: &SqlState) -> bool {
 /// Whether the connection broke. Everything else that is not of the server, such as a value of another type, would be the same
 /// on another connection.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
-    error.is_closed() || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+    error.is_closed() || error.source().is_some_and(<dyn Error>::is::<std::io::Error>)
 }
 
 /// The cause, without `DETAIL`, which may contain the values of a row.

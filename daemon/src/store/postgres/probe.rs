@@ -7,7 +7,6 @@ use crate::store::{StoreError, WriteCounts};
 
 impl Postgres {
     pub(in crate::store) async fn check(&self) -> Result<(), StoreError> {
-        self.check_age()?;
         self.writes.check()?;
         self.read("SELECT value FROM counter", &[]).await.map(|_| ())
     }

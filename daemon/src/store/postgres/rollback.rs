@@ -32,15 +32,6 @@ impl Postgres {
         count(raised)
     }
 
-    pub(in crate::store) fn check_age(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Nothing to compare: each row authenticates when it is read.
-    pub(in crate::store) async fn verify_sessions(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     pub(in crate::store) fn not_before_latest(&self, now: Timestamp) -> Timestamp {
         later(now, self.latest.load(Ordering::Acquire))
     }

@@ -7,7 +7,7 @@ use infra_shared::token_text::AudienceToken;
 use zeroize::Zeroizing;
 
 use super::store_on;
-use crate::keys::Place;
+use crate::keys::{FieldSealer, Place};
 use crate::store::contract::{Fixture, at, revoke, session_with_token};
 use crate::store::{
     AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, Job, LeaseRequest,
@@ -47,7 +47,30 @@ async fn files_and_log_of_server_hold_no_personal_value() {
     assert_eq!(canaries.find(log.as_bytes()), <[&str; 0]>::default());
 }
 
-/// Calls the operations that store a value, or search for one.
+/// Values that the rows hold, apart from tokens and hashes.
+const TEXTS: [&str; 19] = [
+    "subject-canary",
+    "provider-canary",
+    "Name Canary.",
+    "Email.Canary",
+    "email.canary",
+    "group-canary",
+    "issuer-canary",
+    "device-canary",
+    "2001:db8:ca:4a",
+    "refresh-canary",
+    "audience-canary",
+    "sealed-canary",
+    "policy-canary",
+    "endpoint-canary",
+    "certificate-canary",
+    "chain-canary",
+    "directory-canary",
+    "announcement-canary",
+    "nowhere.invalid",
+];
+
+/// Calls the operations that store a value of a session, or search for one.
 async fn use_store(store: &Store) -> Canaries {
     let keys = Fixture::new().await.keys;
     let sealer = keys.field_sealer();
@@ -110,32 +133,7 @@ async fn use_store(store: &Store) -> Canaries {
     assert!(
         store.swap_refresh_token(&new.id, leased.version, sealer.clone(), credential).await.expect("stored")
     );
-    let sealed =
-        |table, column| sealer.seal(Place { table, row: "row", column, version: 1 }, b"sealed-canary");
-    let provider = ProviderRow {
-        name: "provider-canary".to_owned(),
-        issuer: issuer.clone(),
-        allow_policy: "{\"emails\":[\"policy-canary@example.com\"]}".to_owned(),
-        client_secret_reference: sealed("providers", "client_secret_reference"),
-    };
-    let providers = vec![provider];
-    let compared = store.compare_providers(&providers).await.expect("an answer");
-    store.replace_providers(providers, &compared).await.expect("stored");
-    let hosts = EndpointHosts::from([("token_endpoint".to_owned(), "endpoint-canary.test".to_owned())]);
-    let endpoints = RememberedEndpoints { issuer: issuer.clone(), hosts, changed: None };
-    store.remember_provider_endpoints("provider-canary".to_owned(), endpoints).await.expect("stored");
-    let certificate = CertificateRow {
-        name: "certificate-canary".to_owned(),
-        certificate: b"chain-canary".to_vec(),
-        private_key: sealed("certificates", "private_key"),
-    };
-    let lease = store.expect_lease(Job::Acme).await.expect("a lease");
-    store.save_certificate(certificate, &lease).await.expect("stored");
-    let directory = "https://directory-canary.test/".to_owned();
-    let credentials = sealed("acme_accounts", "credentials");
-    store.save_acme_account(directory.clone(), credentials, &lease).await.expect("stored");
-    store.settle_orders(directory, at(7), &lease).await.expect("stored");
-    store.number_announcement("announcement-canary".to_owned(), at(7)).await.expect("stored");
+    use_configured(store, &sealer, &issuer).await;
     // The second session ends the first, and a selector by name ends the second.
     let (second_token, second) = session_with_token("subject-canary", 8);
     let second = NewSession { user: new.user.clone(), ..second };
@@ -148,27 +146,7 @@ async fn use_store(store: &Store) -> Canaries {
     store.purge(at(400_000)).await.expect("stored");
 
     let mut canaries = Canaries::default();
-    for text in [
-        "subject-canary",
-        "provider-canary",
-        "Name Canary.",
-        "Email.Canary",
-        "email.canary",
-        "group-canary",
-        "issuer-canary",
-        "device-canary",
-        "2001:db8:ca:4a",
-        "refresh-canary",
-        "audience-canary",
-        "sealed-canary",
-        "policy-canary",
-        "endpoint-canary",
-        "certificate-canary",
-        "chain-canary",
-        "directory-canary",
-        "announcement-canary",
-        "nowhere.invalid",
-    ] {
+    for text in TEXTS {
         canaries.add(text, text);
     }
     for (name, text, hash) in [
@@ -181,4 +159,34 @@ async fn use_store(store: &Store) -> Canaries {
         canaries.add(&format!("the hash of {name}"), hash.0);
     }
     canaries
+}
+
+/// Calls the operations that store a value of the configuration, or a certificate.
+async fn use_configured(store: &Store, sealer: &FieldSealer, issuer: &str) {
+    let field =
+        |table, column| sealer.seal(Place { table, row: "row", column, version: 1 }, b"sealed-canary");
+    let provider = ProviderRow {
+        name: "provider-canary".to_owned(),
+        issuer: issuer.to_owned(),
+        allow_policy: "{\"emails\":[\"policy-canary@example.com\"]}".to_owned(),
+        client_secret_reference: field("providers", "client_secret_reference"),
+    };
+    let providers = vec![provider];
+    let compared = store.compare_providers(&providers).await.expect("an answer");
+    store.replace_providers(providers, &compared).await.expect("stored");
+    let hosts = EndpointHosts::from([("token_endpoint".to_owned(), "endpoint-canary.test".to_owned())]);
+    let endpoints = RememberedEndpoints { issuer: issuer.to_owned(), hosts, changed: None };
+    store.remember_provider_endpoints("provider-canary".to_owned(), endpoints).await.expect("stored");
+    let certificate = CertificateRow {
+        name: "certificate-canary".to_owned(),
+        certificate: b"chain-canary".to_vec(),
+        private_key: field("certificates", "private_key"),
+    };
+    let lease = store.expect_lease(Job::Acme).await.expect("a lease");
+    store.save_certificate(certificate, &lease).await.expect("stored");
+    let directory = "https://directory-canary.test/".to_owned();
+    let credentials = field("acme_accounts", "credentials");
+    store.save_acme_account(directory.clone(), credentials, &lease).await.expect("stored");
+    store.settle_orders(directory, at(7), &lease).await.expect("stored");
+    store.number_announcement("announcement-canary".to_owned(), at(7)).await.expect("stored");
 }

@@ -68,7 +68,7 @@ async fn begin(store: &Store, lease: &Lease) -> Result<BegunOrder, StoreError> {
     store.begin_order(at(0), 3, jiff::SignedDuration::from_hours(1), lease).await
 }
 
-fn is_leased<T>(outcome: Result<T, StoreError>) -> bool {
+fn is_leased<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Leased("acme")))
 }
 
@@ -78,16 +78,16 @@ async fn member_that_lost_its_lease_writes_nothing() {
     let (one, other) = (&members.one, &members.other);
     let lost = one.expect_lease(Job::Acme).await.expect("a lease");
     begin(one, &lost).await.expect("an order");
-    assert!(is_leased(other.expect_lease(Job::Acme).await));
+    assert!(is_leased(&other.expect_lease(Job::Acme).await));
 
     // The first member is paused for longer than its lease, and the other takes over.
     members.pass_time();
-    assert!(is_leased(begin(one, &lost).await), "the lease is over");
+    assert!(is_leased(&begin(one, &lost).await), "the lease is over");
     let held = other.expect_lease(Job::Acme).await.expect("the lease is free");
-    assert!(is_leased(begin(one, &lost).await));
-    assert!(is_leased(one.settle_orders("https://a.test/".to_owned(), at(1), &lost).await));
-    assert!(is_leased(one.forget_acme_account("https://a.test/".to_owned(), &lost).await));
-    assert!(is_leased(one.while_held(&lost, std::future::pending::<Result<(), StoreError>>()).await));
+    assert!(is_leased(&begin(one, &lost).await));
+    assert!(is_leased(&one.settle_orders("https://a.test/".to_owned(), at(1), &lost).await));
+    assert!(is_leased(&one.forget_acme_account("https://a.test/".to_owned(), &lost).await));
+    assert!(is_leased(&one.while_held(&lost, std::future::pending::<Result<(), StoreError>>()).await));
     assert_eq!(one.find_obtained_at("https://a.test/").await.expect("an answer"), None);
     assert_eq!(members.server.sql("infra", "SELECT count(*) FROM acme_orders"), "1");
 
@@ -95,7 +95,7 @@ async fn member_that_lost_its_lease_writes_nothing() {
     // Nor does it get the lease back for its earlier work, once the other is done.
     other.end_lease(held).await;
     let again = one.expect_lease(Job::Acme).await.expect("the lease is free");
-    assert!(is_leased(begin(one, &lost).await));
+    assert!(is_leased(&begin(one, &lost).await));
     begin(one, &again).await.expect("an order");
 }
 
@@ -104,7 +104,7 @@ async fn lease_is_renewed_late_unless_another_member_took_it() {
     let Some(members) = Members::start().await else { return };
     let lease = members.one.expect_lease(Job::Acme).await.expect("a lease");
     members.pass_time();
-    assert!(is_leased(begin(&members.one, &lease).await));
+    assert!(is_leased(&begin(&members.one, &lease).await));
     let renewed = members.one.expect_lease(Job::Acme).await.expect("no other member took it");
     assert_eq!(renewed.fence, lease.fence);
     begin(&members.one, &lease).await.expect("an order");
