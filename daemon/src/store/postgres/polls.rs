@@ -1,6 +1,6 @@
 //! Polls the changes of all members, so that this member's cache stays current.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool::managed::Object;
@@ -10,7 +10,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::connections::{Client, Connections};
+use super::clock::Offset;
+use super::connections::Client;
 use crate::store::StoreError;
 use crate::store::freshness::{Change, MAX_AGE, Poll};
 use crate::store::token_cache::TokenCache;
@@ -19,7 +20,7 @@ use crate::store::token_cache::TokenCache;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Everything from one snapshot. `$1` is the known change. Beyond a thousand later ones, the cache starts again.
-const POLL: &str = "SELECT value, \
+const POLL: &str = "SELECT value, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, \
      (SELECT mark::text FROM changes WHERE number = value) AS mark, \
      (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
      (SELECT count(*) FROM changes WHERE number > $1) AS later, \
@@ -44,7 +45,7 @@ impl Postgres {
             ticks.tick().await;
             // Before the snapshot: what others change after it is unknown.
             let begun = cache.freshness().elapsed();
-            let asked = connection.ask(&self.connections, &self.latest, cache.freshness().known_change());
+            let asked = connection.ask(self, cache.freshness().known_change());
             match timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy)) {
                 Ok(poll) => {
                     self.counter.store(poll.newest.number, Ordering::Release);
@@ -68,19 +69,16 @@ impl Postgres {
 }
 
 impl PollConnection {
-    async fn ask(
-        &mut self,
-        connections: &Connections,
-        latest: &AtomicI64,
-        known: Option<i64>,
-    ) -> Result<Poll, StoreError> {
+    async fn ask(&mut self, postgres: &Postgres, known: Option<i64>) -> Result<Poll, StoreError> {
         let client = match &mut self.0 {
             Some(client) => client,
-            none => none.insert(connections.client().await?),
+            none => none.insert(postgres.connections.client().await?),
         };
         let after = known.unwrap_or(NOTHING_KNOWN);
+        let asked = Offset::ask();
         let row = client.query_typed_one(POLL, &[(&after, Type::INT8)]).await?;
-        latest.fetch_max(row.try_get("latest_time")?, Ordering::AcqRel);
+        postgres.clock.answered(&asked, row.try_get("time")?)?;
+        postgres.latest.fetch_max(row.try_get("latest_time")?, Ordering::AcqRel);
         read(after, &row)
     }
 
