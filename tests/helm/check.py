@@ -231,6 +231,7 @@ REFUSED = [
     (["config.lisen=x"], "additional properties 'lisen' not allowed"),
     (["config.dataDir=/x"], "/config/dataDir"),
     (["replicas=0"], "/replicas"),
+    (["replicas=2", "config.database=null"], "replicas is 2"),
     (["replicas=2"], "replicas is 2, and a store on a volume has one writer: let the pods share a PostgreSQL database, with `config.database`"),
     (["replicas=3", "config.database.kind=mysql"], "/config/database"),
     (["replicas=3", "config.database.kind=postgresql"], "missing properties 'hosts', 'name', 'user'"),
@@ -455,7 +456,9 @@ def page():
 kubectl() {{ {tools}/kubectl "$@" --dry-run=client --output yaml; }}
 helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools}/helm "$@"; }}
 """
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OKTA_CLIENT_SECRET": "canary-5b1d0c"}
+        canaries = {name: "canary-5b1d0c" for name in ("OKTA_CLIENT_SECRET", "DATABASE_PASSWORD")}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **canaries}
+        (folder / "ca.crt").write_text("the authority of the database")
         def follow(script):
             ran = run("bash", "-c", prelude + script, cwd=folder, env=environment)
             assert "canary" not in ran.stdout + ran.stderr, script
@@ -470,7 +473,7 @@ helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools
                 assert len(made) == 32 and key.stat().st_mode & 0o077 == 0
                 # Running the commands again keeps the key.
                 assert follow(script).returncode != 0 and key.read_bytes() == made, script
-        assert made and not key.exists() and not (folder / "clientSecret").exists()
+        assert made and not any((folder / name).exists() for name in ("root.key", "clientSecret", "password"))
 
 
 def restore():
