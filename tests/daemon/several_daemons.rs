@@ -1,5 +1,7 @@
 //! Several daemons on one PostgreSQL database.
 
+mod keys;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;

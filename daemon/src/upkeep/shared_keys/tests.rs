@@ -101,7 +101,7 @@ impl Fixture {
         self.beat(member);
     }
 
-    /// Rotates on one member while all follow.
+    /// Rotates on one member while all follow, and its own upkeep looks for rotations to finish.
     async fn rotate(&self, rotating: &Member, others: &[&Member]) {
         let data_dir = self.data_dir();
         let operation = self.operation(rotating, &data_dir);
@@ -112,6 +112,7 @@ impl Fixture {
                 rotated = &mut rotation => return rotated.expect("rotated"),
                 () = sleep(Duration::from_millis(50)) => {}
             }
+            operation.finish(&mut Dropping::default()).await.expect("left alone");
             self.beat(rotating);
             for other in others {
                 self.follow(other).await;
