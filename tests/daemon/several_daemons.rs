@@ -1,5 +1,7 @@
 //! Several daemons on one PostgreSQL database.
 
+mod grace;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

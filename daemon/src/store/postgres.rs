@@ -18,6 +18,7 @@ mod error;
 mod key_rotation;
 mod leases;
 mod listing;
+mod lost_commits;
 mod members;
 mod named_rows;
 mod polls;
@@ -45,6 +46,7 @@ use super::writes::Writes;
 use super::{MemberID, StoreError};
 use crate::keys::RowKeys;
 use connections::Connections;
+use lost_commits::RecentRevocations;
 use touch::Uses;
 use transactions::in_transaction;
 
@@ -60,6 +62,8 @@ pub(in crate::store) struct Postgres {
     member: MemberID,
     /// The last uses of sessions that are not written yet.
     uses: Uses,
+    /// What this member revoked in the last minutes.
+    recent: RecentRevocations,
     /// The last number of a change that this member has seen.
     counter: AtomicI64,
     /// The latest time that a member recorded, in milliseconds.
@@ -79,6 +83,7 @@ impl Postgres {
             writes: Writes::default(),
             member,
             uses: Uses::default(),
+            recent: RecentRevocations::default(),
             counter: AtomicI64::new(0),
             latest: AtomicI64::new(0),
         };

@@ -3,6 +3,8 @@
 mod canary;
 mod changes;
 mod forgery;
+mod grace;
+mod lost_commits;
 mod members;
 
 use std::sync::Arc;
