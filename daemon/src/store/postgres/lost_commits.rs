@@ -64,13 +64,12 @@ pub(super) struct Found<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    /// What is remembered, although nothing may be missing.
+    /// Single sessions that are remembered, although nothing may be missing.
     IfMissing,
+    /// All that is remembered.
     Remembered,
     /// All sessions: an old copy was restored. The counter rises above this number.
-    All {
-        above: i64,
-    },
+    All { above: i64 },
 }
 
 /// Revocations to repeat.
@@ -166,7 +165,7 @@ impl Recent {
         self.all = self.all.filter(|remembered| !is_old(remembered.at));
     }
 
-    fn repetitions(&self) -> Vec<Repetition> {
+    fn repetitions(&self, due: Due) -> Vec<Repetition> {
         let mut by_reason: HashMap<&str, (EndReason, Vec<SessionID>)> = HashMap::new();
         for (id, Remembered { reason, .. }) in &self.sessions {
             by_reason.entry(reason.as_str()).or_insert((*reason, Vec::new())).1.push(id.clone());
@@ -174,7 +173,9 @@ impl Recent {
         let one_by_one = by_reason
             .into_values()
             .map(|(reason, ids)| Repetition { selector: SessionSelector::Ids(ids), reason });
-        let all = self.all.map(|all| Repetition { selector: SessionSelector::ALL, reason: all.reason });
+        // Only if something is missing: it also revokes sessions that were opened later.
+        let all = self.all.filter(|_| due != Due::IfMissing);
+        let all = all.map(|all| Repetition { selector: SessionSelector::ALL, reason: all.reason });
         // The reasons of single sessions first: later they have ended.
         one_by_one.chain(all).collect()
     }
@@ -193,7 +194,7 @@ impl Postgres {
         let Some(due) = self.recent.lock().learn(since_boot(), known, loss, found) else { return Ok(None) };
         let (cause, revoked) = match due {
             Due::All { above } => (LossCause::Restore, self.revoke_all_restored(above, now).await?),
-            _ => (LossCause::Failover, self.repeat_revocations(now).await?),
+            due => (LossCause::Failover, self.repeat_revocations(due, now).await?),
         };
         self.recent.lock().due = None;
         let ids: Vec<SessionID> = revoked.iter().map(|session| session.id.clone()).collect();
@@ -227,8 +228,8 @@ impl Postgres {
         Ok(revoked)
     }
 
-    async fn repeat_revocations(&self, now: Timestamp) -> Result<Vec<RevokedSession>, StoreError> {
-        let repetitions = self.recent.lock().repetitions();
+    async fn repeat_revocations(&self, due: Due, now: Timestamp) -> Result<Vec<RevokedSession>, StoreError> {
+        let repetitions = self.recent.lock().repetitions(due);
         let mut revoked = Vec::new();
         for Repetition { selector, reason } in repetitions {
             revoked.extend(Box::pin(self.revoke(selector, now, reason)).await?);
@@ -278,7 +279,7 @@ mod tests {
         let mut recent = recent(&revoked, 14);
         let due = recent.learn(MINUTE * 15, 14, Loss::Certain, &found(13));
         assert_eq!(due, Some(Due::Remembered));
-        let mut repetitions = recent.repetitions();
+        let mut repetitions = recent.repetitions(Due::Remembered);
         let Some(Repetition { selector: SessionSelector::Ids(repeated), reason: EndReason::Logout }) =
             repetitions.pop()
         else {
@@ -308,7 +309,7 @@ mod tests {
         let mut recent = recent(&[(14, session)], 14);
         // An hour without a poll. The last change before it was lost.
         assert_eq!(recent.learn(MINUTE * 74, 14, Loss::Certain, &found(13)), Some(Due::Remembered));
-        assert_eq!(recent.repetitions().len(), 1, "it is remembered until a poll");
+        assert_eq!(recent.repetitions(Due::Remembered).len(), 1, "it is remembered until a poll");
     }
 
     #[test]
@@ -356,8 +357,9 @@ mod tests {
         recent.add(MINUTE * 3, false, EndReason::Logout, ids(1).iter(), &change(3));
         assert_eq!((recent.sessions.capacity(), recent.all.is_some()), (0, true));
         let all = Repetition { selector: SessionSelector::ALL, reason: EndReason::Logout };
-        assert_eq!(recent.repetitions(), [all]);
+        assert_eq!(recent.repetitions(Due::Remembered), [all]);
+        assert!(recent.repetitions(Due::IfMissing).is_empty(), "nothing may be missing");
         recent.sample(MINUTE * 13, 3);
-        assert!(recent.repetitions().is_empty(), "ten minutes are over");
+        assert!(recent.repetitions(Due::Remembered).is_empty(), "ten minutes are over");
     }
 }

@@ -75,9 +75,9 @@ impl Postgres {
             match timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy)) {
                 Ok(answer) => {
                     if std::mem::take(&mut is_failing) {
-                        tracing::info!("the database answers again: cached tokens count");
+                        tracing::info!("the database answers again: cached tokens are current");
                     }
-                    let repaired = self.apply(cache, begun, &answer, own.as_ref(), clock).await;
+                    let repaired = self.apply(cache, begun, answer, own.as_ref(), clock).await;
                     is_repair_failing = match repaired {
                         Ok(again) => {
                             again.inspect(RevokedAgain::log).into_iter().for_each(&report);
@@ -97,7 +97,7 @@ impl Postgres {
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             %error,
-                            "cannot learn from the database what changed: cached tokens do not count until it answers"
+                            "cannot learn from the database what changed: cached tokens are not current until it answers"
                         );
                     }
                 }
@@ -109,20 +109,17 @@ impl Postgres {
         &self,
         cache: &TokenCache,
         begun: Duration,
-        answer: &Answer,
+        answer: Answer,
         own: Option<&Change>,
         clock: &dyn Clock,
     ) -> Result<Option<RevokedAgain>, StoreError> {
-        let newest = answer.poll.newest.number;
-        self.latest.fetch_max(answer.latest_time, Ordering::AcqRel);
+        let Answer { poll, mark_of_unconfirmed, is_restored, latest_time } = answer;
+        let newest = poll.newest.number;
+        self.latest.fetch_max(latest_time, Ordering::AcqRel);
         let known = self.counter.swap(newest, Ordering::AcqRel);
-        let loss = cache.apply(begun, answer.poll.clone());
-        let found = Found {
-            newest,
-            is_restored: answer.is_restored,
-            unconfirmed: own,
-            mark_of_unconfirmed: answer.mark_of_unconfirmed.as_deref(),
-        };
+        let loss = cache.apply(begun, poll);
+        let mark_of_unconfirmed = mark_of_unconfirmed.as_deref();
+        let found = Found { newest, is_restored, unconfirmed: own, mark_of_unconfirmed };
         self.repair(cache, known, loss, &found, self.not_before_latest(clock.now())).await
     }
 }

@@ -246,7 +246,10 @@ fn knowledge_that_is_not_current_does_not_count() {
         is_all: false,
         sessions: Vec::new(),
     };
+    // The first poll cannot tell what changed before it.
     cache.apply(Duration::from_secs(10), poll);
+    assert!(!is_cached(&cache, &token));
+    insert(&cache, &token, &session);
     assert!(is_cached(&cache, &token));
     elapsed.store(11, Ordering::SeqCst);
     assert!(!is_cached(&cache, &token));
