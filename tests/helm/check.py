@@ -144,6 +144,8 @@ ROLES = {
     "monitored": (["infra-okta"], True),
     "no-network-policy": ([], False),
     "own-certificate": (["infra-keycloak"], True),
+    "postgresql": (["infra-database", "infra-okta"], True),
+    "postgresql-certificate": ([], False),
     "restore": (["infra-okta"], True),
     "services": (["infra-cluster-prod", "infra-okta", "infra-wiki"], True),
     "vault": ([], False),
@@ -177,7 +179,7 @@ def restricted():
             assert of_pod["seccompProfile"] == {"type": "RuntimeDefault"}, where
             assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), where
             assert not any("hostPath" in volume for volume in pod["volumes"]), where
-            for container in pod["containers"]:
+            for container in pod["containers"] + pod.get("initContainers", []):
                 assert container["securityContext"] == {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
@@ -187,8 +189,10 @@ def restricted():
                 names = {mount["name"] for mount in container["volumeMounts"]}
                 assert names <= {volume["name"] for volume in pod["volumes"]}, where
         (deployment,) = of_kind(documents, "Deployment")
-        assert deployment["spec"]["strategy"] == {"type": "Recreate"}, values.name
-        assert deployment["spec"]["replicas"] == (0 if values.name.startswith("restore") else 1), values.name
+        if "database" not in yaml.safe_load(configuration(documents)):
+            assert deployment["spec"]["strategy"] == {"type": "Recreate"}, values.name
+            assert deployment["spec"]["replicas"] == (0 if values.name.startswith("restore") else 1), values.name
+            assert not of_kind(documents, "PodDisruptionBudget"), values.name
         pod = deployment["spec"]["template"]["spec"]
         kinds = {key["kind"] for key in yaml.safe_load(configuration(documents))["keys"]}
         mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "root-key"]
@@ -220,10 +224,17 @@ ACME = ["config.tls.acme.domains[0]=infra.example.com"]
 MOUNT = ["mounts[0].configMapName=a"]
 PRIVATE_FILE = ["privateFiles[0].secretName=a", "privateFiles[0].key=a"]
 
+DATABASE = [f"config.database.{setting}" for setting in ("kind=postgresql", "hosts[0]=db", "name=infra", "user=infrad")]
+NO_DATA = "has no use with config.database, because the pods keep no data"
+
 REFUSED = [
     (["config.lisen=x"], "additional properties 'lisen' not allowed"),
     (["config.dataDir=/x"], "/config/dataDir"),
-    (["replicas=2"], "additional properties 'replicas' not allowed"),
+    (["replicas=0"], "/replicas"),
+    (["replicas=2", "config.database=null"], "replicas is 2"),
+    (["replicas=2"], "replicas is 2, and a store on a volume has one writer: let the pods share a PostgreSQL database, with `config.database`"),
+    (["replicas=3", "config.database.kind=mysql"], "/config/database"),
+    (["replicas=3", "config.database.kind=postgresql"], "missing properties 'hosts', 'name', 'user'"),
     (["image.repository="], "/image/repository"),
     (["image.digest=sha256:12"], "/image/digest"),
     (["config.publicURLs[0]=http://infra.example.com"], "/config/publicURLs/0"),
@@ -267,11 +278,25 @@ REFUSED = [
     (["config.providers[0].clientSecret=env:A-B"], "must name a variable"),
     (["config.providers[0].clientSecret=file:okta"], "must have an absolute path"),
     (["env[0].name=A", "env[0].value=x", "config.providers[0].clientSecret=env:A"], "take it from a Secret"),
+    ([*DATABASE, "config.database.password=canary"], "config.database.password must be `BACKEND:NAME`"),
+    ([*DATABASE, "config.database.password=kubernetes:infra-database"], "config.database.password must name a Secret and a key in it"),
+    ([*DATABASE, "config.database.hosts[1]=/run/postgresql"], "config.database.hosts[1] is the directory of a Unix socket"),
+    ([*DATABASE, "rootKey.secretName="], "rootKey.secretName must name the Secret"),
+    ([*DATABASE, "config.keys[0].kind=native", "config.keys[0].config.path=/var/lib/infrad/root.key"], "must be /run/secrets/infra/root.key"),
+    ([*DATABASE, "config.audit.file=/var/lib/infrad/audit.jsonl"], "config.audit.file cannot be used with config.database"),
+    ([*DATABASE, "persistence.existingClaim=infra-data"], f"persistence.existingClaim {NO_DATA}"),
+    ([*DATABASE, "persistence.rollbackGuard.enabled=true"], f"persistence.rollbackGuard.enabled {NO_DATA}"),
+    ([*DATABASE, "backup.enabled=true"], f"backup.enabled {NO_DATA}"),
+    ([*DATABASE, "restore.file=x"], f"restore.file {NO_DATA}"),
+    ([*DATABASE, "newStore=true"], f"newStore {NO_DATA}"),
+    ([*DATABASE, "acceptRollback=true"], f"acceptRollback {NO_DATA}"),
 ]
 
 
 # Accepted neighbours of the refused values.
 ACCEPTED = [
+    DATABASE,
+    [*DATABASE, "replicas=2", "config.database.password=env:DATABASE_PASSWORD"],
     ["config.listen=0.0.0.0:8443", "config.metrics.listen=0.0.0.0:9464"],
     # The proxy in front has its own port.
     ["config.publicURLs[0]=https://infra.example.com:30443", "service.type=NodePort"],
@@ -309,6 +334,8 @@ PORTS = {
     "own-certificate": {8443, 443, 6443},
     # 8443 for the self-check: the cluster resolves the daemon's names to its own pod.
     "acme": {443, 6443, 8443},
+    "postgresql": {443, 6443, 5432, 5433},
+    "postgresql-certificate": {443, 80, 5432},
 }
 OWN_PODS = {
     "podSelector": {
@@ -350,6 +377,48 @@ def network():
     assert policy["spec"]["ingress"][0]["from"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, OWN_PODS], policy
 
 
+def database():
+    """With a database, any number of pods share it, keep no data, and replace each other one by one."""
+    for name, replicas in (("postgresql", 3), ("postgresql-certificate", 1)):
+        documents = manifests(render(chart / f"ci/{name}-values.yaml"))
+        assert not of_kind(documents, "PersistentVolumeClaim"), name
+        (deployment,) = of_kind(documents, "Deployment")
+        spec = deployment["spec"]
+        assert spec["replicas"] == replicas, name
+        assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, name
+        pod = spec["template"]["spec"]
+        (data,) = [volume for volume in pod["volumes"] if volume["name"] == "data"]
+        assert set(data) == {"name", "emptyDir"}, f"{name}: {data}"
+        # Both containers use the same files, secrets and account.
+        (container,), (create,) = pod["containers"], pod["initContainers"]
+        assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}, name
+        for part in ("image", "volumeMounts", "resources", "securityContext"):
+            assert create[part] == container[part], f"{name}: {part}"
+        assert container["command"] == ["/usr/bin/infrad", "serve"], name
+        assert create["command"] == ["/usr/bin/infrad", "database", "create"], name
+        assert yaml.safe_load(configuration(documents))["rollbackGuardFile"] == "none", name
+        budgets = [budget["spec"] for budget in of_kind(documents, "PodDisruptionBudget")]
+        spread = pod["topologySpreadConstraints"]
+        if replicas == 1:
+            # One pod may always be evicted.
+            assert not budgets and [constraint["whenUnsatisfiable"] for constraint in spread] == ["DoNotSchedule"], name
+            continue
+        selector = {"matchLabels": spec["selector"]["matchLabels"]}
+        assert budgets == [{"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}], name
+        keys = [constraint["topologyKey"] for constraint in spread]
+        assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"], name
+        for constraint in spread:
+            assert constraint["labelSelector"] == selector, name
+            assert constraint["whenUnsatisfiable"] == "ScheduleAnyway", name
+    values = chart / "ci/postgresql-values.yaml"
+    notes_text = helm("install", "--namespace", "infra", "--values", values, "--dry-run=client").stdout.split("NOTES:")[1]
+    assert "back up the database" in notes_text and "backup.enabled" not in notes_text, notes_text
+    # Without a database, the default is what one replica is.
+    values = chart / "ci/kubernetes-values.yaml"
+    one = render(values, more=settings(["replicas=1"]))
+    assert one == render(values) and "initContainers" not in one and "RollingUpdate" not in one, one
+
+
 def keys():
     """The chart's schema ends with the definitions of infrad's own, as they are."""
     printed = run(infrad, "check", "--schema")
@@ -387,7 +456,9 @@ def page():
 kubectl() {{ {tools}/kubectl "$@" --dry-run=client --output yaml; }}
 helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools}/helm "$@"; }}
 """
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OKTA_CLIENT_SECRET": "canary-5b1d0c"}
+        canaries = {name: "canary-5b1d0c" for name in ("OKTA_CLIENT_SECRET", "DATABASE_PASSWORD")}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **canaries}
+        (folder / "ca.crt").write_text("the authority of the database")
         def follow(script):
             ran = run("bash", "-c", prelude + script, cwd=folder, env=environment)
             assert "canary" not in ran.stdout + ran.stderr, script
@@ -402,7 +473,7 @@ helm() {{ if [[ $1 == upgrade ]]; then shift 2; set -- template "$@"; fi; {tools
                 assert len(made) == 32 and key.stat().st_mode & 0o077 == 0
                 # Running the commands again keeps the key.
                 assert follow(script).returncode != 0 and key.read_bytes() == made, script
-        assert made and not key.exists() and not (folder / "clientSecret").exists()
+        assert made and not any((folder / name).exists() for name in ("root.key", "clientSecret", "password"))
 
 
 def restore():
@@ -461,7 +532,7 @@ def start_option(value, option):
 try:
     {function.__name__: function for function in (
         lint, package, kubernetes, check, roles, restricted, secrets, refused, network, keys, page, restore, notes, new_store,
-        accept_rollback,
+        accept_rollback, database,
     )}[part]()
 except AssertionError as error:
     sys.exit(f"{part}: {error or 'see the traceback'}\n" + "".join(__import__("traceback").format_exc()))

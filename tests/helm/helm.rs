@@ -96,3 +96,8 @@ fn new_store_is_made_where_the_values_say_so() {
 fn rollback_is_accepted_where_the_values_say_so() {
     run_part("accept_rollback");
 }
+
+#[test]
+fn pods_with_a_database_are_replicas_without_volumes() {
+    run_part("database");
+}

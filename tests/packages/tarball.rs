@@ -45,7 +45,7 @@ fn tarball_installs_per_page_and_keeps_existing_root_key() {
     root.write("root/client-secret", "a-client-secret");
     for block in page.blocks("Configuration") {
         let block = block.replace("/usr/share/doc/infrad/examples/infrad.yaml", "share/doc/infrad.yaml");
-        let block = block.replace("client-secret /etc", "/root/client-secret /etc");
+        let block = block.replace("client-secret >/etc", "/root/client-secret >/etc");
         root.run(&format!("{folder}\n{}", block.replace("-u client-secret", "-u /root/client-secret")))
             .expect(0);
     }

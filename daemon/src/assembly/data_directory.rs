@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use infra_shared::clock::Clock;
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use jiff::Timestamp;
@@ -174,7 +174,7 @@ impl DataDirectory {
         let name = keys.status().store;
         let check = check_rollback(&store, &rollback_guard_file, &name)?;
         warn_of_missing_record(&rollback_guard_file, &check);
-        let now = infra_shared::clock::SystemClock.now();
+        let now = store.clock(Arc::new(SystemClock)).now();
         let ended = if overrides.rollback && (check.is_rolled_back || store.check_clock(now).is_err()) {
             let ended = store.accept_rollback(check.seen.unwrap_or(0), now).await?;
             rollback_guard_file.raise(&name, store.guard_counter())?;
@@ -198,6 +198,11 @@ impl DataDirectory {
             is_new,
             ended,
         })
+    }
+
+    /// The clock for everything that the store keeps, read from that of the host.
+    pub fn clock(&self, host: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        self.store.clock(host)
     }
 
     /// Records that older data was accepted. The sessions it ended have no events of their own.

@@ -43,11 +43,16 @@ impl OpenedKeys {
         loop {
             match Self::open_or_create(config).await {
                 Err(error) if error.is_transient() => {
-                    let what = if matches!(error, AssemblyError::Key(_)) { "root key" } else { "database" };
+                    let waiting = match error {
+                        AssemblyError::Key(_) => {
+                            "waiting for the root key; users cannot sign in until it is available"
+                        }
+                        _ => "waiting for the database; users cannot sign in until it is available",
+                    };
                     tracing::warn!(
                         %error,
                         retry_in_seconds = pause.as_secs(),
-                        "waiting for the {what}; users cannot sign in until it is available"
+                        "{waiting}"
                     );
                     ServiceManager::waiting(&error.to_string(), pause);
                     lifecycle.wait_for(error.to_string());

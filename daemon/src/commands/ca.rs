@@ -74,7 +74,9 @@ async fn call(
         }
         Err(error) => return Err(error.into()),
     };
-    let authority = data_directory.authority(&expected_public_urls(config), Arc::new(SystemClock)).await?;
+    let authority = data_directory
+        .authority(&expected_public_urls(config), data_directory.clock(Arc::new(SystemClock)))
+        .await?;
     if let Operation::RotateAuthority { overlap_seconds, replaces } = operation {
         authority
             .rotate(SignedDuration::from_secs(overlap_seconds.into()), replaces)

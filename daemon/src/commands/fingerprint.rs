@@ -27,7 +27,8 @@ pub(super) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let (public_urls, pin) = match DataDirectory::open(&config).await {
         Ok(data_directory) => {
             let public_urls = expected_public_urls(&config);
-            let authority = data_directory.authority(&public_urls, Arc::new(SystemClock)).await?;
+            let authority =
+                data_directory.authority(&public_urls, data_directory.clock(Arc::new(SystemClock))).await?;
             (public_urls, authority.pin())
         }
         Err(AssemblyError::Platform(PlatformError::Locked { .. })) => {

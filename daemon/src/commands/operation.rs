@@ -127,6 +127,7 @@ async fn perform_locally(
         Ok(data_directory) => {
             let clock = Arc::new(SystemClock);
             let audit = open_audit(config.audit.as_ref(), clock.clone()).map_err(AssemblyError::from)?;
+            let clock = data_directory.clock(clock);
             let operations = Operations::new(&data_directory, context.config_path.clone(), clock, audit);
             Ok(operations.perform(operation).await)
         }

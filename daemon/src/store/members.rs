@@ -1,7 +1,9 @@
 //! The daemons that share a store.
 
 use std::fmt;
+use std::sync::Arc;
 
+use infra_shared::clock::Clock;
 use infra_shared::random;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,14 @@ impl Store {
     /// Whether other daemons may use the same store.
     pub fn is_shared(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// The clock that all daemons with this store agree on: that of the host, or of a shared database.
+    pub fn clock(&self, host: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        match &self.engine {
+            Engine::Sqlite(_) => host,
+            Engine::Postgres(postgres) => postgres.clock(host),
+        }
     }
 
     /// Records for the other daemons that this one runs.

@@ -8,6 +8,7 @@ mod audience_tokens;
 mod certificates;
 mod challenges;
 mod changes;
+mod clock;
 mod connections;
 mod connector;
 mod copy;
@@ -42,9 +43,12 @@ mod transactions;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use infra_shared::clock::Clock;
+
 use super::writes::Writes;
 use super::{MemberID, StoreError};
 use crate::keys::RowKeys;
+use clock::Offset;
 use connections::Connections;
 use lost_commits::RecentRevocations;
 use touch::Uses;
@@ -68,6 +72,7 @@ pub(in crate::store) struct Postgres {
     counter: AtomicI64,
     /// The latest time that a member recorded, in milliseconds.
     latest: AtomicI64,
+    clock: Offset,
 }
 
 impl Postgres {
@@ -86,11 +91,16 @@ impl Postgres {
             recent: RecentRevocations::default(),
             counter: AtomicI64::new(0),
             latest: AtomicI64::new(0),
+            clock: Offset::default(),
         };
         let keys = &*postgres.rows;
         in_transaction!(&postgres, transaction => dummy::insert(&transaction, keys).await)?;
         postgres.read_latest().await?;
         Ok(postgres)
+    }
+
+    pub(in crate::store) fn clock(&self, host: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        self.clock.clock(host)
     }
 }
 

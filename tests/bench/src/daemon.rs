@@ -8,6 +8,7 @@ use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::program::built;
 use infra_harness::provider::Provider;
 use infra_harness::services::credential_in;
+use infra_peers::postgresql::{PostgreSQL, USER};
 use infra_shared::http::Trust;
 use infra_shared::token_text::SessionToken;
 
@@ -21,6 +22,8 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// A daemon with a populated store.
 pub(crate) struct Populated {
     daemon: Daemon,
+    /// Where the store is, unless in a file.
+    _server: Option<PostgreSQL>,
     tokens: Vec<SessionToken>,
 }
 
@@ -35,20 +38,25 @@ impl Populated {
     pub(crate) fn new(provider: &Provider, count: usize) -> Self {
         let mut daemon = Daemon::prepare(vec![ProviderEntry::of(provider)], |_| {});
         let credential = credential_in(daemon.directory());
+        let server = is_on_postgresql().then(|| PostgreSQL::start().expect("an installed PostgreSQL"));
+        let database = server.as_ref().map(database).unwrap_or_default();
         daemon.change(|configuration| {
             // Raise the limits, so that the load measures responses and not connection setup.
             configuration.more = format!(
-                "limits: {{maxRequestsPerConnection: 1000000, maxConnectionsPerAddress: 4096, maxMemoryBytes: 1073741824}}\n\
+                "{database}limits: {{maxRequestsPerConnection: 1000000, maxConnectionsPerAddress: 4096, maxMemoryBytes: 1073741824}}\n\
                  services:\n\
                  - {{name: wiki, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
                  - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
             );
         });
+        if server.is_some() {
+            daemon.infrad(["database", "create"]).wait().expect(0);
+        }
         // The first start creates the data directory, keys and certificate.
         daemon.start_again();
         daemon.stop();
         let tokens = population::fill(&daemon, provider, count);
-        Self { daemon, tokens }
+        Self { daemon, _server: server, tokens }
     }
 
     /// Measures the time from process start to the first successful `GET /readyz`; median of several starts.
@@ -103,6 +111,27 @@ impl Populated {
     pub(crate) fn daemon(&self) -> &Daemon {
         &self.daemon
     }
+}
+
+/// Whether `INFRA_BENCH_STORE` asks for a PostgreSQL server of its own.
+fn is_on_postgresql() -> bool {
+    let store = std::env::var("INFRA_BENCH_STORE").unwrap_or_else(|_| "file".to_owned());
+    assert!(
+        ["file", "postgresql"].contains(&store.as_str()),
+        "INFRA_BENCH_STORE is `file` or `postgresql`, not `{store}`"
+    );
+    store == "postgresql"
+}
+
+/// Creates a database, and the part of a configuration that names it.
+fn database(server: &PostgreSQL) -> String {
+    server.create_database("infra");
+    format!(
+        "database: {{kind: postgresql, hosts: ['localhost:{}'], name: infra, user: {USER}, password: 'file:{}', caFile: {}}}\n",
+        server.port(),
+        server.password_file().display(),
+        server.authority_file().display(),
+    )
 }
 
 pub(crate) fn print_sizes() {

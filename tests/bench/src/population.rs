@@ -1,7 +1,8 @@
 //! Fills the store of a stopped daemon with sessions, through the daemon's own store code.
 
-use infra_daemon::keys::{Keys, RootKeySettings};
-use infra_daemon::store::{ClientInfo, NewSession, Store, TokenHash};
+use infra_daemon::config::Config;
+use infra_daemon::keys::{Keys, SharedKeys};
+use infra_daemon::store::{ClientInfo, MemberID, NewSession, PostgresDatabase, Store, TokenHash};
 use infra_harness::daemon::Daemon;
 use infra_harness::provider::Provider;
 use infra_shared::api::User;
@@ -15,11 +16,7 @@ const SESSIONS_OF_A_USER: usize = 10;
 pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<SessionToken> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let data_dir = daemon.data_dir();
-        let root_keys = [RootKeySettings::Native { path: daemon.root_key() }];
-        let keys = Keys::open_or_create(&data_dir, &root_keys).await.expect("the daemon's keys");
-        let store =
-            Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("its store");
+        let store = open_store(daemon).await;
         let now = Timestamp::now();
         let mut tokens = Vec::with_capacity(count);
         for number in 0..count {
@@ -47,4 +44,19 @@ pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<Se
         }
         tokens
     })
+}
+
+/// Opens the store that the daemon would use.
+async fn open_store(daemon: &Daemon) -> Store {
+    let config = Config::read(&daemon.configuration_file()).expect("the daemon's configuration");
+    let (root_keys, data_dir) = (&config.root_keys, &config.data_dir);
+    if let Some(settings) = &config.database {
+        let database = PostgresDatabase::new(settings).expect("its database");
+        let stored = database.keys().await.expect("the database answers").expect("its keys");
+        let keys = SharedKeys::open(stored, database.describe(), root_keys, data_dir).await;
+        let row_keys = keys.expect("its keys").row_keys();
+        return Store::connect(database, row_keys, MemberID::random()).await.expect("its store");
+    }
+    let keys = Keys::open_or_create(data_dir, root_keys).await.expect("its keys");
+    Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("its store")
 }

@@ -12,7 +12,8 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::changes::ORIGIN;
-use super::connections::{Client, Connections};
+use super::clock::{NOW, Offset};
+use super::connections::Client;
 use super::lost_commits::Found;
 use crate::store::freshness::{Change, MAX_AGE, Poll};
 use crate::store::token_cache::TokenCache;
@@ -41,7 +42,7 @@ struct Answer {
 /// starts again.
 fn statement() -> String {
     format!(
-        "SELECT value, \
+        "SELECT value, {NOW} AS time, \
          (SELECT mark::text FROM changes WHERE number = value) AS mark, \
          (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
          (SELECT mark::text FROM changes WHERE number = $2) AS mark_of_unconfirmed, \
@@ -71,7 +72,7 @@ impl Postgres {
             // Before the snapshot: what changes after it is unknown.
             let begun = cache.freshness().elapsed();
             let (known, own) = (cache.freshness().known_change(), self.recent.unconfirmed());
-            let asked = connection.ask(&self.connections, &statement, known, own.as_ref());
+            let asked = connection.ask(self, &statement, known, own.as_ref());
             match timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy)) {
                 Ok(answer) => {
                     if std::mem::take(&mut is_failing) {
@@ -127,19 +128,21 @@ impl Postgres {
 impl PollConnection {
     async fn ask(
         &mut self,
-        connections: &Connections,
+        postgres: &Postgres,
         statement: &str,
         known: Option<i64>,
         unconfirmed: Option<&Change>,
     ) -> Result<Answer, StoreError> {
         let client = match &mut self.0 {
             Some(client) => client,
-            none => none.insert(connections.client().await?),
+            none => none.insert(postgres.connections.client().await?),
         };
         let after = known.unwrap_or(NOTHING_KNOWN);
         let unconfirmed = unconfirmed.map(|change| change.number);
+        let asked = Offset::ask();
         let row =
             client.query_typed_one(statement, &[(&after, Type::INT8), (&unconfirmed, Type::INT8)]).await?;
+        postgres.clock.answered(&asked, row.try_get("time")?)?;
         Ok(Answer {
             poll: read(after, &row)?,
             mark_of_unconfirmed: row.try_get("mark_of_unconfirmed")?,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
+use super::clock::{NOW, Offset};
 use super::statements::{count, parameters};
 use super::transactions::in_transaction;
 use super::{Postgres, changes};
@@ -54,8 +55,11 @@ impl Postgres {
 
     /// Reads what the members know about changes and time.
     pub(super) async fn read_latest(&self) -> Result<i64, StoreError> {
-        let row = self.read_one("SELECT value, latest_time FROM counter", &[]).await?;
+        let asked = Offset::ask();
+        let row =
+            self.read_one(&format!("SELECT value, latest_time, {NOW} AS time FROM counter"), &[]).await?;
         let row = row.ok_or(StoreError::UnexpectedRow("no counter"))?;
+        self.clock.answered(&asked, row.try_get("time")?)?;
         let latest = row.try_get("latest_time")?;
         self.counter.fetch_max(row.try_get("value")?, Ordering::AcqRel);
         self.latest.fetch_max(latest, Ordering::AcqRel);

@@ -41,6 +41,7 @@
 {{- fail (printf "config.keys[%d].config.path must be /run/secrets/infra/root.key, where `rootKey` puts the key" $index) -}}
 {{- end -}}
 {{- end -}}
+{{- include "infra.checkDatabase" . -}}
 {{- include "infra.checkListeners" . -}}
 {{- include "infra.checkCertificates" . -}}
 {{- include "infra.checkPaths" . -}}
@@ -89,6 +90,30 @@
 {{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.annotations) -}}
 {{- fail "ingress.annotations must ask the controller to pass TLS through, such as `haproxy.org/ssl-passthrough: \"true\"`: infrad cannot stand behind one that ends it" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What several pods need, and what has no use with a database. */}}
+{{- define "infra.checkDatabase" -}}
+{{- $values := .Values -}}
+{{- $database := $values.config.database -}}
+{{- if and (gt (int $values.replicas) 1) (not $database) -}}
+{{- fail (printf "replicas is %d, and a store on a volume has one writer: let the pods share a PostgreSQL database, with `config.database` (docs/several-daemons.md), or set `replicas: 1`" (int $values.replicas)) -}}
+{{- end -}}
+{{- if $database -}}
+{{- range $at, $value := dict "persistence.existingClaim" $values.persistence.existingClaim "persistence.rollbackGuard.enabled" $values.persistence.rollbackGuard.enabled "newStore" $values.newStore "acceptRollback" $values.acceptRollback "backup.enabled" $values.backup.enabled "restore.file" $values.restore.file -}}
+{{- if $value -}}
+{{- fail (printf "%s has no use with config.database, because the pods keep no data: back up and restore the database itself" $at) -}}
+{{- end -}}
+{{- end -}}
+{{- if ($values.config.audit).file -}}
+{{- fail "config.audit.file cannot be used with config.database: the pods keep no files, so the audit log would be deleted with its pod" -}}
+{{- end -}}
+{{- range $index, $host := $database.hosts -}}
+{{- if hasPrefix "/" $host -}}
+{{- fail (printf "config.database.hosts[%d] is the directory of a Unix socket, which no pod has: write a name or an address, such as db1.internal:5433" $index) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

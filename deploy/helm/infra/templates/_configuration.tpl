@@ -12,6 +12,11 @@
 {{- regexFind "[0-9]+$" . -}}
 {{- end -}}
 
+{{/* The port of a server of `config.database`, such as db1.internal or [fd00::1]:5433. */}}
+{{- define "infra.databasePort" -}}
+{{- default "5432" (regexFind "[0-9]+$" (regexFind ":[0-9]+$" .)) -}}
+{{- end -}}
+
 {{/* The port of a URL. */}}
 {{- define "infra.urlPort" -}}
 {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" (urlParse .).host) -}}
@@ -44,6 +49,9 @@
 {{- $found = append $found (dict "at" (printf "%s.appRole.secretID" $at) "text" .secretID) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- with ($config.database).password -}}
+{{- $found = append $found (dict "at" "config.database.password" "text" .) -}}
 {{- end -}}
 {{- with ((($config.tls).acme).externalAccountBinding).hmacKey -}}
 {{- $found = append $found (dict "at" "config.tls.acme.externalAccountBinding.hmacKey" "text" .) -}}

@@ -69,7 +69,12 @@ envFrom: {{- toYaml . | nindent 2 }}
 - name: configuration
   configMap: {name: {{ include "infra.name" . }}}
 - name: data
+  {{- if .Values.config.database }}
+  # For the lock and the control socket.
+  emptyDir: {sizeLimit: 1Gi}
+  {{- else }}
   persistentVolumeClaim: {claimName: {{ include "infra.dataClaim" . }}}
+  {{- end }}
 - name: temporary
   emptyDir: {sizeLimit: 1Gi}
 {{- if .Values.persistence.rollbackGuard.enabled }}

@@ -147,6 +147,9 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         "$ infrad as-service check --live",
         Elsewhere("tests/packages/booted.rs, in a Debian that systemd boots"),
     ),
+    ("docs/runbooks.md", "$ infrad check --live", Elsewhere("tests/daemon/several_daemons.rs")),
+    ("docs/runbooks.md", "$ infrad status |", Elsewhere("tests/daemon/several_daemons.rs")),
+    ("docs/runbooks.md", "$ infrad serve", Elsewhere("tests/daemon/several_daemons/keys.rs")),
     ("docs/runbooks.md", "journalctl", Shown("it needs the journal of a unit")),
     ("docs/runbooks.md", "$ infra login", Elsewhere("tests/cli/sessions.rs: here the operator was faster")),
     (
