@@ -139,9 +139,16 @@ impl Sessions {
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        match self.validate_in_grace(text, accepted, session_use).await {
-            Some(authorized) => Ok(authorized),
-            None => self.validate_and_count(text, accepted, session_use).await,
+        if let Some(authorized) = self.validate_in_grace(text, accepted, session_use).await {
+            return Ok(authorized);
+        }
+        match self.validate_and_count(text, accepted, session_use).await {
+            // The database went away meanwhile.
+            Err(NotAuthenticated::Store(error)) if error.is_transient() => {
+                let in_grace = self.validate_in_grace(text, accepted, session_use).await;
+                in_grace.ok_or(NotAuthenticated::Store(error))
+            }
+            validated => validated,
         }
     }
 

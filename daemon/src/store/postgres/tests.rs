@@ -6,6 +6,7 @@ mod forgery;
 mod grace;
 mod lost_commits;
 mod members;
+mod touch;
 
 use std::sync::Arc;
 

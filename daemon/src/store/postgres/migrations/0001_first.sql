@@ -221,10 +221,10 @@ CREATE TABLE members (
     newest_key  integer     NOT NULL,
     -- The last change that it knew at its last heartbeat.
     known       bigint      NOT NULL,
-    -- How many later changes there were then.
-    lag         bigint      NOT NULL DEFAULT 0,
     started_at  timestamptz NOT NULL DEFAULT now(),
-    seen_at     timestamptz NOT NULL DEFAULT now()
+    seen_at     timestamptz NOT NULL DEFAULT now(),
+    -- How many changes there were after the one that it knew then.
+    lag         bigint      NOT NULL DEFAULT 0
 );
 
 -- Written to test whether the store can be written. At least as large as a login's writes.
