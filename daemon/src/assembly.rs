@@ -97,6 +97,7 @@ impl Daemon {
         let data_directory = DataDirectory::open_with(lock, keys, &config, overrides).await?;
         data_directory.record_accepted(&audit);
         let clock = data_directory.clock(clock);
+        data_directory.revoke_if_restored(&audit, clock.now()).await?;
         let (listener, address) = bind(config.listen, &mut handed, &lifecycle)?;
         let public_urls = public_urls::of(&config, address);
         let redirect =

@@ -90,6 +90,7 @@ struct Log {
     clock: Arc<dyn Clock>,
     rejected_tokens: [AtomicU64; 4],
     suppressed: [AtomicU64; 4],
+    validations_in_grace: AtomicU64,
     /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
     unauthenticated_lines_left: AtomicU64,
     failures: AtomicU64,
@@ -159,6 +160,7 @@ impl Audit {
             clock,
             rejected_tokens: Default::default(),
             suppressed: Default::default(),
+            validations_in_grace: AtomicU64::new(0),
             unauthenticated_lines_left: AtomicU64::new(MAX_UNAUTHENTICATED_LINES),
             failures: AtomicU64::new(0),
         }))))
@@ -210,7 +212,14 @@ impl Audit {
         }
     }
 
-    /// Logs the number of rejected tokens and suppressed login lines since the last call, if any.
+    /// Counts a validation from memory while the database is away.
+    pub fn count_validation_in_grace(&self) {
+        if let Some(log) = &self.0 {
+            log.validations_in_grace.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Logs the number of rejected tokens, suppressed login lines and validations in grace since the last call, if any.
     pub fn record_counts(&self) {
         let Some(log) = &self.0 else { return };
         let [unknown, expired, revoked, audience_mismatch] = [0, 1, 2, 3].map(|why: usize| {
@@ -218,6 +227,10 @@ impl Audit {
         });
         if unknown + expired + revoked + audience_mismatch > 0 {
             self.record(&Event::TokensRejected { unknown, expired, revoked, audience_mismatch });
+        }
+        let count = log.validations_in_grace.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            self.record(&Event::ValidationsInGrace { count });
         }
         log.unauthenticated_lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
         let [start_rate_limited, finish_rate_limited, started, rejected] = [0, 1, 2, 3]

@@ -31,6 +31,7 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use infra_shared::origin::Origin;
@@ -75,6 +76,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The database of several daemons. If absent, the store is a file in `data_dir`.
     pub database: Option<PostgresSettings>,
+    /// How much longer session tokens are valid from memory while the database is away.
+    pub grace: Duration,
     pub https: HttpsSettings,
     pub providers: Vec<ProviderSettings>,
     /// The first wraps the data key; the others only unwrap. Never empty.

@@ -33,6 +33,7 @@ mod writes;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -57,6 +58,7 @@ pub use postgres::{
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::{ProviderChange, ProviderComparison, ProviderRow};
 pub use refresh_tokens::{LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow};
+pub use rollback::{LossCause, RevokedAgain};
 pub use sessions::{
     CachedJson, ClientInfo, EndReason, Ended, NewSession, RevokedSession, SessionPage, SessionSelector,
     StoredSession, UserFilter,
@@ -181,6 +183,13 @@ impl Store {
             Engine::Postgres(_) => Freshness::polled(Box::new(since_boot)),
         };
         Self { engine, cache: Arc::new(TokenCache::new(DEFAULT_CACHE_SIZE, freshness)) }
+    }
+
+    /// Lets session tokens count for longer while the shared database is away.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        self.cache.freshness().set_grace(grace);
+        self
     }
 
     /// Replaces the token cache by an empty one that takes at most `bytes` of memory.

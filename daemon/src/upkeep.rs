@@ -26,7 +26,7 @@ use crate::audit::{Audit, Event};
 use crate::keys::{SharedKeys, StoreKeys};
 use crate::platform::{self, PlatformError};
 use crate::sessions::Sessions;
-use crate::store::{MemberDescription, Store, StoreError};
+use crate::store::{MemberDescription, RevokedAgain, Store, StoreError};
 use crate::tls::Certificates;
 
 use expiry_log::ExpiryLog;
@@ -92,13 +92,10 @@ impl Upkeep {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
         let (probe, root_key, member, keys) = (self.clone(), self.clone(), self.clone(), self.clone());
         let (certificates, watched) = (self.certificates.clone(), self.store.clone());
-        let changed = self.store.clone();
+        let changes = self.clone();
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
-            supervision.keep_running("changes of other members", || {
-                let store = changed.clone();
-                async move { store.follow_changes().await }
-            }),
+            supervision.keep_running("changes of other members", || changes.clone().follow_changes()),
             supervision.keep_running("rollback guard", || guard.clone().watch_guard()),
             supervision.keep_running("verification", || verification.clone().verify_sessions()),
             supervision.keep_running("write probe", || probe.clone().probe_writes()),
@@ -151,6 +148,11 @@ impl Upkeep {
                 }
             }
         }
+    }
+
+    async fn follow_changes(self: Arc<Self>) {
+        let report = |again: RevokedAgain| record_lost_commits(&self.audit, again);
+        self.store.follow_changes(&*self.clock, report).await;
     }
 
     async fn watch_guard(self: Arc<Self>) {
@@ -331,6 +333,11 @@ impl Upkeep {
         }
         Ok(counter)
     }
+}
+
+/// Records that the database lost commits.
+pub fn record_lost_commits(audit: &Audit, RevokedAgain { cause, sessions }: RevokedAgain) {
+    audit.record(&Event::CommitsLost { cause: cause.as_str(), sessions_ended: sessions });
 }
 
 fn ticks(interval: Duration) -> Interval {

@@ -47,28 +47,41 @@ impl MonitoredDaemon {
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("metrics are served");
-        stream.set_read_timeout(Some(BOUND)).expect("a timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("asked");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, body.to_owned())
+        get(&self.address, path)
     }
 
     fn metrics(&self) -> String {
-        let (status, text) = self.get("/metrics");
-        assert_eq!(status, 200);
-        text
+        metrics(&self.address)
     }
 
-    /// Returns the value of the series with this exact name and labels.
     fn metric(&self, series: &str) -> Option<f64> {
-        let metrics = self.metrics();
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map(|value| value.parse().expect("a number"))
+        metric(&self.address, series)
     }
+}
+
+/// Asks the metrics address of a daemon.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("metrics are served");
+    stream.set_read_timeout(Some(BOUND)).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
+}
+
+fn metrics(address: &str) -> String {
+    let (status, text) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    text
+}
+
+/// Returns the value of the series with this exact name and labels, from the metrics address of a daemon.
+pub(crate) fn metric(address: &str, series: &str) -> Option<f64> {
+    let metrics = metrics(address);
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map(|value| value.parse().expect("a number"))
 }
 
 #[test]

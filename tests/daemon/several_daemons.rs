@@ -1,5 +1,6 @@
 //! Several daemons on one PostgreSQL database.
 
+mod grace;
 mod keys;
 
 use std::path::PathBuf;

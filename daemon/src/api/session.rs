@@ -33,15 +33,18 @@ async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<R
             ));
         }
     };
-    let caller = api.sessions.authenticate(token, session_use).await.map_err(|error| match error {
+    let authenticated =
+        api.sessions.authenticate_for(token, AcceptedTokens::SESSION_TOKEN, session_use).await;
+    let authorized = authenticated.map_err(|error| match error {
         NotAuthenticated::Expired => ProblemResponse::new(ProblemCode::SessionExpired, &error),
         NotAuthenticated::Revoked => ProblemResponse::new(ProblemCode::SessionRevoked, &error),
         other => other.into(),
     })?;
+    let caller = authorized.caller();
     // Users want to know if another sign-in happened. Services only validate the caller.
     let newer =
-        if session_use == SessionUse::NotRecorded { api.sessions.find_newer(&caller).await? } else { None };
-    Ok(describe(api, &caller, newer))
+        if session_use == SessionUse::NotRecorded { api.sessions.find_newer(caller).await? } else { None };
+    Ok(describe(api, caller, newer))
 }
 
 pub(super) fn show_cached(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<CachedResponse> {
@@ -63,7 +66,11 @@ pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): Unve
 }
 
 async fn log_out(api: &Api, token: &str) -> Result<Response, ProblemResponse> {
-    let caller = api.sessions.authenticate(token, SessionUse::Recorded).await?;
+    let caller = api.sessions.authenticate(token, SessionUse::Recorded).await.inspect_err(|error| {
+        if matches!(error, NotAuthenticated::Store(_)) {
+            api.sessions.forget_token(token);
+        }
+    })?;
     api.sessions.log_out(&caller).await?;
     tracing::info!(session = %caller.session().id, "signed out");
     Ok(no_content())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
+use jiff::Timestamp;
 
 use super::opened_keys::OpenedKeys;
 use super::{AssemblyError, public_urls};
@@ -15,7 +16,7 @@ use crate::keys::{self, Keys, StoreKeys};
 use crate::platform::{self, DataDirectoryLock};
 use crate::store::{self, MemberID, Store};
 use crate::tls::LocalAuthority;
-use crate::upkeep::RollbackGuardFile;
+use crate::upkeep::{RollbackGuardFile, record_lost_commits};
 
 /// An open data directory that no other process uses.
 pub struct DataDirectory {
@@ -168,7 +169,7 @@ impl DataDirectory {
                 (store, StoreKeys::Shared(keys))
             }
         };
-        let store = store.with_cache_size(config.limits.cache_size);
+        let store = store.with_cache_size(config.limits.cache_size).with_grace(config.grace);
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
         let check = check_rollback(&store, &rollback_guard_file, &name)?;
@@ -209,6 +210,18 @@ impl DataDirectory {
         if let Some(sessions_ended) = self.ended {
             audit.record(&Event::RollbackAccepted { sessions_ended });
         }
+    }
+
+    /// Revokes all sessions if the shared database was restored from a dump.
+    pub(super) async fn revoke_if_restored(
+        &self,
+        audit: &Audit,
+        now: Timestamp,
+    ) -> Result<(), AssemblyError> {
+        if let Some(revoked) = self.store.revoke_if_restored(now).await? {
+            record_lost_commits(audit, revoked);
+        }
+        Ok(())
     }
 
     /// Says that the store is new, at each start until one has succeeded. A warning only if nothing would have detected

@@ -94,6 +94,20 @@ pub enum Event<'a> {
     RollbackAccepted {
         sessions_ended: usize,
     },
+    /// The shared database lost commits in a `failover` or by a `restore`. The sessions that were revoked again have no
+    /// events of their own.
+    CommitsLost {
+        cause: &'a str,
+        sessions_ended: usize,
+    },
+    /// The first validation from memory since the database went away.
+    GraceStarted {
+        grace_seconds: u64,
+    },
+    /// Number of validations from memory since the last such line.
+    ValidationsInGrace {
+        count: u64,
+    },
     /// Events before this one could not be written, for the first time at `since`.
     EventsMissing {
         count: u64,

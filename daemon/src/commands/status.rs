@@ -99,8 +99,13 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
 
 fn describe_member(member: &Member) -> String {
     let this = if member.is_this { " (this one)" } else { "" };
+    let lag = match member.lag {
+        0 => String::new(),
+        1 => ", 1 change behind".to_owned(),
+        changes => format!(", {changes} changes behind"),
+    };
     format!(
-        "member        {}{this}, version {}, data key {}, seen {} s ago",
+        "member        {}{this}, version {}, data key {}, seen {} s ago{lag}",
         printable(&member.name, 100),
         printable(&member.version, 100),
         member.data_key_version,

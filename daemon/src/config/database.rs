@@ -1,16 +1,26 @@
 //! `database`: the PostgreSQL database of several daemons. Without it, the store is a file in `dataDir`.
 
+use std::time::Duration;
+
 use infra_shared::http::Trust;
 
 use crate::store::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresSettings};
 
 use super::error::FaultAt;
+use super::limits;
 use super::reference::References;
 use super::remote;
 use super::section::{Field, Section};
 use super::settings::absolute_path;
 
-pub(super) fn read(field: &Field<'_>, references: &mut References) -> Result<PostgresSettings, FaultAt> {
+/// In seconds. A member that is cut off alone rejects a revoked session only after this time.
+const LONGEST_GRACE: u32 = 120;
+
+/// Returns where the database is, and the grace.
+pub(super) fn read(
+    field: &Field<'_>,
+    references: &mut References,
+) -> Result<(PostgresSettings, Duration), FaultAt> {
     let section = field.section("database")?;
     section.require("kind", "kind: postgresql")?.choice(&[("postgresql", ())])?;
     let hosts = section.require("hosts", "hosts: [db1.internal, db2.internal:5433]")?;
@@ -24,14 +34,15 @@ pub(super) fn read(field: &Field<'_>, references: &mut References) -> Result<Pos
         Ok::<_, FaultAt>(DatabasePassword { reference, backends: references.backends.clone() })
     });
     let authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
-    Ok(PostgresSettings {
+    let settings = PostgresSettings {
         hosts: read_hosts(&hosts)?,
         name,
         user,
         password: password.transpose()?,
         client_certificate: client_certificate(&section)?,
         trust: authorities.map_or(Trust::System, Trust::Authorities),
-    })
+    };
+    Ok((settings, limits::time(&section, "grace", 0..=LONGEST_GRACE, Duration::ZERO)?))
 }
 
 fn read_hosts(field: &Field<'_>) -> Result<Vec<DatabaseHost>, FaultAt> {

@@ -161,7 +161,8 @@ fn number(section: &Section<'_>, key: &str, default: usize) -> Result<usize, Fau
     Ok(usize::try_from(number).unwrap_or(default))
 }
 
-fn time(
+/// Reads a duration in this range of seconds.
+pub(super) fn time(
     section: &Section<'_>,
     key: &str,
     seconds: RangeInclusive<u32>,

@@ -60,12 +60,14 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         .find("services")
         .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;
     let database = top.find("database").map(|field| database::read(&field, &mut references)).transpose()?;
+    let (database, grace) = database.unzip();
     let References { backends, warnings, .. } = references;
     Ok(Config {
         listen,
         public_urls,
         data_dir,
         database,
+        grace: grace.unwrap_or_default(),
         https,
         providers,
         root_keys,

@@ -105,6 +105,8 @@ fn register_cache(registry: &mut Registry, cache: CacheCounts) {
 }
 
 fn register_sessions(registry: &mut Registry, counts: SessionCounts) {
+    let help = "Session tokens validated from memory while the database was away";
+    registry.register("validations_in_grace", help, ConstCounter::new(counts.validations_in_grace));
     let by_outcome = |((provider, outcome), count): ((String, &'static str), u64)| {
         ([("provider", provider), ("outcome", outcome.to_owned())], count)
     };

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::value::to_raw_value;
 
 use super::{Sessions, truncate_to_second};
-use crate::audit::RejectedToken;
+use crate::audit::{Event, RejectedToken};
 use crate::identity::Email;
 use crate::store::{AudienceRestriction, CachedJson, EndReason, FoundToken, StoreError, StoredSession};
 
@@ -121,18 +121,38 @@ impl AcceptedTokens<'_> {
 }
 
 impl Sessions {
-    /// Validates the session token in `text`.
+    /// Validates the session token in `text` of a caller who wants to see or change something in the store.
     pub async fn authenticate(
         &self,
         text: &str,
         session_use: SessionUse,
     ) -> Result<Caller, NotAuthenticated> {
-        let authorized = self.authenticate_for(text, AcceptedTokens::SESSION_TOKEN, session_use).await?;
+        let authorized = self.validate_and_count(text, AcceptedTokens::SESSION_TOKEN, session_use).await?;
         Ok(authorized.caller)
     }
 
-    /// Validates the token in `text`, of which only `accepted` ones are valid here.
+    /// Validates the token in `text` for a service, where only `accepted` ones are valid. While the shared database is
+    /// away, memory answers for as long as the grace lasts.
     pub async fn authenticate_for(
+        &self,
+        text: &str,
+        accepted: AcceptedTokens<'_>,
+        session_use: SessionUse,
+    ) -> Result<AuthorizedCaller, NotAuthenticated> {
+        if let Some(authorized) = self.validate_in_grace(text, accepted, session_use).await {
+            return Ok(authorized);
+        }
+        match self.validate_and_count(text, accepted, session_use).await {
+            // The database went away meanwhile.
+            Err(NotAuthenticated::Store(error)) if error.is_transient() => {
+                let in_grace = self.validate_in_grace(text, accepted, session_use).await;
+                in_grace.ok_or(NotAuthenticated::Store(error))
+            }
+            validated => validated,
+        }
+    }
+
+    async fn validate_and_count(
         &self,
         text: &str,
         accepted: AcceptedTokens<'_>,
@@ -145,13 +165,53 @@ impl Sessions {
         validated
     }
 
-    /// Like [`Self::authenticate_for`] with [`SessionUse::Recorded`], but from the cache only and without waiting.
+    /// Like [`Self::authenticate_for`] with [`SessionUse::Recorded`], but from current knowledge only and without waiting.
     ///
     /// `None` means not cached, not valid, or that a use must be stored first.
     pub fn authenticate_cached(&self, text: &str, accepted: AcceptedTokens<'_>) -> Option<AuthorizedCaller> {
         let (found, now) = (self.store.find_cached_token(text)?, self.checked_now().ok()?);
         self.check_validity(&found, accepted, now).ok()?;
         (!self.is_use_due(&found.session, now)).then(|| self.caller_from(found))
+    }
+
+    /// Validates a session token from memory while the shared database is away and the grace lasts.
+    ///
+    /// `None` means that only the database can answer: for tokens that are not in memory or no longer valid, for audience
+    /// tokens, for administrators, and for users who look at their session.
+    async fn validate_in_grace(
+        &self,
+        text: &str,
+        accepted: AcceptedTokens<'_>,
+        session_use: SessionUse,
+    ) -> Option<AuthorizedCaller> {
+        if session_use == SessionUse::NotRecorded {
+            return None;
+        }
+        let mut found = self.store.find_token_in_grace(text)?;
+        let now = self.checked_now().ok()?;
+        self.check_validity(&found, accepted, now).ok()?;
+        if self.is_administrator(&self.caller_from(found.clone()).caller) {
+            return None;
+        }
+        if self.is_use_due(&found.session, now) {
+            self.record_use(&mut found, truncate_to_second(now)).await;
+        }
+        self.count_validation_in_grace();
+        Some(self.caller_from(found))
+    }
+
+    /// Counts an answer in grace, and reports the first of an outage.
+    fn count_validation_in_grace(&self) {
+        if let Some(grace) = self.store.begin_grace() {
+            let grace_seconds = grace.as_secs();
+            tracing::warn!(
+                grace_seconds,
+                "the database is away: validating known session tokens from memory until the grace is over"
+            );
+            self.audit.record(&Event::GraceStarted { grace_seconds });
+        }
+        self.counts.validation_in_grace();
+        self.audit.count_validation_in_grace();
     }
 
     async fn validate(

@@ -20,6 +20,8 @@ pub struct SessionCounts {
     pub ended: BTreeMap<&'static str, u64>,
     /// Revalidations, by provider name and outcome.
     pub revalidations: BTreeMap<(String, &'static str), u64>,
+    /// Tokens that were validated from memory while the database was away.
+    pub validations_in_grace: u64,
 }
 
 const REVALIDATIONS: [&str; 7] = [
@@ -73,6 +75,10 @@ impl Counts {
     pub(super) fn revalidation(&self, provider: &str, outcome: &'static str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.revalidations.entry((provider.to_owned(), outcome)).or_default() += 1;
+    }
+
+    pub(super) fn validation_in_grace(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).validations_in_grace += 1;
     }
 
     pub(super) fn now(&self) -> SessionCounts {

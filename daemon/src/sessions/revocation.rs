@@ -20,6 +20,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// Keeps a session token from being valid in grace, after its holder could not sign out.
+    pub fn forget_token(&self, text: &str) {
+        self.store.drop_token_from_cache(text);
+    }
+
     /// Revokes the session `id` if `proof` proves possession of its token. The caller does not learn whether the
     /// session existed.
     pub async fn log_out_by_proof(&self, id: &SessionID, proof: &LogoutProof) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Tests sessions with a real store and a manual clock. No provider is contacted.
 
 mod audiences;
+mod grace;
 mod revalidation;
 
 use std::net::IpAddr;
@@ -68,12 +69,16 @@ impl Fixture {
 
     /// Opens a session for alice as a login would and returns its token.
     async fn open_session(&self) -> SessionToken {
+        self.open_session_of(alice()).await
+    }
+
+    async fn open_session_of(&self, user: User) -> SessionToken {
         let token = SessionToken::mint();
         let created_at = truncate_to_second(self.clock.now());
         let session = NewSession {
             id: token.id().clone(),
             token_hash: TokenHash::of(&token),
-            user: alice(),
+            user,
             email_verified: true,
             client_info: ClientInfo::default(),
             refresh_token: None,

@@ -2,10 +2,11 @@
 //!
 //! The engine that holds the lock of its file makes every change itself, so what it knows is always current. A member
 //! on a shared database learns from polls what others changed. Its knowledge counts until one second after the start
-//! of its last successful poll, so a member that is cut off stops trusting its memory without being told.
+//! of its last successful poll, so a member that is cut off stops trusting its memory without being told. While the
+//! database is away, the operator may let it count for longer, for some answers: the grace.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use infra_shared::token_text::SessionID;
@@ -21,8 +22,14 @@ pub(super) struct Freshness(Option<Polls>);
 
 struct Polls {
     elapsed: Elapsed,
+    /// How much longer knowledge counts in grace. Zero until it is set.
+    grace: OnceLock<Duration>,
     /// When the last successful poll began, in nanoseconds; 0 before the first one.
     begun: AtomicU64,
+    /// Whether the last poll failed because the database was away.
+    is_away: AtomicBool,
+    /// Whether an answer in grace was reported since the last successful poll.
+    is_grace_reported: AtomicBool,
     /// The newest change that was applied. Locked while a poll is applied.
     known: Mutex<Option<Change>>,
 }
@@ -60,6 +67,28 @@ pub(super) enum Stale {
     Everything,
 }
 
+/// Whether a change that was known is missing in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Loss {
+    None,
+    /// It may have been purged instead, because no poll succeeded for ten minutes.
+    Possible,
+    /// After a failover that lost commits, or a restore.
+    Certain,
+}
+
+impl Change {
+    /// Compares the change with the database, where `newest` is the last number, and `mark` is the mark of this number.
+    pub(super) fn loss(&self, newest: i64, mark: Option<&str>) -> Loss {
+        match (self.mark.as_deref(), mark) {
+            _ if newest < self.number => Loss::Certain,
+            (known, found) if known == found => Loss::None,
+            (_, None) => Loss::Possible,
+            _ => Loss::Certain,
+        }
+    }
+}
+
 impl Freshness {
     /// For an engine that makes every change itself.
     pub(super) fn exclusive() -> Self {
@@ -68,12 +97,45 @@ impl Freshness {
 
     /// For an engine that learns of changes from polls. Nothing counts before the first one.
     pub(super) fn polled(elapsed: Elapsed) -> Self {
-        Self(Some(Polls { elapsed, begun: AtomicU64::new(0), known: Mutex::default() }))
+        Self(Some(Polls {
+            elapsed,
+            grace: OnceLock::new(),
+            begun: AtomicU64::new(0),
+            is_away: AtomicBool::new(false),
+            is_grace_reported: AtomicBool::new(false),
+            known: Mutex::default(),
+        }))
+    }
+
+    /// Sets the grace, once.
+    pub(super) fn set_grace(&self, grace: Duration) {
+        if let Some(polls) = &self.0 {
+            let _ = polls.grace.set(grace);
+        }
     }
 
     /// Whether cached knowledge counts now.
     pub(super) fn is_current(&self) -> bool {
-        self.0.as_ref().is_none_or(Polls::are_recent)
+        self.0.as_ref().is_none_or(|polls| polls.age().is_some_and(|age| age < MAX_AGE))
+    }
+
+    /// Whether cached knowledge counts in grace: it is no longer current because the database is away, and the grace is
+    /// not over.
+    pub(super) fn is_in_grace(&self) -> bool {
+        self.0.as_ref().is_some_and(Polls::are_in_grace)
+    }
+
+    /// Returns the grace if this is its first use since the last successful poll.
+    pub(super) fn begin_grace(&self) -> Option<Duration> {
+        let polls = self.0.as_ref().filter(|polls| !polls.is_grace_reported.swap(true, Ordering::Relaxed))?;
+        Some(polls.grace())
+    }
+
+    /// Records that a poll failed. Without `is_away`, the database can be reached, and it decides.
+    pub(super) fn miss(&self, is_away: bool) {
+        if let Some(polls) = &self.0 {
+            polls.is_away.store(is_away, Ordering::SeqCst);
+        }
     }
 
     /// The number of the newest change that is known, for the next poll. `None` before the first one.
@@ -88,22 +150,37 @@ impl Freshness {
     }
 
     /// Applies the answer to a poll that began at `begun`: calls `remove` with what is stale, and only then lets
-    /// knowledge count for longer.
-    pub(super) fn apply(&self, begun: Duration, poll: Poll, remove: impl FnOnce(Stale)) {
-        let Some(polls) = &self.0 else { return };
+    /// knowledge count for longer. Returns whether the known change is missing.
+    pub(super) fn apply(&self, begun: Duration, poll: Poll, remove: impl FnOnce(Stale)) -> Loss {
+        let Some(polls) = &self.0 else { return Loss::None };
         let mut known = polls.known.lock().unwrap_or_else(PoisonError::into_inner);
         remove(find_stale(known.as_ref(), &poll));
+        let compared = known.take().filter(|known| known.number == poll.after);
+        let loss = compared
+            .map_or(Loss::None, |known| known.loss(poll.newest.number, poll.mark_of_known.as_deref()));
         *known = Some(poll.newest);
         let begun = u64::try_from(begun.as_nanos()).unwrap_or_default();
         polls.begun.fetch_max(begun, Ordering::SeqCst);
+        polls.is_away.store(false, Ordering::SeqCst);
+        polls.is_grace_reported.store(false, Ordering::Relaxed);
+        loss
     }
 }
 
 impl Polls {
-    fn are_recent(&self) -> bool {
+    /// The age of knowledge. `None` if there is none.
+    fn age(&self) -> Option<Duration> {
         let begun = self.begun.load(Ordering::SeqCst);
-        let age = (self.elapsed)().checked_sub(Duration::from_nanos(begun));
-        begun != 0 && age.is_some_and(|age| age < MAX_AGE)
+        (self.elapsed)().checked_sub(Duration::from_nanos(begun)).filter(|_| begun != 0)
+    }
+
+    fn are_in_grace(&self) -> bool {
+        let is_within = |age| (MAX_AGE..MAX_AGE + self.grace()).contains(&age);
+        self.is_away.load(Ordering::SeqCst) && self.age().is_some_and(is_within)
+    }
+
+    fn grace(&self) -> Duration {
+        self.grace.get().copied().unwrap_or_default()
     }
 }
 
@@ -168,6 +245,65 @@ mod tests {
             clock.store(now, Ordering::SeqCst);
             assert_eq!(freshness.is_current(), is_current, "{now}");
         }
+    }
+
+    #[test]
+    fn knowledge_counts_in_grace_only_while_database_is_away() {
+        let (freshness, clock) = polled();
+        freshness.set_grace(Duration::from_secs(5));
+        freshness.miss(true);
+        assert!(!freshness.is_in_grace(), "nothing was polled");
+        freshness.apply(Duration::from_secs(10), poll(0, 7, Vec::new()), |_| ());
+        let in_grace = |now| {
+            clock.store(now, Ordering::SeqCst);
+            assert!(!(freshness.is_in_grace() && freshness.is_current()));
+            freshness.is_in_grace()
+        };
+        assert!(!in_grace(12_000), "no poll has failed");
+        freshness.miss(false);
+        assert!(!in_grace(12_000), "the database can be reached");
+        freshness.miss(true);
+        for (now, is_in_grace) in [(10_999, false), (11_000, true), (15_999, true), (16_000, false)] {
+            assert_eq!(in_grace(now), is_in_grace, "{now}");
+        }
+        assert_eq!(freshness.begin_grace(), Some(Duration::from_secs(5)));
+        assert_eq!(freshness.begin_grace(), None, "it was reported");
+        freshness.apply(Duration::from_secs(20), poll(7, 7, Vec::new()), |_| ());
+        assert!(!in_grace(22_000), "the database is back");
+        assert!(freshness.begin_grace().is_some(), "another outage");
+    }
+
+    #[test]
+    fn knowledge_has_no_grace_by_default() {
+        let (freshness, clock) = polled();
+        freshness.apply(Duration::from_secs(10), poll(0, 7, Vec::new()), |_| ());
+        freshness.miss(true);
+        for now in [10_999, 11_000, 11_001] {
+            clock.store(now, Ordering::SeqCst);
+            assert!(!freshness.is_in_grace(), "{now}");
+        }
+        assert!(!Freshness::exclusive().is_in_grace());
+    }
+
+    #[test]
+    fn lost_change_is_told_from_purged_one() {
+        let known = change(7, "m");
+        for (newest, mark, loss) in [
+            (7, Some("m"), Loss::None),
+            (9, Some("m"), Loss::None),
+            (6, None, Loss::Certain),
+            (7, Some("other"), Loss::Certain),
+            (9, Some("other"), Loss::Certain),
+            (9, None, Loss::Possible),
+        ] {
+            assert_eq!(known.loss(newest, mark), loss, "{newest} {mark:?}");
+        }
+        assert_eq!(Change { number: 0, mark: None }.loss(0, None), Loss::None);
+        let (freshness, _clock) = polled();
+        assert_eq!(freshness.apply(Duration::from_secs(10), poll(0, 7, Vec::new()), |_| ()), Loss::None);
+        let fell = Poll { mark_of_known: None, ..poll(7, 6, Vec::new()) };
+        assert_eq!(freshness.apply(Duration::from_secs(11), fell, |_| ()), Loss::Certain);
+        assert_eq!(freshness.apply(Duration::from_secs(12), poll(6, 6, Vec::new()), |_| ()), Loss::None);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Member {
     pub seen_at: Timestamp,
     /// How long ago that was when the list was read.
     pub unseen_milliseconds: u64,
+    /// How many changes of sessions it did not know at its last heartbeat.
+    pub lag: u64,
     /// Whether it is the daemon that was asked.
     pub is_this: bool,
 }

@@ -19,6 +19,7 @@ mod error;
 mod key_rotation;
 mod leases;
 mod listing;
+mod lost_commits;
 mod members;
 mod named_rows;
 mod polls;
@@ -49,6 +50,7 @@ use super::{MemberID, StoreError};
 use crate::keys::RowKeys;
 use clock::Offset;
 use connections::Connections;
+use lost_commits::RecentRevocations;
 use touch::Uses;
 use transactions::in_transaction;
 
@@ -64,6 +66,8 @@ pub(in crate::store) struct Postgres {
     member: MemberID,
     /// The last uses of sessions that are not written yet.
     uses: Uses,
+    /// What this member revoked in the last minutes.
+    recent: RecentRevocations,
     /// The last number of a change that this member has seen.
     counter: AtomicI64,
     /// The latest time that a member recorded, in milliseconds.
@@ -84,6 +88,7 @@ impl Postgres {
             writes: Writes::default(),
             member,
             uses: Uses::default(),
+            recent: RecentRevocations::default(),
             counter: AtomicI64::new(0),
             latest: AtomicI64::new(0),
             clock: Offset::default(),

@@ -16,14 +16,16 @@ impl Store {
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let store = self.clone();
         uncancelled(async move {
-            let is_all = selector == SessionSelector::ALL;
-            let revoked = await_engine!(store, engine => engine.revoke(selector, at, reason))?;
-            if is_all {
-                store.cache.clear();
-            } else {
-                store.drop_cached(&revoked);
+            let chosen = selector.clone();
+            let revoked = await_engine!(store, engine => engine.revoke(selector, at, reason));
+            match (&revoked, chosen) {
+                (Ok(_), SessionSelector::ALL) => store.cache.clear(),
+                (Ok(revoked), _) => store.drop_cached(revoked),
+                // It may be stored nevertheless, and must not count in grace.
+                (Err(_), SessionSelector::Ids(ids)) => store.cache.remove_sessions(&ids),
+                (Err(_), _) => store.cache.clear(),
             }
-            Ok(revoked)
+            revoked
         })
         .await
     }

@@ -9,6 +9,49 @@ use crate::platform::uncancelled;
 /// How far a clock may be behind the latest time seen. Normal corrections of a running clock are smaller.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
+/// Sessions that were revoked because the database had lost commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedAgain {
+    pub cause: LossCause,
+    pub sessions: usize,
+}
+
+/// How a database lost commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossCause {
+    /// A standby took over that lacked some. The sessions are those that the member had revoked.
+    Failover,
+    /// A dump or another old copy was restored. All sessions were revoked.
+    Restore,
+}
+
+impl LossCause {
+    /// The stable name in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+impl RevokedAgain {
+    pub(super) fn log(&self) {
+        let revoked = self.sessions;
+        match self.cause {
+            LossCause::Failover => tracing::error!(
+                revoked,
+                "the database lost commits, probably in a failover: revoked again what this daemon had revoked in the \
+                 last ten minutes"
+            ),
+            LossCause::Restore => tracing::error!(
+                revoked,
+                "the database was restored from a dump or an old copy: revoked all its sessions"
+            ),
+        }
+    }
+}
+
 impl Store {
     /// Returns the counter, which grows with every guarded change.
     pub fn guard_counter(&self) -> u64 {
@@ -27,6 +70,20 @@ impl Store {
             // Each row authenticates when it is read.
             Engine::Postgres(_) => Ok(()),
         }
+    }
+
+    /// Revokes all sessions if the shared database was restored from a dump. Returns what it did.
+    pub async fn revoke_if_restored(&self, now: Timestamp) -> Result<Option<RevokedAgain>, StoreError> {
+        let Engine::Postgres(engine) = &self.engine else { return Ok(None) };
+        let (store, engine) = (self.clone(), engine.clone());
+        uncancelled(async move {
+            let Some(sessions) = Box::pin(engine.revoke_if_restored(now)).await? else { return Ok(None) };
+            store.cache.clear();
+            let revoked = RevokedAgain { cause: LossCause::Restore, sessions };
+            revoked.log();
+            Ok(Some(revoked))
+        })
+        .await
     }
 
     /// Compares all sessions with the digests, in batches. Fails if any data is older than it was. The write-ahead

@@ -115,9 +115,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (store, id) = (self.clone(), id.clone());
         uncancelled(async move {
-            await_engine!(store, engine => engine.update_user(&id, user, email_verified))?;
+            let updated = await_engine!(store, engine => engine.update_user(&id, user, email_verified));
+            // Also after a failure: it may be stored nevertheless.
             store.cache.remove_sessions(&[id]);
-            Ok(())
+            updated
         })
         .await
     }

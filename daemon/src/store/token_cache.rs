@@ -16,7 +16,7 @@ use std::time::Duration;
 use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 
-use super::freshness::{Freshness, Poll, Stale};
+use super::freshness::{Freshness, Loss, Poll, Stale};
 use super::{FoundToken, TokenHash};
 use shard::Shard;
 
@@ -80,13 +80,34 @@ impl TokenCache {
         if !self.freshness.is_current() {
             return None;
         }
-        if let Some(id) = SessionToken::id_in(text) {
-            let session = self.shard(id).find_session(hash)?;
-            return Some(FoundToken { token_hash: hash.clone(), session, restriction: None });
+        if SessionToken::id_in(text).is_some() {
+            return self.find_session_token(text, hash);
         }
         let (id, restriction) = self.shard(AudienceToken::id_in(text)?).find_restriction(hash)?;
         let session = self.shard(id.as_str()).find_session_by_id(&id)?;
         Some(FoundToken { token_hash: hash.clone(), session, restriction: Some(restriction) })
+    }
+
+    /// Looks up a session token while knowledge counts in grace.
+    pub(super) fn find_in_grace(&self, text: &str) -> Option<FoundToken> {
+        // First, because it costs less than a hash.
+        if self.freshness.is_in_grace() {
+            self.find_session_token(text, &TokenHash::of_text(text))
+        } else {
+            None
+        }
+    }
+
+    /// Removes the session of a session token, whose holder no longer needs it.
+    pub(super) fn remove_token(&self, text: &str, hash: &TokenHash) {
+        if let Some(found) = self.find_session_token(text, hash) {
+            self.remove_sessions(std::slice::from_ref(&found.session.id));
+        }
+    }
+
+    fn find_session_token(&self, text: &str, hash: &TokenHash) -> Option<FoundToken> {
+        let session = self.shard(SessionToken::id_in(text)?).find_session(hash)?;
+        Some(FoundToken { token_hash: hash.clone(), session, restriction: None })
     }
 
     /// Starts a read. Call it before reading the database.
@@ -140,13 +161,13 @@ impl TokenCache {
         &self.freshness
     }
 
-    /// Applies the answer to a poll that began at `begun`.
-    pub(super) fn apply(&self, begun: Duration, poll: Poll) {
+    /// Applies the answer to a poll that began at `begun`. Returns whether the known change is missing.
+    pub(super) fn apply(&self, begun: Duration, poll: Poll) -> Loss {
         self.freshness.apply(begun, poll, |stale| match stale {
             Stale::Sessions(ids) if ids.is_empty() => {}
             Stale::Sessions(ids) => self.remove_sessions(&ids),
             Stale::Everything => self.clear(),
-        });
+        })
     }
 
     pub(super) fn counts(&self) -> CacheCounts {

@@ -1,12 +1,14 @@
 //! Looks up tokens: in the cache, and then in the database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use infra_shared::clock::Clock;
 use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::Timestamp;
 
 use super::engine::{Engine, await_engine};
-use super::{AudienceRestriction, CacheCounts, Store, StoreError, StoredSession, TokenHash};
+use super::{AudienceRestriction, CacheCounts, RevokedAgain, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
 #[derive(Debug, Clone)]
@@ -46,12 +48,30 @@ impl Store {
         self.cache.find(text, &TokenHash::of_text(text))
     }
 
+    /// Looks up a session token in memory while the shared database is away, for as long as the grace lasts. `None` means
+    /// that only the database can answer.
+    pub fn find_token_in_grace(&self, text: &str) -> Option<FoundToken> {
+        self.check_age().ok()?;
+        self.cache.find_in_grace(text)
+    }
+
+    /// Returns the grace if no answer was reported since the database went away.
+    pub fn begin_grace(&self) -> Option<Duration> {
+        self.cache.freshness().begin_grace()
+    }
+
+    /// Removes a session token from memory if its holder tried to sign out, so that it is not valid in grace.
+    pub fn drop_token_from_cache(&self, text: &str) {
+        self.cache.remove_token(text, &TokenHash::of_text(text));
+    }
+
     /// Learns what other daemons change, and removes it from the cache, until dropped. Until the first answer, nothing in
-    /// the cache counts. A daemon with the store for itself has nothing to learn.
-    pub async fn follow_changes(&self) {
+    /// the cache counts. Reports what had to be revoked again because the database lost commits. A daemon with the store for
+    /// itself has nothing to learn.
+    pub async fn follow_changes(&self, clock: &dyn Clock, report: impl Fn(RevokedAgain)) {
         match &self.engine {
             Engine::Sqlite(_) => std::future::pending().await,
-            Engine::Postgres(engine) => engine.follow_changes(&self.cache).await,
+            Engine::Postgres(engine) => engine.follow_changes(&self.cache, clock, report).await,
         }
     }
 

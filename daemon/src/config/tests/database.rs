@@ -1,5 +1,7 @@
 //! `database`: valid and invalid.
 
+use std::time::Duration;
+
 use infra_shared::http::Trust;
 
 use super::*;
@@ -35,6 +37,11 @@ fn database_is_read_with_its_hosts_in_order() {
     assert!(matches!(settings.trust, Trust::System) && settings.client_certificate.is_some());
     // The database itself detects older data.
     assert_eq!(config.rollback_guard_file, None);
+    assert_eq!(config.grace, Duration::ZERO, "fails closed by default");
+    for (text, seconds) in [("0s", 0), ("30s", 30), ("2m", 120)] {
+        let config = parse(&database(&format!("hosts: [a], grace: {text}"))).expect("a good configuration");
+        assert_eq!(config.grace, Duration::from_secs(seconds));
+    }
 }
 
 #[test]
@@ -54,6 +61,10 @@ fn invalid_database_is_rejected() {
     assert_says(&database("hosts: [a], clientKey: /a"), &["`clientCertificate` is missing"]);
     assert_says(&database("hosts: [a], clientCertificate: /a"), &["`clientKey` is missing"]);
     assert_says(&database("hosts: [a], password: canary-5b1d0c"), &["`BACKEND:NAME`"]);
+    for grace in ["121s", "1h", "30", "-1s"] {
+        let wrong = database(&format!("hosts: [a], grace: {grace}"));
+        assert_says(&wrong, &["`database.grace` must be a duration from 0s to 120s"]);
+    }
     assert_says(&database("hosts: [a], sslmode: disable"), &["`sslmode`"]);
     let guarded = database("hosts: [a]") + "rollbackGuardFile: /etc/infra/guard\n";
     assert_says(&guarded, &["rollbackGuardFile", "absent"]);

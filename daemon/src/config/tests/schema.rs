@@ -23,7 +23,7 @@ limits: {}
 admins: [{provider: okta, groups: [a]}]
 services:
   - {name: a, kind: kubernetes, credentials: ["env:A"], allow: [{provider: okta}]}
-database: {kind: postgresql, hosts: [a], name: b, user: c, password: "env:A", clientCertificate: /a, clientKey: /b}
+database: {kind: postgresql, hosts: [a], name: b, user: c, password: "env:A", clientCertificate: /a, clientKey: /b, grace: 1s}
 metrics: {}
 audit: {}
 log: {}

@@ -7,22 +7,31 @@ use tokio_postgres::Transaction;
 
 use super::Postgres;
 use super::statements::parameters;
+use crate::store::freshness::Change;
 use crate::store::{Lease, StoreError};
 
 /// Call it last in the transaction: until the commit, it delays all other changes.
 const RECORD: &str = "WITH next AS (UPDATE counter SET value = value + 1 RETURNING value) \
-                      INSERT INTO changes (number, session_ids, is_all) SELECT value, $1, $2 FROM next";
+                      INSERT INTO changes (number, session_ids, is_all) SELECT value, $1, $2 FROM next \
+                      RETURNING number, mark::text";
+
+/// Where the tables were created. A replica and its primary have the same; a restored dump has another than it says.
+pub(super) const ORIGIN: &str =
+    "(SELECT system_identifier || ' ' || 'counter'::regclass::oid FROM pg_control_system())";
 
 /// Records that these sessions changed.
-pub(super) async fn record(transaction: &Transaction<'_>, ids: &[&str]) -> Result<(), StoreError> {
-    transaction.execute_typed(RECORD, parameters![ids.to_vec(), false]).await?;
-    Ok(())
+pub(super) async fn record(transaction: &Transaction<'_>, ids: &[&str]) -> Result<Change, StoreError> {
+    insert(transaction, ids.to_vec(), false).await
 }
 
 /// Records that any session may have changed.
-pub(super) async fn record_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    transaction.execute_typed(RECORD, parameters![Vec::<&str>::new(), true]).await?;
-    Ok(())
+pub(super) async fn record_all(transaction: &Transaction<'_>) -> Result<Change, StoreError> {
+    insert(transaction, Vec::new(), true).await
+}
+
+async fn insert(transaction: &Transaction<'_>, ids: Vec<&str>, is_all: bool) -> Result<Change, StoreError> {
+    let row = transaction.query_typed_one(RECORD, parameters![ids, is_all]).await?;
+    Ok(Change { number: row.try_get("number")?, mark: row.try_get("mark")? })
 }
 
 impl Postgres {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
+use super::statements::count;
 use super::{Postgres, schema};
 use crate::keys::{RowPlace, SealedRow};
 use crate::store::members::{Member, MemberDescription};
@@ -37,10 +38,11 @@ impl Postgres {
             .run(async |client| {
                 client
                     .execute_typed(
-                        "INSERT INTO members (id, key_version, sealed, schema, newest_key, known) \
-                         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET \
+                        "INSERT INTO members (id, key_version, sealed, schema, newest_key, known, lag) \
+                         SELECT $1, $2, $3, $4, $5, $6, greatest(value - $6, 0) FROM counter \
+                         ON CONFLICT (id) DO UPDATE SET \
                          key_version = excluded.key_version, sealed = excluded.sealed, schema = excluded.schema, \
-                         newest_key = excluded.newest_key, known = excluded.known, seen_at = now()",
+                         newest_key = excluded.newest_key, known = excluded.known, lag = excluded.lag, seen_at = now()",
                         &[
                             (&self.member.as_str(), Type::TEXT),
                             (&sealed.key_version, Type::INT4),
@@ -84,7 +86,7 @@ impl Postgres {
             .run(async |client| {
                 let select = "SELECT id, key_version, sealed, newest_key, \
                     (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint, \
-                    (extract(epoch FROM now() - seen_at) * 1000)::bigint \
+                    (extract(epoch FROM now() - seen_at) * 1000)::bigint, lag \
                     FROM members ORDER BY started_at, id";
                 Ok(client.query_typed(select, &[]).await?)
             })
@@ -108,6 +110,7 @@ impl Postgres {
             started_at: moment(row.try_get(4)?)?,
             seen_at: moment(row.try_get(5)?)?,
             unseen_milliseconds: row.try_get::<_, i64>(6)?.max(0).unsigned_abs(),
+            lag: count(row.try_get(7)?)?,
         })
     }
 }

@@ -1,33 +1,27 @@
-//! Polls the changes of all members, so that this member's cache stays current.
+//! Polls the changes of all members, so that this member's cache stays current and lost commits are found.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use infra_shared::clock::Clock;
 use infra_shared::token_text::SessionID;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::clock::Offset;
+use super::changes::ORIGIN;
+use super::clock::{NOW, Offset};
 use super::connections::Client;
-use crate::store::StoreError;
+use super::lost_commits::Found;
 use crate::store::freshness::{Change, MAX_AGE, Poll};
 use crate::store::token_cache::TokenCache;
+use crate::store::{RevokedAgain, StoreError};
 
 /// From the start of one poll to the next. Two may fail without consequence.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Everything from one snapshot. `$1` is the known change. Beyond a thousand later ones, the cache starts again.
-const POLL: &str = "SELECT value, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS time, \
-     (SELECT mark::text FROM changes WHERE number = value) AS mark, \
-     (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
-     (SELECT count(*) FROM changes WHERE number > $1) AS later, \
-     value > $1 + 1000 OR (SELECT coalesce(bool_or(is_all), false) FROM changes WHERE number > $1) AS is_all, \
-     (SELECT coalesce(array_agg(id), '{}') FROM changes, unnest(session_ids) AS id \
-      WHERE number > $1 AND number <= $1 + 1000) AS sessions, latest_time \
-     FROM counter";
 /// Later than every change, but one thousand more fit.
 const NOTHING_KNOWN: i64 = i64::MAX / 2;
 
@@ -35,51 +29,126 @@ const NOTHING_KNOWN: i64 = i64::MAX / 2;
 #[derive(Default)]
 struct PollConnection(Option<Client>);
 
+/// The answer to a poll, and what it says about lost commits.
+struct Answer {
+    poll: Poll,
+    /// The mark that the revocation has now which no poll had found before.
+    mark_of_unconfirmed: Option<String>,
+    is_restored: bool,
+    latest_time: i64,
+}
+
+/// Everything from one snapshot. `$1` is the known change, `$2` an unconfirmed one. Beyond a thousand later ones, the cache
+/// starts again.
+fn statement() -> String {
+    format!(
+        "SELECT value, {NOW} AS time, \
+         (SELECT mark::text FROM changes WHERE number = value) AS mark, \
+         (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
+         (SELECT mark::text FROM changes WHERE number = $2) AS mark_of_unconfirmed, \
+         (SELECT count(*) FROM changes WHERE number > $1) AS later, \
+         value > $1 + 1000 OR (SELECT coalesce(bool_or(is_all), false) FROM changes WHERE number > $1) AS is_all, \
+         (SELECT coalesce(array_agg(id), '{{}}') FROM changes, unnest(session_ids) AS id \
+          WHERE number > $1 AND number <= $1 + 1000) AS sessions, \
+         origin IS DISTINCT FROM {ORIGIN} AS is_restored, latest_time FROM counter"
+    )
+}
+
 impl Postgres {
-    /// Polls until dropped, and removes from `cache` what has changed.
-    pub(in crate::store) async fn follow_changes(&self, cache: &TokenCache) {
+    /// Polls until dropped, removes from `cache` what has changed, and revokes again what the database lost. Calls `report`
+    /// after that.
+    pub(in crate::store) async fn follow_changes(
+        &self,
+        cache: &TokenCache,
+        clock: &dyn Clock,
+        report: impl Fn(RevokedAgain),
+    ) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut connection, mut is_failing) = (PollConnection::default(), false);
+        let (mut connection, statement) = (PollConnection::default(), statement());
+        let (mut is_failing, mut is_repair_failing) = (false, false);
         loop {
             ticks.tick().await;
-            // Before the snapshot: what others change after it is unknown.
+            // Before the snapshot: what changes after it is unknown.
             let begun = cache.freshness().elapsed();
-            let asked = connection.ask(self, cache.freshness().known_change());
+            let (known, own) = (cache.freshness().known_change(), self.recent.unconfirmed());
+            let asked = connection.ask(self, &statement, known, own.as_ref());
             match timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy)) {
-                Ok(poll) => {
-                    self.counter.store(poll.newest.number, Ordering::Release);
-                    cache.apply(begun, poll);
+                Ok(answer) => {
                     if std::mem::take(&mut is_failing) {
-                        tracing::info!("the database answers again: cached tokens count");
+                        tracing::info!("the database answers again: cached tokens are current");
                     }
+                    let repaired = self.apply(cache, begun, answer, own.as_ref(), clock).await;
+                    is_repair_failing = match repaired {
+                        Ok(again) => {
+                            again.inspect(RevokedAgain::log).into_iter().for_each(&report);
+                            false
+                        }
+                        Err(error) => {
+                            if !is_repair_failing {
+                                tracing::error!(%error, "cannot revoke again what the database lost: retrying");
+                            }
+                            true
+                        }
+                    };
                 }
                 Err(error) => {
                     connection.close();
+                    cache.freshness().miss(error.is_transient());
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             %error,
-                            "cannot learn from the database what changed: cached tokens do not count until it answers"
+                            "cannot learn from the database what changed: cached tokens are not current until it answers"
                         );
                     }
                 }
             }
         }
     }
+
+    async fn apply(
+        &self,
+        cache: &TokenCache,
+        begun: Duration,
+        answer: Answer,
+        own: Option<&Change>,
+        clock: &dyn Clock,
+    ) -> Result<Option<RevokedAgain>, StoreError> {
+        let Answer { poll, mark_of_unconfirmed, is_restored, latest_time } = answer;
+        let newest = poll.newest.number;
+        self.latest.fetch_max(latest_time, Ordering::AcqRel);
+        let known = self.counter.swap(newest, Ordering::AcqRel);
+        let loss = cache.apply(begun, poll);
+        let mark_of_unconfirmed = mark_of_unconfirmed.as_deref();
+        let found = Found { newest, is_restored, unconfirmed: own, mark_of_unconfirmed };
+        self.repair(cache, known, loss, &found, self.not_before_latest(clock.now())).await
+    }
 }
 
 impl PollConnection {
-    async fn ask(&mut self, postgres: &Postgres, known: Option<i64>) -> Result<Poll, StoreError> {
+    async fn ask(
+        &mut self,
+        postgres: &Postgres,
+        statement: &str,
+        known: Option<i64>,
+        unconfirmed: Option<&Change>,
+    ) -> Result<Answer, StoreError> {
         let client = match &mut self.0 {
             Some(client) => client,
             none => none.insert(postgres.connections.client().await?),
         };
         let after = known.unwrap_or(NOTHING_KNOWN);
+        let unconfirmed = unconfirmed.map(|change| change.number);
         let asked = Offset::ask();
-        let row = client.query_typed_one(POLL, &[(&after, Type::INT8)]).await?;
+        let row =
+            client.query_typed_one(statement, &[(&after, Type::INT8), (&unconfirmed, Type::INT8)]).await?;
         postgres.clock.answered(&asked, row.try_get("time")?)?;
-        postgres.latest.fetch_max(row.try_get("latest_time")?, Ordering::AcqRel);
-        read(after, &row)
+        Ok(Answer {
+            poll: read(after, &row)?,
+            mark_of_unconfirmed: row.try_get("mark_of_unconfirmed")?,
+            is_restored: row.try_get("is_restored")?,
+            latest_time: row.try_get("latest_time")?,
+        })
     }
 
     /// Closes the connection, which may still run a statement.

@@ -9,6 +9,7 @@ use super::statements::{Parameter, parameter};
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
 use crate::keys::RowKeys;
+use crate::store::freshness::Change;
 use crate::store::{EndReason, RevokedSession, SessionSelector, StoreError, UserFilter, time};
 
 /// Sessions revoked per transaction. Bounds the time that rows are locked, and the size of a change.
@@ -21,9 +22,13 @@ pub(super) struct Revocation<'a> {
     pub(super) reason: EndReason,
 }
 
-/// One transaction of a revocation.
+/// One transaction of a revocation. Remember it once it is committed, for a failover that loses it.
 pub(super) struct RevokedPage {
     pub(super) revoked: Vec<RevokedSession>,
+    /// `None` if nothing was revoked.
+    pub(super) change: Option<Change>,
+    /// Whether the revocation is one of all sessions.
+    pub(super) is_of_all: bool,
     /// After which session the next page starts; `None` for the last page.
     next: Option<String>,
 }
@@ -40,6 +45,7 @@ impl Postgres {
         let (mut revoked, mut after) = (Vec::new(), Some(String::new()));
         while let Some(last) = after {
             let page = in_transaction!(self, transaction => revocation.run_page(&transaction, &last).await)?;
+            self.recent.add(&page, reason);
             revoked.extend(page.revoked);
             after = page.next;
         }
@@ -71,17 +77,18 @@ impl Revocation<'_> {
         let mut ids: Vec<&str> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
         ids.sort_unstable();
         let next = ids.last().filter(|_| rows.len() >= usize::from(PAGE)).map(|last| (*last).to_owned());
+        let is_of_all = *self.selector == SessionSelector::ALL;
         if ids.is_empty() {
-            return Ok(RevokedPage { revoked: Vec::new(), next });
+            return Ok(RevokedPage { revoked: Vec::new(), change: None, is_of_all, next });
         }
         refresh_tokens::mark_for_revocation(transaction, &ids).await?;
-        if *self.selector == SessionSelector::ALL {
-            changes::record_all(transaction).await?;
+        let change = if is_of_all {
+            changes::record_all(transaction).await?
         } else {
-            changes::record(transaction, &ids).await?;
-        }
+            changes::record(transaction, &ids).await?
+        };
         let revoked = rows.iter().map(|row| self.revoked(row)).collect::<Result<_, _>>()?;
-        Ok(RevokedPage { revoked, next })
+        Ok(RevokedPage { revoked, change: Some(change), is_of_all, next })
     }
 
     /// A row that does not open is revoked too, and its user is not known.

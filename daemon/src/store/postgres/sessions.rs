@@ -5,10 +5,11 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use tokio_postgres::{Row, Transaction};
 
+use super::revocation::{Revocation, RevokedPage};
 use super::session_rows::{COLUMNS, Contents, SessionPlace, session_id, stored};
 use super::statements::parameters;
 use super::transactions::in_transaction;
-use super::{Postgres, changes, refresh_tokens, revocation};
+use super::{Postgres, changes, refresh_tokens};
 use crate::keys::RowKeys;
 use crate::store::sessions::over_limit;
 use crate::store::{EndReason, NewSession, RevokedSession, SessionSelector, StoreError, StoredSession, time};
@@ -20,7 +21,11 @@ impl Postgres {
         max_per_user: u32,
     ) -> Result<Vec<RevokedSession>, StoreError> {
         let keys = &*self.rows;
-        in_transaction!(self, transaction => open(&transaction, keys, &session, max_per_user).await)
+        let page =
+            in_transaction!(self, transaction => open(&transaction, keys, &session, max_per_user).await)?;
+        let Some(page) = page else { return Ok(Vec::new()) };
+        self.recent.add(&page, EndReason::SessionLimit);
+        Ok(page.revoked)
     }
 
     pub(in crate::store) async fn find_session(
@@ -50,12 +55,13 @@ impl Postgres {
     }
 }
 
+/// Returns the user's oldest sessions beyond `max_per_user`, which it revoked.
 async fn open(
     transaction: &Transaction<'_>,
     keys: &RowKeys,
     session: &NewSession,
     max_per_user: u32,
-) -> Result<Vec<RevokedSession>, StoreError> {
+) -> Result<Option<RevokedPage>, StoreError> {
     let user_key = keys.user_key(&session.user.issuer, &session.user.subject);
     lock_user(transaction, &user_key).await?;
     insert(transaction, keys, session, "").await?;
@@ -65,16 +71,12 @@ async fn open(
     let live = live_of_user(transaction, &user_key, session.created_at).await?;
     let oldest = over_limit(live, &session.id, max_per_user);
     if oldest.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let oldest = SessionSelector::Ids(oldest);
-    let ended = revocation::Revocation {
-        keys,
-        selector: &oldest,
-        at: session.created_at,
-        reason: EndReason::SessionLimit,
-    };
-    Ok(ended.run_page(transaction, "").await?.revoked)
+    let ended =
+        Revocation { keys, selector: &oldest, at: session.created_at, reason: EndReason::SessionLimit };
+    ended.run_page(transaction, "").await.map(Some)
 }
 
 /// Lets one session of a user be opened at a time, by any member: a count would not see the others. Ends with the
@@ -157,7 +159,7 @@ async fn update_user(
             parameters![place.id(), columns.email_key, sealed.key_version, sealed.bytes],
         )
         .await?;
-    changes::record(transaction, &[place.id()]).await
+    changes::record(transaction, &[place.id()]).await.map(|_| ())
 }
 
 async fn forget_addresses(

@@ -3,7 +3,10 @@
 mod canary;
 mod changes;
 mod forgery;
+mod grace;
+mod lost_commits;
 mod members;
+mod touch;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Records when sessions were used, many in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +13,13 @@ use super::statements::parameters;
 use super::transactions::in_transaction;
 use crate::store::{StoreError, time};
 
-/// The pause between two batches, while uses come faster than they are written.
+/// The pause between two batches, while uses come faster than they are written, and after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Sessions per transaction.
 const BATCH: usize = 500;
+/// Sessions whose last use waits while the database is away, a few megabytes. Of more, the oldest uses are dropped, so these
+/// sessions may only expire earlier.
+const MOST: usize = 50_000;
 
 /// Uses that are not written yet.
 #[derive(Default)]
@@ -24,8 +27,10 @@ pub(super) struct Uses(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    /// The last use of each session. Its order is that of IDs, in which all members lock rows.
-    last: BTreeMap<String, i64>,
+    /// The last use of each session.
+    last: HashMap<String, i64>,
+    /// The same, oldest first.
+    by_time: BTreeSet<(i64, String)>,
     is_being_written: bool,
 }
 
@@ -36,7 +41,8 @@ struct Writing<'a> {
 }
 
 impl Postgres {
-    /// Returns at once if another caller is writing and will write this use too.
+    /// Returns at once if another caller is writing and will write this use too. The one that writes may take long: run it in
+    /// a task of its own. After a failure, it waits before the next caller may try.
     pub(in crate::store) async fn touch_session(
         &self,
         id: &SessionID,
@@ -47,7 +53,15 @@ impl Postgres {
             for batch in used.chunks(BATCH) {
                 let (ids, times): (Vec<&str>, Vec<i64>) =
                     batch.iter().map(|(id, at)| (id.as_str(), *at)).unzip();
-                in_transaction!(self, transaction => write(&transaction, &ids, &times).await)?;
+                let written = in_transaction!(self, transaction => write(&transaction, &ids, &times).await);
+                if let Err(error) = written {
+                    if error.is_transient() {
+                        // Also those that were written: the latest use counts.
+                        self.uses.put_back(used);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    return Err(error);
+                }
             }
             if self.uses.is_any_left() {
                 tokio::time::sleep(PAUSE).await;
@@ -71,10 +85,15 @@ async fn write(transaction: &Transaction<'_>, ids: &[&str], times: &[i64]) -> Re
 impl Uses {
     /// Returns a value if the caller has to write.
     fn add(&self, id: &SessionID, at: Timestamp) -> Option<Writing<'_>> {
-        let (mut waiting, at) = (self.lock(), time::to_database(at));
-        waiting.last.entry(id.as_str().to_owned()).and_modify(|last| *last = at.max(*last)).or_insert(at);
+        let mut waiting = self.lock();
+        waiting.add(id.as_str().to_owned(), time::to_database(at));
         let is_first = !std::mem::replace(&mut waiting.is_being_written, true);
         is_first.then(|| Writing { uses: self, is_done: false })
+    }
+
+    fn put_back(&self, used: Vec<(String, i64)>) {
+        let mut waiting = self.lock();
+        used.into_iter().for_each(|(id, at)| waiting.add(id, at));
     }
 
     fn is_any_left(&self) -> bool {
@@ -83,6 +102,30 @@ impl Uses {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, id: String, at: i64) {
+        match self.last.get(&id).copied() {
+            Some(last) if last >= at => return,
+            Some(last) => {
+                self.by_time.remove(&(last, id.clone()));
+            }
+            None => {}
+        }
+        self.by_time.insert((at, id.clone()));
+        self.last.insert(id, at);
+        if self.last.len() > MOST
+            && let Some((_, oldest)) = self.by_time.pop_first()
+        {
+            self.last.remove(&oldest);
+        }
+    }
+
+    fn take(&mut self) -> Vec<(String, i64)> {
+        self.last.clear();
+        std::mem::take(&mut self.by_time).into_iter().map(|(at, id)| (id, at)).collect()
     }
 }
 
@@ -95,7 +138,7 @@ impl Writing<'_> {
             self.is_done = true;
             return None;
         }
-        Some(std::mem::take(&mut waiting.last).into_iter().collect())
+        Some(waiting.take())
     }
 }
 
@@ -125,8 +168,7 @@ mod tests {
         for (token, milliseconds) in [(&first, 9), (&second, 3), (&first, 7)] {
             assert!(uses.add(token.id(), at(milliseconds)).is_none());
         }
-        let mut expected = vec![(first.id().to_string(), 9), (second.id().to_string(), 3)];
-        expected.sort();
+        let expected = vec![(second.id().to_string(), 3), (first.id().to_string(), 9)];
         assert_eq!(writing.next(), Some(expected));
         assert_eq!(writing.next(), None);
         assert!(uses.add(first.id(), at(10)).is_some(), "the next caller writes");
@@ -138,5 +180,37 @@ mod tests {
         drop(uses.add(token.id(), at(5)));
         let mut writing = uses.add(token.id(), at(3)).expect("the one before is gone");
         assert_eq!(writing.next(), Some(vec![(token.id().to_string(), 5)]));
+    }
+
+    #[test]
+    fn waiting_uses_are_bounded_and_oldest_are_dropped() {
+        let mut waiting = Waiting::default();
+        let most = i64::try_from(MOST).expect("a small number");
+        for number in 0..most + 2 {
+            waiting.add(number.to_string(), number);
+        }
+        // Used again, so that another one is the oldest.
+        waiting.add("2".to_owned(), most + 2);
+        waiting.add("new".to_owned(), most + 3);
+        waiting.add("new".to_owned(), 0);
+        assert_eq!((waiting.last.len(), waiting.by_time.len()), (MOST, MOST));
+        let taken = waiting.take();
+        assert_eq!(taken.first(), Some(&("4".to_owned(), 4)), "0, 1 and 3 were dropped");
+        assert_eq!(taken.last(), Some(&("new".to_owned(), most + 3)));
+        assert!(waiting.last.is_empty() && waiting.by_time.is_empty());
+    }
+
+    #[test]
+    fn failed_uses_wait_for_next_caller() {
+        let (uses, token) = (Uses::default(), SessionToken::mint());
+        let mut writing = uses.add(token.id(), at(5)).expect("the first caller writes");
+        let used = writing.next().expect("a use");
+        assert!(uses.add(token.id(), at(7)).is_none());
+        uses.put_back(used);
+        drop(writing);
+        let other = SessionToken::mint();
+        let mut writing = uses.add(other.id(), at(6)).expect("the one before is gone");
+        let expected = vec![(other.id().to_string(), 6), (token.id().to_string(), 7)];
+        assert_eq!(writing.next(), Some(expected));
     }
 }

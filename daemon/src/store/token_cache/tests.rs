@@ -256,6 +256,36 @@ fn knowledge_that_is_not_current_does_not_count() {
 }
 
 #[test]
+fn only_session_tokens_are_found_in_grace() {
+    let elapsed = Arc::new(AtomicU64::new(10));
+    let clock = elapsed.clone();
+    let read_clock = move || Duration::from_secs(clock.load(Ordering::SeqCst));
+    let cache = TokenCache::new(MIB, Freshness::polled(Box::new(read_clock)));
+    cache.freshness().set_grace(Duration::from_secs(5));
+    let (token, session) = session(&[]);
+    let empty = Change { number: 0, mark: None };
+    let poll =
+        Poll { after: 0, mark_of_known: None, newest: empty, later: 0, is_all: false, sessions: Vec::new() };
+    cache.apply(Duration::from_secs(10), poll);
+    insert(&cache, &token, &session);
+    let audience_token = insert_audience_token(&cache, &session, restriction(at(600)));
+    let hash = TokenHash::of_audience_token(&audience_token);
+    let in_grace = |text: &str| cache.find_in_grace(text).is_some();
+    assert!(is_cached(&cache, &token) && !in_grace(token.expose()));
+    cache.freshness().miss(true);
+    elapsed.store(12, Ordering::SeqCst);
+    assert!(!is_cached(&cache, &token) && in_grace(token.expose()));
+    assert!(!in_grace(audience_token.expose()));
+    cache.remove_token(token.expose(), &hash);
+    assert!(in_grace(token.expose()), "only its holder removes it");
+    cache.remove_token(token.expose(), &session.token_hash);
+    assert!(!in_grace(token.expose()));
+    insert(&cache, &token, &session);
+    elapsed.store(16, Ordering::SeqCst);
+    assert!(!in_grace(token.expose()));
+}
+
+#[test]
 fn full_cache_evicts_entries_that_are_not_used() {
     let cache = cache(4 * MIB);
     let used: Vec<_> = (0..200).map(|_| session(&["staff"])).collect();

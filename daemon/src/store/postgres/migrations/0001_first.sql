@@ -188,10 +188,13 @@ CREATE TABLE counter (
     singleton   smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
     value       bigint   NOT NULL,
     -- The latest time that a purge saw. Expiry never uses an earlier one.
-    latest_time bigint   NOT NULL DEFAULT 0
+    latest_time bigint   NOT NULL DEFAULT 0,
+    -- The server and the table where the row was written. It differs from where it is after a dump was restored.
+    origin      text     COLLATE "C" NOT NULL
 );
 
-INSERT INTO counter (value) VALUES (0);
+INSERT INTO counter (value, origin)
+    SELECT 0, system_identifier || ' ' || 'counter'::regclass::oid FROM pg_control_system();
 
 -- Changed and ended sessions, kept for ten minutes.
 CREATE TABLE changes (
@@ -216,10 +219,12 @@ CREATE TABLE members (
     schema      integer     NOT NULL,
     -- The newest data key that it holds.
     newest_key  integer     NOT NULL,
-    -- The last change that it knows.
+    -- The last change that it knew at its last heartbeat.
     known       bigint      NOT NULL,
     started_at  timestamptz NOT NULL DEFAULT now(),
-    seen_at     timestamptz NOT NULL DEFAULT now()
+    seen_at     timestamptz NOT NULL DEFAULT now(),
+    -- How many changes there were after the one that it knew then.
+    lag         bigint      NOT NULL DEFAULT 0
 );
 
 -- Written to test whether the store can be written. At least as large as a login's writes.

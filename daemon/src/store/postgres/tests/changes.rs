@@ -5,7 +5,7 @@ use infra_shared::token_text::SessionID;
 
 use super::{open_member, store_on};
 use crate::store::contract::{at, revoke, session};
-use crate::store::{EndReason, NewSession, SessionSelector, TicketState};
+use crate::store::{EndReason, MemberDescription, NewSession, SessionSelector, TicketState};
 
 #[tokio::test]
 async fn each_change_of_sessions_has_the_next_number() {
@@ -33,6 +33,23 @@ async fn each_change_of_sessions_has_the_next_number() {
     assert_eq!(store.raise_guard_counter(0).await.expect("stored"), 5);
     assert_eq!(store.raise_guard_counter(100).await.expect("stored"), 101);
     assert_eq!(store.guard_counter(), 101);
+}
+
+#[tokio::test]
+async fn heartbeat_records_how_far_member_lags() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    let description = MemberDescription { name: "one".to_owned(), version: "1".to_owned() };
+    let lag = async || {
+        store.heartbeat(&description).await.expect("stored");
+        store.members().await.expect("an answer").iter().map(|member| member.lag).collect::<Vec<_>>()
+    };
+    assert_eq!(lag().await, [0]);
+    server.sql("infra", "UPDATE counter SET value = value + 3");
+    assert_eq!(lag().await, [3]);
+    // It learns the new number with its own change.
+    store.raise_guard_counter(0).await.expect("stored");
+    assert_eq!(lag().await, [0]);
 }
 
 #[tokio::test]
