@@ -1,5 +1,16 @@
 //! Several daemons on one PostgreSQL database.
 
+mod cut_off;
+mod failover;
+mod group;
+mod key_rotation;
+mod kills;
+mod pooler;
+mod races;
+mod revocation;
+mod servers;
+mod storm;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,0 +1,104 @@
+//! Servers with other certificates, clocks of daemons that differ, and a database from a dump.
+
+use infra_harness::authority::{Authority, KeyKind};
+use infra_harness::daemon::Daemon;
+use infra_harness::login::{self, Started};
+use infra_harness::peers;
+use infra_harness::provider::Provider;
+use infra_peers::postgresql::PostgreSQL;
+
+use super::group::{Access, DATABASE, Group, expect_soon};
+use super::session;
+
+const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+#[test]
+fn server_certificates_of_every_kind_are_accepted() {
+    for kind in [KeyKind::RSA, KeyKind::P256, KeyKind::Ed25519] {
+        let Some(server) = PostgreSQL::start_certified(Authority::with_keys(kind), &["fsync=off"]) else {
+            return;
+        };
+        server.create_database(DATABASE);
+        // Makes the schema and the keys.
+        let group = Group::start(1, &Access::to(&server), |_, _| {});
+        let token = group.sign_in(0);
+        assert_eq!(session(&group.daemons[0], &token).status, 200, "{kind:?}: {}", group.logs());
+    }
+}
+
+/// Starts two daemons whose clocks differ by this, such as `+5m`. `None` if a peer is missing.
+fn start_with_clocks(ahead: &str) -> Option<(PostgreSQL, Group)> {
+    let clock = peers::find_file(FAKE_CLOCK)?;
+    let server = PostgreSQL::start()?;
+    server.create_database(DATABASE);
+    let mut group = Group::prepare(2, &Access::to(&server), |_, configuration| {
+        configuration.public_urls.push("https://infra.example.com".to_owned());
+    });
+    let wrong = &mut group.daemons[1];
+    wrong.set_environment("LD_PRELOAD", &clock.display().to_string());
+    wrong.set_environment("FAKETIME", ahead);
+    // Only the time of day.
+    wrong.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    wrong.set_environment("DONT_FAKE_MONOTONIC", "1");
+    for daemon in &mut group.daemons {
+        daemon.start_again();
+    }
+    Some((server, group))
+}
+
+/// Starts a login at one daemon and finishes it at the other.
+fn sign_in_across(provider: &Provider, at: &Daemon, elsewhere: &Daemon) -> u16 {
+    let origin = "https://infra.example.com".parse().expect("an origin");
+    let started = Started::bound_to(at, &origin, Some(&at.pin()));
+    let body = started.finish_body(&started.sign_in(provider));
+    elsewhere.api().post("/v1/logins/finish", &body).status
+}
+
+#[test]
+fn members_with_clocks_five_minutes_apart_share_sessions() {
+    for ahead in ["+4m50s", "-4m50s"] {
+        let Some((_server, group)) = start_with_clocks(ahead) else { return };
+        let (one, other) = (&group.daemons[0], &group.daemons[1]);
+        for (at, elsewhere) in [(one, other), (other, one)] {
+            let token = login::over_http(at, &group.provider);
+            assert_eq!(session(elsewhere, &token).status, 200, "{ahead}: {}", group.logs());
+            assert_eq!(elsewhere.api().delete_as("/v1/session", &token).status, 204);
+            expect_soon(&at.api(), &token, 401, at);
+            assert_eq!(sign_in_across(&group.provider, at, elsewhere), 201, "{ahead}: {}", group.logs());
+        }
+    }
+}
+
+/// Replaces the database with this dump, while nobody uses it.
+fn restore(server: &PostgreSQL, dump: &str) {
+    server.client("dropdb", &[DATABASE], None);
+    server.create_database(DATABASE);
+    server.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", DATABASE], Some(dump));
+}
+
+#[test]
+fn restored_dump_is_refused_until_operator_accepts_it() {
+    let Some(server) = PostgreSQL::start() else { return };
+    server.create_database(DATABASE);
+    let mut group = Group::start(2, &Access::to(&server), |_, _| {});
+    let (kept, ended) = (group.sign_in(0), group.sign_in(1));
+    let dump = server.client("pg_dump", &[DATABASE], None);
+    assert_eq!(group.daemons[1].api().delete_as("/v1/session", &ended).status, 204);
+    expect_soon(&group.daemons[0].api(), &ended, 401, &group.daemons[0]);
+    for daemon in &mut group.daemons {
+        daemon.stop();
+    }
+    restore(&server, &dump);
+    for daemon in &group.daemons {
+        daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["older", "accept-rollback"]);
+    }
+    group.daemons[0].infrad(["serve", "--prepare", "--accept-rollback"]).wait().expect(0);
+    for daemon in &mut group.daemons {
+        daemon.start_again();
+    }
+    for daemon in &group.daemons {
+        for token in [&kept, &ended] {
+            assert_eq!(session(daemon, token).status, 401, "{}", group.logs());
+        }
+    }
+}
