@@ -1,6 +1,9 @@
 //! PgBouncer in transaction mode between the daemons and the database.
 
+#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use infra_harness::wait;
 use infra_peers::pgbouncer::PgBouncer;
@@ -69,11 +72,14 @@ fn sessions_are_shared_behind_pgbouncer() {
     // The server restarts behind the pooler.
     let token = group.sign_in(0);
     server.stop();
+    let stopped = Instant::now();
     for (api, daemon) in clients.iter().zip(&group.daemons) {
         expect_soon(api, &token, 503, daemon);
     }
+    let refused = stopped.elapsed();
     server.start_again();
-    wait_until_ready(&clients);
+    let ready = wait_until_ready(&clients);
+    println!("both refused after {refused:?}, and were ready {ready:?} after the database");
     for (api, daemon) in clients.iter().zip(&group.daemons) {
         expect_soon(api, &token, 200, daemon);
     }

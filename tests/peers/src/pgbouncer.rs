@@ -43,6 +43,8 @@ impl PgBouncer {
              pool_mode = transaction\n\
              default_pool_size = {connections}\n\
              max_client_conn = 500\n\
+             server_login_retry = 1\n\
+             query_wait_timeout = 2\n\
              client_tls_sslmode = require\n\
              client_tls_cert_file = {own}/pooler.pem\n\
              client_tls_key_file = {own}/pooler.key\n\
