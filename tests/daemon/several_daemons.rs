@@ -1,7 +1,17 @@
 //! Several daemons on one PostgreSQL database.
 
+mod cut_off;
+mod failover;
 mod grace;
+mod group;
+mod key_rotation;
 mod keys;
+mod kills;
+mod pooler;
+mod races;
+mod revocation;
+mod servers;
+mod storm;
 
 use std::path::PathBuf;
 use std::process::Command;

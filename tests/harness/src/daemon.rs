@@ -245,7 +245,7 @@ impl Daemon {
 
     /// The registered redirect ports.
     pub fn redirect_ports(&self) -> Vec<u16> {
-        self.ports.all().split_off(1)
+        self.configuration.redirect_ports.clone()
     }
 
     /// The issuer in the configuration of the provider with this name.
