@@ -105,7 +105,6 @@ fn live_check_warns_that_asynchronous_failover_loses_changes() {
 }
 
 #[test]
-#[ignore = "needs a daemon that revokes again after commits were lost"]
 fn lost_sign_out_is_revoked_again_after_failover() {
     let Some(Scene { mut servers, group }) = Scene::start(2) else { return };
     let apis = clients(&group.daemons);
