@@ -121,6 +121,14 @@ impl PostgreSQL {
         self.sql_as("postgres", "postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
     }
 
+    /// Raises the limits of [`USER`] in a database with a schema, for tests whose writes wait for each other or for other
+    /// programs.
+    pub fn allow_slow_statements(&self, database: &str) {
+        for limit in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+            self.sql(database, &format!("ALTER ROLE {USER} IN DATABASE {database} SET {limit} = '60s'"));
+        }
+    }
+
     /// Runs SQL as [`USER`] and returns its output: values without names, separated by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> String {
         self.sql_as(USER, database, statement)
