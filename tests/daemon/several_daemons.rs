@@ -1,6 +1,7 @@
 //! Several daemons on one PostgreSQL database.
 
 mod grace;
+mod restored_dump;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -101,6 +101,31 @@ impl PostgreSQL {
         run(command)
     }
 
+    /// Dumps a database as SQL.
+    #[track_caller]
+    pub fn dump(&self, database: &str) -> String {
+        let mut command = self.command("pg_dump");
+        command.arg("-h").arg(self.socket()).args([
+            "-p",
+            &self.port().to_string(),
+            "-U",
+            "postgres",
+            database,
+        ]);
+        run(command)
+    }
+
+    /// Replaces a database with the contents of a dump, in spite of open connections.
+    #[track_caller]
+    pub fn restore(&self, database: &str, dump: &str) {
+        self.sql_as("postgres", "postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
+        self.create_database(database);
+        let mut command = self.command("psql");
+        command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-h"]).arg(self.socket());
+        command.args(["-p", &self.port().to_string(), "-U", "postgres", "-d", database]);
+        run_with_input(command, dump);
+    }
+
     /// The folder with the server's programs, such as `pg_dump`.
     pub fn programs(&self) -> &Path {
         &self.programs
