@@ -9,6 +9,7 @@ mod keys;
 mod kills;
 mod pooler;
 mod races;
+mod restored_dump;
 mod revocation;
 mod servers;
 mod storm;

@@ -80,26 +80,19 @@ fn members_whose_clocks_differ_share_sessions() {
     }
 }
 
-/// Replaces the database with this dump, while nobody uses it.
-fn restore(server: &PostgreSQL, dump: &str) {
-    server.client("dropdb", &[DATABASE], None);
-    server.create_database(DATABASE);
-    server.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", DATABASE], Some(dump));
-}
-
 #[test]
 fn restored_dump_brings_no_session_back() {
     let Some(server) = PostgreSQL::start() else { return };
     server.create_database(DATABASE);
     let mut group = Group::start(2, &Access::to(&server), |_, _| {});
     let (kept, ended) = (group.sign_in(0), group.sign_in(1));
-    let dump = server.client("pg_dump", &[DATABASE], None);
+    let dump = server.dump(DATABASE);
     assert_eq!(group.daemons[1].api().delete_as("/v1/session", &ended).status, 204);
     expect_soon(&group.daemons[0].api(), &ended, 401, &group.daemons[0]);
     for daemon in &mut group.daemons {
         daemon.stop();
     }
-    restore(&server, &dump);
+    server.restore(DATABASE, &dump);
     // A start may refuse, and then accepts the dump if the operator says so.
     group.daemons[0].infrad(["serve", "--prepare", "--accept-rollback"]).wait().expect(0);
     for daemon in &mut group.daemons {

@@ -153,6 +153,20 @@ impl PostgreSQL {
         run_with_input(command, input)
     }
 
+    /// Dumps a database as SQL.
+    #[track_caller]
+    pub fn dump(&self, database: &str) -> String {
+        self.client("pg_dump", &[database], None)
+    }
+
+    /// Replaces a database with the contents of a dump, in spite of open connections.
+    #[track_caller]
+    pub fn restore(&self, database: &str, dump: &str) {
+        self.sql_as("postgres", "postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
+        self.create_database(database);
+        self.client("psql", &["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database], Some(dump));
+    }
+
     /// The folder with the server's programs, such as `pg_dump`.
     pub fn programs(&self) -> &Path {
         &self.programs

@@ -204,9 +204,9 @@ mod tests {
     fn failed_uses_wait_for_next_caller() {
         let (uses, token) = (Uses::default(), SessionToken::mint());
         let mut writing = uses.add(token.id(), at(5)).expect("the first caller writes");
-        let used = writing.next().expect("a use");
+        let taken = writing.next().expect("a use");
         assert!(uses.add(token.id(), at(7)).is_none());
-        uses.put_back(used);
+        uses.put_back(taken);
         drop(writing);
         let other = SessionToken::mint();
         let mut writing = uses.add(other.id(), at(6)).expect("the one before is gone");

@@ -1,6 +1,5 @@
 //! Failovers that lost commits, and restored dumps. A failover is imitated by setting rows back, all in one transaction.
 
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -188,12 +187,12 @@ async fn restored_dump_revokes_all_sessions() {
     let (signed_out, new) = open(&store, "00u1").await;
     let (other, _) = open(&store, "00u2").await;
     assert_eq!(store.revoke_if_restored(at(1)).await.expect("an answer"), None);
-    let dump = dump(&server);
+    let dump = server.dump("infra");
     // A member that runs through the restore.
     let member = Member::follow(store.clone());
     assert!(revoke(&store, &new.id, 1, EndReason::Logout).await);
     member.wait_for(1).await;
-    restore(&server, &dump);
+    server.restore("infra", &dump);
     eventually("all are revoked", async || reasons(&server) == ["restored", "restored"]).await;
     eventually("it is reported", async || !member.reports().is_empty()).await;
     assert_eq!(member.reports(), [RevokedAgain { cause: LossCause::Restore, sessions: 2 }]);
@@ -206,37 +205,11 @@ async fn restored_dump_revokes_all_sessions() {
     drop(member);
 
     // Members that start after the restore.
-    restore(&server, &dump);
+    server.restore("infra", &dump);
     let store = open_member(&server).await;
     assert!(is_live(&store, &signed_out).await, "the dump brought it back");
     let revoked = store.revoke_if_restored(at(2)).await.expect("stored");
     assert_eq!(revoked, Some(RevokedAgain { cause: LossCause::Restore, sessions: 2 }));
     assert!(!is_live(&store, &signed_out).await && !is_live(&store, &other).await);
     assert_eq!(store.revoke_if_restored(at(3)).await.expect("an answer"), None);
-}
-
-fn dump(server: &PostgreSQL) -> String {
-    let mut command = Command::new(server.programs().join("pg_dump"));
-    command.arg("-h").arg(server.socket()).args([
-        "-p",
-        &server.port().to_string(),
-        "-U",
-        "postgres",
-        "infra",
-    ]);
-    let output = command.stdin(Stdio::null()).output().expect("a program of the server");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("a dump is text")
-}
-
-fn restore(server: &PostgreSQL, dump: &str) {
-    server.sql_as("postgres", "postgres", "DROP DATABASE infra WITH (FORCE)");
-    server.create_database("infra");
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), dump).expect("our own file");
-    let mut command = Command::new(server.programs().join("psql"));
-    command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-h"]).arg(server.socket());
-    command.args(["-p", &server.port().to_string(), "-U", "postgres", "-d", "infra", "-f"]).arg(file.path());
-    let output = command.stdin(Stdio::null()).output().expect("a program of the server");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
