@@ -9,6 +9,7 @@ use super::{LIMIT, PostgreSQL, run};
 
 impl PostgreSQL {
     /// Starts a standby of this server, with its own port and a certificate of the same CA. Returns once it streams.
+    #[must_use]
     pub fn start_standby(&self, name: &str) -> Self {
         let mut standby =
             Self::prepare(self.programs.clone(), Arc::clone(&self.authority), self.settings.clone());
