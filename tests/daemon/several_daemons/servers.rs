@@ -79,28 +79,3 @@ fn members_whose_clocks_differ_share_sessions() {
         assert_eq!(right.api().get("/readyz").status, 204, "{}", group.logs());
     }
 }
-
-#[test]
-fn restored_dump_brings_no_session_back() {
-    let Some(server) = PostgreSQL::start() else { return };
-    server.create_database(DATABASE);
-    let mut group = Group::start(2, &Access::to(&server), |_, _| {});
-    let (kept, ended) = (group.sign_in(0), group.sign_in(1));
-    let dump = server.dump(DATABASE);
-    assert_eq!(group.daemons[1].api().delete_as("/v1/session", &ended).status, 204);
-    expect_soon(&group.daemons[0].api(), &ended, 401, &group.daemons[0]);
-    for daemon in &mut group.daemons {
-        daemon.stop();
-    }
-    server.restore(DATABASE, &dump);
-    // A start may refuse, and then accepts the dump if the operator says so.
-    group.daemons[0].infrad(["serve", "--prepare", "--accept-rollback"]).wait().expect(0);
-    for daemon in &mut group.daemons {
-        daemon.start_again();
-    }
-    for daemon in &group.daemons {
-        for token in [&ended, &kept] {
-            assert_eq!(session(daemon, token).status, 401, "{}", group.logs());
-        }
-    }
-}
