@@ -130,8 +130,8 @@ pub enum Command {
 
     /// Replace the store with a backup; stop the daemon first
     ///
-    /// Verifies the whole backup, then replaces the store in the data directory and revokes all sessions of the backup.
-    /// Your users must sign in again.
+    /// Verifies the whole backup, then replaces the store in the data directory, or in the database that `database` names, and
+    /// revokes all sessions of the backup. Your users must sign in again. Before you restore to a database, stop all daemons.
     #[command(after_long_help = help::RESTORE)]
     Restore {
         /// The backup file
@@ -296,6 +296,17 @@ pub enum DatabaseCommand {
     /// that file to each host before you start a daemon there.
     #[command(after_long_help = help::DATABASE)]
     Create,
+
+    /// Move the store in `dataDir` to the database that `database` names, or back; stop all daemons first
+    ///
+    /// Copies everything, compares every row, and keeps the source. Sessions stay valid. Refuses a target with live sessions, and
+    /// a database that a daemon uses. If it is interrupted, run it again. Afterwards, daemons refuse the source.
+    #[command(after_long_help = help::DATABASE_MOVE)]
+    Move {
+        /// Move the store in the database to `dataDir`
+        #[arg(long)]
+        to_file: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

@@ -19,6 +19,7 @@ mod key_rotation;
 mod leases;
 mod listing;
 mod members;
+mod moving;
 mod named_rows;
 mod polls;
 mod probe;
@@ -37,6 +38,7 @@ mod tickets;
 mod token_lookup;
 mod touch;
 mod transactions;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

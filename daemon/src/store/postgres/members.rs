@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
-use super::{Postgres, schema};
+use super::{Postgres, moving, schema};
 use crate::keys::{RowPlace, SealedRow};
 use crate::store::members::{Member, MemberDescription};
 use crate::store::{MemberID, StoreError};
@@ -22,7 +22,7 @@ struct Contents {
 }
 
 impl Postgres {
-    /// Records that this member runs, and the last change that it knows.
+    /// Records that this member runs, and the last change that it knows. Fails if daemons may not use the store.
     pub(in crate::store) async fn heartbeat(
         &self,
         description: &MemberDescription,
@@ -35,7 +35,9 @@ impl Postgres {
         let known = self.counter.load(Ordering::Acquire);
         self.connections
             .run(async |client| {
-                client
+                let transaction = client.transaction().await?;
+                moving::expect_ready(&transaction, self.connections.describe()).await?;
+                transaction
                     .execute_typed(
                         "INSERT INTO members (id, key_version, sealed, schema, newest_key, known) \
                          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET \
@@ -51,13 +53,13 @@ impl Postgres {
                         ],
                     )
                     .await?;
-                client
+                transaction
                     .execute_typed(
                         &format!("DELETE FROM members WHERE seen_at < now() - interval '{FORGOTTEN_AFTER}'"),
                         &[],
                     )
                     .await?;
-                Ok(())
+                Ok(transaction.commit().await?)
             })
             .await
     }
