@@ -133,6 +133,9 @@ fn killed_move_completes_when_run_again() {
     assert!(begun.is_some(), "{}", moving.output());
     moving.signal(Signal::KILL);
     moving.wait_for_end(LIMIT).expect("nothing survives SIGKILL");
+    // Its statement still waits at the server.
+    let end = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO certificates%'";
+    server.sql_as("postgres", "postgres", end);
     server.sql("infra", "DROP TRIGGER wait ON certificates");
     daemon.infrad(["serve"]).wait().expect(1).stderr_contains(&["a copy into it did not finish"]);
     daemon.infrad(["check", "--live"]).wait().expect(1);

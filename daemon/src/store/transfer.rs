@@ -283,9 +283,9 @@ impl Secret {
         sealer: &FieldSealer,
         field: [&str; 2],
         row: &str,
-        sealed: Vec<u8>,
+        bytes: Vec<u8>,
     ) -> Result<Self, StoreError> {
-        let opened = sealer.open(place(field, row), &Sealed::from_store(sealed));
+        let opened = sealer.open(place(field, row), &Sealed::from_store(bytes));
         opened.map(Self).map_err(|DecryptError| StoreError::UnexpectedRow("a sealed field"))
     }
 
