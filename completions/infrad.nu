@@ -239,12 +239,31 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete infrad database move color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Move the store in `dataDir` to the database that `database` names, or back; stop all daemons first
+  export extern "infrad database move" [
+    --to-file                 # Move the store in the database to `dataDir`
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
+    --color: string@"nu-complete infrad database move color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
   # Print this message or the help of the given subcommand(s)
   export extern "infrad database help" [
   ]
 
   # Create the schema and the keys in the database that `database` names; run it again after an upgrade
   export extern "infrad database help create" [
+  ]
+
+  # Move the store in `dataDir` to the database that `database` names, or back; stop all daemons first
+  export extern "infrad database help move" [
   ]
 
   # Print this message or the help of the given subcommand(s)
@@ -630,6 +649,10 @@ module completions {
 
   # Create the schema and the keys in the database that `database` names; run it again after an upgrade
   export extern "infrad help database create" [
+  ]
+
+  # Move the store in `dataDir` to the database that `database` names, or back; stop all daemons first
+  export extern "infrad help database move" [
   ]
 
   # Write an encrypted backup to a file, with the daemon running or stopped

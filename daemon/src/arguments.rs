@@ -1,5 +1,6 @@
 //! What can be typed after `infrad`.
 
+mod database;
 mod help;
 mod sessions;
 mod values;
@@ -10,6 +11,7 @@ use clap::builder::TypedValueParser;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use infra_shared::completion::{Program, Shell};
 
+pub use database::DatabaseCommand;
 pub use help::SYNONYMS;
 pub use sessions::SessionsCommand;
 pub use values::session_id;
@@ -130,8 +132,8 @@ pub enum Command {
 
     /// Replace the store with a backup; stop the daemon first
     ///
-    /// Verifies the whole backup, then replaces the store in the data directory and revokes all sessions of the backup.
-    /// Your users must sign in again.
+    /// Verifies the whole backup, then replaces the store in the data directory, or in the database that `database` names, and
+    /// revokes all sessions of the backup. Your users must sign in again. Before you restore to a database, stop all daemons.
     #[command(after_long_help = help::RESTORE)]
     Restore {
         /// The backup file
@@ -286,16 +288,6 @@ pub enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
-pub enum DatabaseCommand {
-    /// Create the schema and the keys in the database that `database` names; run it again after an upgrade
-    ///
-    /// Changes nothing that is there. Creates a native root key if its file is missing and the database has no keys yet: copy
-    /// that file to each host before you start a daemon there.
-    #[command(after_long_help = help::DATABASE)]
-    Create,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

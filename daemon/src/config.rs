@@ -83,6 +83,9 @@ pub struct Config {
     /// The first wraps the data key; the others only unwrap. Never empty.
     pub root_keys: Vec<RootKeySettings>,
     pub rollback_guard_file: Option<PathBuf>,
+    /// Where a store in `dataDir` has its rollback guard file by default; `None` if that has no place. For moves to and from a
+    /// shared database, which has none.
+    pub default_rollback_guard_file: Option<PathBuf>,
     pub backends: Backends,
     /// Address of metrics and health checks, without TLS.
     pub metrics: Option<SocketAddr>,

@@ -32,6 +32,7 @@ use header::Header;
 
 pub use dry_run::{check, check_wrapped_by, id_in_source, is_unused, native_id, wrapping};
 pub use error::{KeyError, creating_root_key};
+pub use header::MovedStore;
 pub use key_rows::{KeyKind, KeyRow, StoredKeys};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
 pub use recovery::{RecoveryKey, RecoveryKeyError};
@@ -188,6 +189,21 @@ impl Keys {
     /// Where the root key is that wraps the data key.
     pub fn root_key(&self) -> RootKeySettings {
         self.state().root_key.clone()
+    }
+
+    /// Which shared database replaces the store; `None` if it is in use.
+    pub fn moved(&self) -> Option<MovedStore> {
+        self.state().header.moved.clone()
+    }
+
+    /// Records that a shared database replaces the store, or, with `None`, that it is in use again.
+    pub fn set_moved(&self, moved: Option<MovedStore>) -> Result<(), KeyError> {
+        self.change_header_of(&mut self.state(), |present| present.moved = moved)
+    }
+
+    /// Identifies the header on disk.
+    pub fn check_value(&self) -> String {
+        self.state().header.check().to_owned()
     }
 
     /// Wraps the data key under the first of `root_keys`. The old wrapping stays valid until the header is replaced

@@ -13,6 +13,7 @@ mod key_rotation;
 mod leases;
 mod listing;
 mod members;
+mod moving;
 mod postgres;
 mod probe;
 mod provider_endpoints;
@@ -28,6 +29,7 @@ mod time;
 mod token_cache;
 mod token_hash;
 mod token_lookup;
+mod transfer;
 mod writes;
 
 use std::io::ErrorKind;
@@ -35,6 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use infra_shared::printable::counted;
 use jiff::Timestamp;
 
 use crate::keys::{DatabaseKey, RowKeys};
@@ -51,6 +54,7 @@ pub use certificates::{CertificateRow, CertificatesVersion};
 pub use key_rotation::MembersBehind;
 pub use leases::{Job, Lease};
 pub use members::{Member, MemberDescription, MemberID};
+pub use moving::{Fill, Replaceable, StoreState};
 pub use postgres::{
     ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
     ServerFacts,
@@ -68,6 +72,7 @@ pub use tickets::TicketState;
 pub use token_cache::{CacheCounts, DEFAULT_CACHE_SIZE};
 pub use token_hash::TokenHash;
 pub use token_lookup::FoundToken;
+pub use transfer::Copied;
 pub use writes::WriteCounts;
 
 /// Why the store cannot be opened or used.
@@ -118,6 +123,19 @@ pub enum StoreError {
     Leased(&'static str),
     #[error("the store is in a file, and its keys are next to it")]
     NotShared,
+    /// Its copy is unfinished, or another store replaces it.
+    #[error("{database} {state}")]
+    NotReady { database: String, state: StoreState },
+    #[error("{database} is in use by {}", counted(*members, "daemon"))]
+    InUse { database: String, members: u64 },
+    #[error("{database} has {}", counted(*live, "live session"))]
+    HasSessions { database: String, live: u64 },
+    #[error("{database} contains another store")]
+    OtherStore { database: String },
+    #[error("another command has begun to copy a store into or out of {database}")]
+    TakenOver { database: String },
+    #[error("the copy in {database} differs from the store")]
+    CopyDiffers { database: String },
     /// Only a store in a file can do this.
     #[error("{0} is not possible with a PostgreSQL database")]
     NotOnPostgres(&'static str),

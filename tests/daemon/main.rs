@@ -21,6 +21,7 @@ mod limits;
 mod login_floods;
 mod memory_attacks;
 mod monitoring;
+mod moving;
 mod pages;
 mod providers;
 mod renewals;

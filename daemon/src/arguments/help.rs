@@ -80,6 +80,13 @@ Examples:
   The same as the service on this host, as root:
     infrad as-service database create";
 
+pub(super) const DATABASE_MOVE: &str = "\
+Examples:
+  With all daemons stopped, and `database` in the configuration:
+    infrad database move
+  Back to a file, on the host that is to keep it:
+    infrad database move --to-file";
+
 pub(super) const STATUS: &str = "\
 Examples:
   For people:

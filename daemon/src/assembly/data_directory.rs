@@ -12,9 +12,9 @@ use super::opened_keys::OpenedKeys;
 use super::{AssemblyError, public_urls};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
-use crate::keys::{self, Keys, StoreKeys};
+use crate::keys::{self, Keys, MovedStore, StoreKeys};
 use crate::platform::{self, DataDirectoryLock};
-use crate::store::{self, MemberID, Store};
+use crate::store::{self, MemberID, PostgresSettings, Store, StoreError, StoreState};
 use crate::tls::LocalAuthority;
 use crate::upkeep::{RollbackGuardFile, record_lost_commits};
 
@@ -36,10 +36,15 @@ pub(super) struct RollbackCheck {
     seen: Option<u64>,
     counter: u64,
     is_rolled_back: bool,
+    /// Why another store is in use instead.
+    replaced: Option<AssemblyError>,
 }
 
 impl RollbackCheck {
-    pub(super) fn expect_current(&self, config: &Config) -> Result<(), AssemblyError> {
+    pub(super) fn expect_current(self, config: &Config) -> Result<(), AssemblyError> {
+        if let Some(error) = self.replaced {
+            return Err(error);
+        }
         if self.is_rolled_back {
             return Err(AssemblyError::RolledBack { data_dir: config.data_dir.display().to_string() });
         }
@@ -54,7 +59,26 @@ pub(super) fn check_rollback(
 ) -> Result<RollbackCheck, AssemblyError> {
     let (seen, counter) = (rollback_guard_file.read(name)?, store.guard_counter());
     let is_rolled_back = counter < seen.unwrap_or(0) || store.check_age().is_err();
-    Ok(RollbackCheck { seen, counter, is_rolled_back })
+    Ok(RollbackCheck { seen, counter, is_rolled_back, replaced: None })
+}
+
+/// Why the store of `keys` is not in use: it was moved, or is being moved. Fails if it is incomplete.
+pub(super) async fn check_replaced(
+    store: &Store,
+    moved: Option<MovedStore>,
+    config: &Config,
+) -> Result<Option<AssemblyError>, AssemblyError> {
+    if let Some(moved) = moved {
+        return Ok(Some(AssemblyError::Moved { data_dir: config.data_dir.display().to_string(), moved }));
+    }
+    let state = store.state().await?;
+    let database = config.database.as_ref().map(PostgresSettings::describe).unwrap_or_default();
+    let error = AssemblyError::Store(StoreError::NotReady { database, state });
+    match state {
+        StoreState::Ready => Ok(None),
+        StoreState::Filling => Err(error),
+        StoreState::Moving | StoreState::Moved => Ok(Some(error)),
+    }
 }
 
 /// Exceptions that the operator accepted for this start.
@@ -172,23 +196,29 @@ impl DataDirectory {
         let store = store.with_cache_size(config.limits.cache_size).with_grace(config.grace);
         let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
         let name = keys.status().store;
-        let check = check_rollback(&store, &rollback_guard_file, &name)?;
+        let replaced = check_replaced(&store, keys.moved(), config).await?;
+        let check = RollbackCheck { replaced, ..check_rollback(&store, &rollback_guard_file, &name)? };
         warn_of_missing_record(&rollback_guard_file, &check);
         let now = store.clock(Arc::new(SystemClock)).now();
-        let ended = if overrides.rollback && (check.is_rolled_back || store.check_clock(now).is_err()) {
+        // A member that joins a shared store is no news.
+        let is_new = check.counter == 0 && config.database.is_none();
+        let is_old = check.is_rolled_back || check.replaced.is_some() || store.check_clock(now).is_err();
+        let ended = if overrides.rollback && is_old {
             let ended = store.accept_rollback(check.seen.unwrap_or(0), now).await?;
             rollback_guard_file.raise(&name, store.guard_counter())?;
+            if check.replaced.is_some() {
+                keys.use_again()?;
+                store.use_again().await?;
+            }
             tracing::warn!(
                 ended,
-                "accepted data that was rolled back or whose clock was ahead: revoked all its sessions"
+                "accepted data that was rolled back or moved away, or whose clock was ahead: revoked all its sessions"
             );
             Some(ended)
         } else {
             check.expect_current(config)?;
             None
         };
-        // A member that joins a shared store is no news.
-        let is_new = check.counter == 0 && config.database.is_none();
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::audit::AuditError;
 use crate::identity::IdentityError;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, MovedStore};
 use crate::platform::PlatformError;
 use crate::store::StoreError;
 use crate::tls::TlsError;
@@ -29,6 +29,11 @@ pub enum AssemblyError {
          restore the newer data, or accept this data, which revokes all sessions"
     )]
     RolledBack { data_dir: String },
+    #[error(
+        "the store in {data_dir} was moved to {} on {}, so it would bring back revoked sessions",
+        moved.to, moved.at.strftime("%Y-%m-%d %H:%M UTC")
+    )]
+    Moved { data_dir: String, moved: MovedStore },
     #[error(
         "{data_dir} contains no store, but {rollback_guard_file} has an entry for one: check that `dataDir` is the \
          right directory and that its volume is mounted"

@@ -26,6 +26,12 @@ impl AssemblyError {
                 "correct `database`, or the servers' answers above: `infrad check --live` tests it"
                     .to_owned(),
             ),
+            Self::Store(StoreError::NotReady { state, .. }) => state.hint().map(ToOwned::to_owned),
+            Self::Moved { .. } => Some(format!(
+                "add `database` to the configuration, or move the store back: `infrad database move --to-file`; only if the \
+                 database is lost, accept the file as it is, which revokes all sessions: {}",
+                start_once("--accept-rollback")
+            )),
             Self::RolledBack { .. } => {
                 Some(format!("to accept the data as it is: {}", start_once("--accept-rollback")))
             }

@@ -128,8 +128,7 @@ impl Operations {
 
     async fn back_up(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let keys = self.keys.in_file()?;
-        let backup = create_backup(keys, &self.store, &self.data_dir, self.clock.now()).await?;
+        let backup = create_backup(&self.keys, &self.store, &self.data_dir, self.clock.now()).await?;
         tracing::info!("created a backup");
         Ok(OperationResult::File(Box::new(backup)))
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use infra_shared::clock::{Clock, SystemClock};
 
-use super::data_directory::{check_new_store, check_rollback};
+use super::data_directory::{check_new_store, check_replaced, check_rollback};
 use super::{AssemblyError, StartOverrides, expected_public_urls, no_control_socket};
 use crate::audit::{Audit, AuditSettings};
 use crate::config::Config;
@@ -181,5 +181,8 @@ fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
 async fn check_store(config: &Config, keys: &Keys, copy: PathBuf) -> Result<(), AssemblyError> {
     let store = Store::open(copy, keys.database_key()).await?;
     let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
+    if let Some(error) = check_replaced(&store, keys.moved(), config).await? {
+        return Err(error);
+    }
     check_rollback(&store, &rollback_guard_file, &keys.status().store)?.expect_current(config)
 }

@@ -81,7 +81,7 @@ pub enum Event<'a> {
         started: u64,
         rejected: u64,
     },
-    /// `rewrap`, `rotate`, `create_recovery_key`, `backup`, `restore`.
+    /// `rewrap`, `rotate`, `create_recovery_key`, `backup`, `restore`, `move`.
     KeyOperation {
         operation: &'a str,
         outcome: &'a str,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::printable::counted;
 
+use super::database::failure_of_store;
 use super::key::ask_for_recovery_key;
 use super::operation::{expect_stopped, perform_to_file};
 use super::service_access::expect_inside;
@@ -17,11 +18,13 @@ use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::BackupCommand;
 use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
+use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
 use crate::keys::{KeyError, Opener, RecoveryKey, is_unused};
 use crate::platform::{Account, PlatformError, Unit};
-use crate::upkeep::{self, BackupError, RollbackGuardFile, open_backup};
+use crate::store::{PostgresDatabase, PostgresSettings};
+use crate::upkeep::{self, BackupError, Restored, RollbackGuardFile, open_backup};
 
 pub(super) async fn run(
     context: &Context,
@@ -100,40 +103,51 @@ async fn verify(context: &Context, file: &Path, recovery: bool) -> Result<ExitCo
 pub(super) async fn restore(context: &Context, file: &Path, recovery: bool) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     expect_inside(context, &config)?;
-    if config.database.is_some() {
-        return Err(failure_for_keys("cannot restore the backup", &KeyError::Shared, None));
-    }
     expect_stopped(&config)?;
     let Some(key) = recovery_key(context, recovery).await? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let opener = key.as_ref().map_or(Opener::RootKeys(&config.root_keys), Opener::Recovery);
     let _lock = lock(&config)?;
-    let (name, data_dir) = (file.display(), config.data_dir.display());
+    let (name, place) = (file.display(), place_of_store(&config));
     let explained = |error: &BackupError| {
         failure("cannot restore the backup", error, &config.data_dir, &format!("infrad restore {name}"))
     };
     // Before the line that speaks of replacing the store.
     upkeep::expect_backup(file).map_err(|error| explained(&error))?;
     let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
-    context.terminal.say(&if matches!(is_unused(&config.data_dir), Ok(true)) {
-        format!("verifying {name}, then restoring it to {data_dir}, which is empty …")
+    context.terminal.say(&if config.database.is_none() && matches!(is_unused(&config.data_dir), Ok(true)) {
+        format!("verifying {name}, then restoring it to {place}, which is empty …")
     } else {
-        format!("verifying {name}, then replacing the store in {data_dir} with it …")
+        format!("verifying {name}, then replacing the store in {place} with it …")
     });
-    let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
-    let now = SystemClock.now();
-    let restored =
-        upkeep::restore(file, opener, &config.data_dir, &config.root_keys, &rollback_guard_file, now).await;
+    let restored = Box::pin(restore_to(&config, file, opener)).await;
     let outcome = if restored.is_ok() { "succeeded" } else { "failed" };
     audit.record(&Event::KeyOperation { operation: "restore", outcome });
     let restored = restored.map_err(|error| explained(&error))?;
     context.terminal.say(&format!(
-        "restored the store of {} to {data_dir} and revoked its {}: your users must sign in again",
+        "restored the store of {} to {place} and revoked its {}: your users must sign in again",
         when(restored.description.created_at),
         counted(restored.revoked, "session")
     ));
     let start = if Unit::find().is_some() { "systemctl start infrad" } else { "infrad serve" };
     context.terminal.say(&format!("start the daemon: `{start}`"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where this configuration keeps the store.
+fn place_of_store(config: &Config) -> String {
+    let database = config.database.as_ref().map(PostgresSettings::describe);
+    database.unwrap_or_else(|| config.data_dir.display().to_string())
+}
+
+async fn restore_to(config: &Config, file: &Path, opener: Opener<'_>) -> Result<Restored, BackupError> {
+    let (data_dir, root_keys, now) = (&config.data_dir, &config.root_keys, SystemClock.now());
+    let Some(settings) = &config.database else {
+        let rollback_guard_file = RollbackGuardFile::new(config.rollback_guard_file.clone());
+        return upkeep::restore(file, opener, data_dir, root_keys, &rollback_guard_file, now).await;
+    };
+    let database = PostgresDatabase::new(settings)?;
+    database.create_schema().await?;
+    upkeep::restore_to_database(file, opener, data_dir, database, root_keys, now).await
 }
 
 /// The recovery key if one is needed. Returns `None` after an interrupt.
@@ -180,6 +194,9 @@ fn failure(what: &str, error: &BackupError, data_dir: &Path, command: &str) -> F
             "{}; if it is lost for good, use the recovery key: `{command} --recovery`",
             place_of_root_key(data_dir)
         ));
+    }
+    if let BackupError::Store(error) = error {
+        return failure_of_store(what, error);
     }
     failure_for_keys(what, error, key)
 }

@@ -37,7 +37,8 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
     let data_dir = data_dir(&top, directories)?;
     let https = https::read(top.find("tls").as_ref(), &public_urls)?;
     let root_keys = root_keys(&top, &data_dir, directories)?;
-    let rollback_guard_file = rollback_guard_file(&top, &data_dir, &root_keys, directories)?;
+    let default_rollback_guard_file = default_rollback_guard_file(&root_keys, directories);
+    let rollback_guard_file = rollback_guard_file(&top, &data_dir, default_rollback_guard_file.as_deref())?;
     if https.redirect_http.is_some_and(|redirect| conflict(redirect, listen)) {
         let expected = "another address than `listen`".to_owned();
         let fault = Fault::Unacceptable { key: "tls.redirectHTTP".to_owned(), expected };
@@ -72,6 +73,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         providers,
         root_keys,
         rollback_guard_file,
+        default_rollback_guard_file,
         backends,
         metrics,
         sessions,
@@ -186,14 +188,22 @@ fn native_key(
     Ok(RootKeySettings::Native { path })
 }
 
-/// Reads the path of the rollback guard's file. By default next to the root key; `none` disables the guard.
+/// Next to the root key, unless that is a credential of systemd: those are read-only, and removed with the service.
+fn default_rollback_guard_file(root_keys: &[RootKeySettings], directories: &Directories) -> Option<PathBuf> {
+    let native = root_keys.iter().find_map(|root_key| match root_key {
+        RootKeySettings::Native { path } => Some(path),
+        _ => None,
+    });
+    let beside = native.or(directories.root_key.as_ref())?.parent()?;
+    (!platform::is_credential(beside)).then(|| beside.join("infrad.rollback-guard"))
+}
+
+/// Reads the path of the rollback guard's file. `none` disables the guard.
 fn rollback_guard_file(
     top: &Section<'_>,
     data_dir: &Path,
-    root_keys: &[RootKeySettings],
-    directories: &Directories,
+    default: Option<&Path>,
 ) -> Result<Option<PathBuf>, FaultAt> {
-    const NAME: &str = "infrad.rollback-guard";
     let field = top.find("rollbackGuardFile");
     // This host is not the only one that changes a shared database.
     if top.find("database").is_some() {
@@ -205,20 +215,13 @@ fn rollback_guard_file(
         };
     }
     let Some(field) = field else {
-        let native = root_keys.iter().find_map(|root_key| match root_key {
-            RootKeySettings::Native { path } => Some(path),
-            _ => None,
-        });
-        let beside = native.or(directories.root_key.as_ref()).and_then(|path| path.parent());
-        // Credentials of systemd are read-only, and removed with the service.
-        let beside = beside.filter(|directory| !platform::is_credential(directory));
-        let beside = beside.ok_or_else(|| {
+        let default = default.ok_or_else(|| {
             top.missing(
                 "rollbackGuardFile",
                 "rollbackGuardFile: /var/lib/infrad-rollback-guard/infrad.rollback-guard",
             )
         })?;
-        return Ok(Some(beside.join(NAME)));
+        return Ok(Some(default.to_owned()));
     };
     if field.is_text() && field.text("a path")? == "none" {
         return Ok(None);

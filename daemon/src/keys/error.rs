@@ -45,6 +45,9 @@ pub enum KeyError {
     OtherRecoveryKey { path: String },
     #[error("{data_dir} contains another store than the backup: set `dataDir` to an empty directory")]
     OtherStore { data_dir: String },
+    /// This daemon was paused meanwhile.
+    #[error("a copy has replaced the store in {origin} since this daemon started: restart the daemon")]
+    StoreReplaced { origin: String },
     #[error("{path} was damaged or changed: restore it from a backup")]
     HeaderDamaged { path: String },
     #[error(

@@ -32,6 +32,8 @@ pub(super) struct Header {
     pub(super) wrapped_data_key: Bytes,
     pub(super) recovery: Option<RecoveryWrapping>,
     pub(super) previous_ticket_key: Option<PreviousTicketKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moved: Option<MovedStore>,
     /// The MAC of all other fields. It identifies the data key and detects a changed header.
     check: String,
 }
@@ -53,6 +55,14 @@ pub(super) struct RecoveryWrapping {
 pub(super) struct PreviousTicketKey {
     pub(super) sealed: Bytes,
     pub(super) until: Timestamp,
+}
+
+/// Which shared database replaces the store, and since when. The database is named for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MovedStore {
+    pub to: String,
+    pub at: Timestamp,
 }
 
 /// Bytes, stored as Base64.
@@ -96,15 +106,21 @@ pub(super) fn database_of(data_key_version: u64) -> String {
 impl Header {
     /// Creates the header of a new store, without a wrapping.
     pub(super) fn new() -> Self {
+        Self::of_store(derivation::hex(&random::bytes::<16>()), 1)
+    }
+
+    /// Creates the header of a copy of a store, without a wrapping.
+    pub(super) fn of_store(store: String, data_key_version: u64) -> Self {
         Self {
             version: VERSION,
-            store: derivation::hex(&random::bytes::<16>()),
-            data_key_version: 1,
-            database: database_of(1),
+            store,
+            data_key_version,
+            database: database_of(data_key_version),
             root_key: String::new(),
             wrapped_data_key: Bytes::default(),
             recovery: None,
             previous_ticket_key: None,
+            moved: None,
             check: String::new(),
         }
     }
@@ -117,6 +133,7 @@ impl Header {
             wrapped_data_key: Bytes::default(),
             recovery: None,
             previous_ticket_key: None,
+            moved: None,
             ..self.clone()
         }
     }
@@ -162,6 +179,11 @@ impl Header {
     /// Sets the check value for this data key and header.
     pub(super) fn sign(&mut self, data_key: &DataKey) {
         self.check = derivation::hex(&derivation::header_check(data_key, &self.signed()));
+    }
+
+    /// The check value, which identifies the data key and everything in the header.
+    pub(super) fn check(&self) -> &str {
+        &self.check
     }
 
     /// Whether `data_key` belongs to this header and the header is unchanged.

@@ -57,12 +57,20 @@ impl StoredKeys {
     /// one and missing: a store that does not exist yet has no other.
     pub async fn create(root_keys: &[RootKeySettings], data_dir: &Path) -> Result<Self, KeyError> {
         root::first(root_keys).create_if_missing(data_dir)?;
-        let store = derivation::hex(&random::bytes::<16>());
+        Self::create_for(&derivation::hex(&random::bytes::<16>()), root_keys, data_dir).await
+    }
+
+    /// Makes new keys for the store with this id, of which there is a copy. The first of `root_keys` has to exist.
+    pub async fn create_for(
+        store: &str,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
         let mut rows = Vec::new();
         for kind in [KeyKind::Index, KeyKind::Data] {
-            rows.push(KeyRow::wrap(&store, kind, 1, &DataKey::random(), root_keys, data_dir).await?);
+            rows.push(KeyRow::wrap(store, kind, 1, &DataKey::random(), root_keys, data_dir).await?);
         }
-        Ok(Self { store, current: 1, rows })
+        Ok(Self { store: store.to_owned(), current: 1, rows })
     }
 
     /// The newest version of the data key. It is higher than the current one while a rotation is in progress.

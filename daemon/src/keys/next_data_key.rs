@@ -8,7 +8,9 @@ use zeroize::Zeroizing;
 
 use super::header::{self, Bytes, Header, PreviousTicketKey};
 use super::sealed::{FieldSealer, Place, Sealed};
-use super::{DataKey, DatabaseKey, KeyError, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root};
+use super::{
+    DataKey, DatabaseKey, KeyError, KeyStatus, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root,
+};
 
 /// How long a login may take from start to finish. The key of its ticket is kept as long.
 pub const TICKET_LIFETIME: SignedDuration = SignedDuration::from_secs(300);
@@ -33,8 +35,8 @@ pub enum Opener<'a> {
 
 /// The keys of a backup, from the time it was made.
 pub struct BackupKeys {
-    data_key: DataKey,
-    header: Header,
+    pub(super) data_key: DataKey,
+    pub(super) header: Header,
 }
 
 impl Keys {
@@ -86,7 +88,9 @@ impl Keys {
     }
 
     pub fn backup_keys(&self) -> BackupKeys {
-        let (header, data_key) = self.copy();
+        let (mut header, data_key) = self.copy();
+        header.moved = None;
+        header.sign(&data_key);
         BackupKeys { data_key, header }
     }
 }
@@ -106,6 +110,49 @@ impl NextDataKey {
             .map(|wrapping| recovery::wrap(&header, &data_key, &wrapping.public_key.0, wrapping.created_at));
         let root_key = root::first(root_keys).clone();
         Ok(Self { data_dir: data_dir.to_owned(), data_key, header, root_key })
+    }
+
+    /// Begins a data key for a copy of the store `from` in `data_dir`, which must be empty or hold the same store.
+    async fn begin_copy(
+        from: &Header,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let present = match Header::read(data_dir) {
+            Ok(present) => present,
+            // A copy replaces a damaged header.
+            Err(KeyError::HeaderDamaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if present.as_ref().is_some_and(|present| present.store != from.store) {
+            return Err(KeyError::OtherStore { data_dir: data_dir.display().to_string() });
+        }
+        // Use a version above all existing ones, so that no file is overwritten before the header is replaced.
+        let mut version = present.map_or(0, |present| present.data_key_version).max(from.data_key_version);
+        let databases = header::find_databases(data_dir)?;
+        while databases.contains(&header::database_of(version + 1)) {
+            version += 1;
+        }
+        Self::begin(from, version + 1, root_keys, data_dir).await
+    }
+
+    /// Begins a data key for a file that replaces a shared database. The recovery key of `present`, an earlier file of the same
+    /// store, opens the new one too.
+    pub async fn begin_file(
+        shared: &KeyStatus,
+        present: Option<&Keys>,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<Self, KeyError> {
+        let mut header = Header::of_store(shared.store.clone(), shared.data_key_version);
+        header.recovery = present.and_then(|present| present.state().header.recovery.clone());
+        Self::begin_copy(&header, root_keys, data_dir).await
+    }
+
+    /// Identifies the header that [`Self::commit`] writes, as [`Keys::check_value`] does.
+    pub fn check_value(&mut self) -> String {
+        self.header.sign(&self.data_key);
+        self.header.check().to_owned()
     }
 
     pub fn database_path(&self) -> PathBuf {
@@ -177,23 +224,11 @@ impl BackupKeys {
         data_dir: &Path,
         root_keys: &[RootKeySettings],
     ) -> Result<NextDataKey, KeyError> {
-        let present = match Header::read(data_dir) {
-            Ok(present) => present,
-            // A restore replaces a damaged header.
-            Err(KeyError::HeaderDamaged { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        if present.as_ref().is_some_and(|present| present.store != self.header.store) {
-            return Err(KeyError::OtherStore { data_dir: data_dir.display().to_string() });
-        }
-        // Use a version above all existing ones, so that no file is overwritten before the header is replaced.
-        let mut version =
-            present.map_or(0, |present| present.data_key_version).max(self.header.data_key_version);
-        let databases = header::find_databases(data_dir)?;
-        while databases.contains(&header::database_of(version + 1)) {
-            version += 1;
-        }
-        NextDataKey::begin(&self.header, version + 1, root_keys, data_dir).await
+        NextDataKey::begin_copy(&self.header, root_keys, data_dir).await
+    }
+
+    pub fn store(&self) -> &str {
+        &self.header.store
     }
 }
 

@@ -123,6 +123,12 @@ impl RowKeys {
         key.open(&self.context(place, row.key_version), &row.bytes).ok_or(DecryptError)
     }
 
+    /// Whether rows of this version can be opened. Another member may have published a newer one.
+    pub fn is_held(&self, key_version: i32) -> bool {
+        let sealing = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+        u32::try_from(key_version).is_ok_and(|version| sealing.by_version.contains_key(&version))
+    }
+
     /// The version that new rows are sealed with.
     pub fn current_version(&self) -> u32 {
         self.sealing.read().unwrap_or_else(PoisonError::into_inner).current

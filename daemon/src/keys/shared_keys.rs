@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::header::Header;
 use super::key_rows::{KeyKind, KeyRow, StoredKeys, context};
 use super::row_keys::RowKeys;
 use super::sealed::{FieldSealer, TicketKey};
-use super::{DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, derivation, root};
+use super::{BackupKeys, DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, derivation, root};
 
 /// Keys derived from these follow a rotation automatically.
 pub struct SharedKeys {
@@ -69,6 +70,10 @@ impl SharedKeys {
         if self.state().stored.store != stored.store {
             return Err(damaged(origin));
         }
+        // A rotation leaves the index key alone. A copy of another time brings its own.
+        if stored.rows.iter().any(|row| row.kind == KeyKind::Index && self.held(row).is_none()) {
+            return Err(KeyError::StoreReplaced { origin: origin.to_owned() });
+        }
         let root_key = self.root_key();
         let held = |row: &KeyRow| self.held(row);
         let keys = unwrap(&stored, held, Some(root_key), origin, root_keys, data_dir).await?;
@@ -126,6 +131,15 @@ impl SharedKeys {
             KeyKind::Data => keys.data.get(&row.version),
         };
         key.filter(|key| row.is_of(&stored.store, key)).map(|key| DataKey(key.0.clone()))
+    }
+
+    /// Makes the keys of a backup. They open with the root key that wraps the current data key.
+    pub async fn backup_keys(&self, data_dir: &Path) -> Result<BackupKeys, KeyError> {
+        let KeyStatus { store, data_key_version, .. } = self.status();
+        let (data_key, mut header) = (DataKey::random(), Header::of_store(store, data_key_version));
+        root::wrap(&mut header, &data_key, &[self.root_key()], data_dir).await?;
+        header.sign(&data_key);
+        Ok(BackupKeys { data_key, header })
     }
 
     /// Seals rows, for the store.
@@ -343,6 +357,17 @@ mod tests {
         assert!(keys.ticket_key().open(&ticket).is_err());
         assert_eq!(keys.field_sealer().open(field, &sealed).expect("the index key").as_slice(), b"old");
         assert_eq!(place.open(stored).await.expect("the keys").row_keys().current_version(), 2);
+    }
+
+    #[tokio::test]
+    async fn member_keeps_keys_when_store_is_replaced() {
+        let place = Place::new();
+        let stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let keys = place.open(stored.clone()).await.expect("the keys");
+        let copied = StoredKeys::create_for(&stored.store, &place.root_keys, &place.data_dir()).await;
+        let adopted = keys.adopt(copied.expect("keys"), &place.root_keys, &place.data_dir()).await;
+        assert!(matches!(adopted, Err(KeyError::StoreReplaced { .. })), "{adopted:?}");
+        assert_eq!(keys.stored(), stored);
     }
 
     #[tokio::test]

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{FieldSealer, KeyError, KeyStatus, Keys, RootKeySettings, SharedKeys, TicketKey};
+use super::{
+    BackupKeys, FieldSealer, KeyError, KeyStatus, Keys, MovedStore, RootKeySettings, SharedKeys, TicketKey,
+};
 
 pub enum StoreKeys {
     /// In `keys.json`, next to the database file.
@@ -41,6 +43,30 @@ impl StoreKeys {
         match self {
             Self::File(keys) => keys.field_sealer(),
             Self::Shared(keys) => keys.field_sealer(),
+        }
+    }
+
+    /// Which shared database replaces a store in a file. A shared database has its own record.
+    pub fn moved(&self) -> Option<MovedStore> {
+        match self {
+            Self::File(keys) => keys.moved(),
+            Self::Shared(_) => None,
+        }
+    }
+
+    /// Lets daemons use a file that was moved away. Revoke its sessions first.
+    pub fn use_again(&self) -> Result<(), KeyError> {
+        match self {
+            Self::File(keys) => keys.set_moved(None),
+            Self::Shared(_) => Ok(()),
+        }
+    }
+
+    /// The keys of a backup that is made now.
+    pub async fn backup_keys(&self, data_dir: &Path) -> Result<BackupKeys, KeyError> {
+        match self {
+            Self::File(keys) => Ok(keys.backup_keys()),
+            Self::Shared(keys) => keys.backup_keys(data_dir).await,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The daemon's certificates with their sealed private keys.
 
+use data_encoding::HEXLOWER;
+use infra_shared::digest::sha256;
 use jiff::Timestamp;
 
 use super::engine::await_engine;
@@ -22,6 +24,11 @@ pub struct CertificatesVersion(pub(super) Vec<u8>);
 /// store restored from a backup therefore does not reuse a number.
 pub(super) fn next_sequence(before: i64, now: Timestamp) -> i64 {
     before.saturating_add(1).max(now.as_second())
+}
+
+/// What is stored of an announcement: its SHA-256, or nothing if there is nothing to announce, which has no number.
+pub(super) fn announcement_hash(announced: &str) -> String {
+    if announced.is_empty() { String::new() } else { HEXLOWER.encode(&sha256(&[announced.as_bytes()])) }
 }
 
 impl Store {

@@ -21,6 +21,7 @@ mod leases;
 mod listing;
 mod lost_commits;
 mod members;
+mod moving;
 mod named_rows;
 mod polls;
 mod probe;
@@ -39,6 +40,7 @@ mod tickets;
 mod token_lookup;
 mod touch;
 mod transactions;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

@@ -22,6 +22,7 @@ mod schema;
 mod sessions;
 mod tickets;
 mod token_lookup;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use connections::Connections;
 pub use copy::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub(super) use error::FileError;
 use guard::RollbackGuard;
+pub(super) use transfer::{FileReader, FileWriter};
 
 /// The store in an encrypted file. Clones share it.
 #[derive(Clone)]

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::keys::{BackupKeys, KeyError, Keys, Opener};
+use crate::keys::{BackupKeys, KeyError, Opener, StoreKeys};
 use crate::platform::{self, PlatformError};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Copied, DatabaseFile, Store, StoreError};
 
 const FORMAT: &[u8] = b"infrad backup 1\n";
 /// Header and description have a few hundred bytes.
@@ -61,17 +61,20 @@ pub struct OpenedBackup {
 
 /// Creates a backup of the running store. An encrypted copy of the database is in `data_dir` until it is read.
 pub async fn create_backup(
-    keys: &Keys,
+    keys: &StoreKeys,
     store: &Store,
     data_dir: &Path,
     now: Timestamp,
 ) -> Result<impl Read + Send + use<>, BackupError> {
     let failed = io_failure(data_dir);
-    let keys = keys.backup_keys();
+    let (sealer, keys) = (keys.field_sealer(), keys.backup_keys(data_dir).await?);
     let directory =
         tempfile::Builder::new().prefix(platform::BESIDE).tempdir_in(data_dir).map_err(&failed)?;
     let path = directory.path().join("backup");
-    store.copy_to(path.clone(), keys.database_key()).await?;
+    let to = DatabaseFile { path: path.clone(), key: keys.database_key(), sealer: keys.field_sealer() };
+    if let Some(Copied { left_out: left_out @ 1.., .. }) = store.copy_to(to, sealer, now).await? {
+        tracing::warn!(left_out, "the backup lacks rows that infrad did not write");
+    }
     let mut database = File::open(&path).map_err(&failed)?;
     // The open file stays readable after its directory is removed.
     drop(directory);

@@ -7,7 +7,7 @@ use super::live::Tried;
 use crate::config::Config;
 use crate::identity::{CheckResult, Outcome};
 use crate::keys::SharedKeys;
-use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError};
+use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError, StoreState};
 
 const OLDEST: i32 = 140_000;
 /// Newer ones are not tested.
@@ -63,7 +63,7 @@ pub(super) async fn check(config: &Config) -> Vec<Tried> {
     tried
 }
 
-/// Opens the keys, as a start would.
+/// Opens the keys and checks the state of the store, as a start would.
 async fn keys(config: &Config, database: &PostgresDatabase) -> Result<(), (String, String)> {
     let create = "create them once, on one host: `infrad database create`";
     let stored = database.keys().await.map_err(|error| {
@@ -72,7 +72,15 @@ async fn keys(config: &Config, database: &PostgresDatabase) -> Result<(), (Strin
     })?;
     let stored = stored.ok_or_else(|| ("there are no keys yet".to_owned(), create.to_owned()))?;
     let opened = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
-    opened.map(drop).map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
+    opened.map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))?;
+    match database.state().await {
+        Ok(None | Some((_, StoreState::Ready))) => Ok(()),
+        Ok(Some((_, state))) => {
+            let error = StoreError::NotReady { database: database.describe().to_owned(), state };
+            Err((error.to_string(), state.hint().unwrap_or_default().to_owned()))
+        }
+        Err(error) => Err((error.to_string(), String::new())),
+    }
 }
 
 fn describe(host: &str, facts: &ServerFacts) -> Vec<(String, Outcome)> {

@@ -13,8 +13,9 @@ use crate::store::acme::{LONGEST_PAUSE, spent_until};
 use crate::store::time::{from_database, to_database};
 use crate::store::{BegunOrder, Lease, OrderID, StoreError};
 
-const ACCOUNTS: NamedRow = NamedRow { table: "acme_accounts", key: "directory_key" };
-const SUCCESSES: &str = "acme_successes";
+pub(super) const ACCOUNTS: NamedRow = NamedRow { table: "acme_accounts", key: "directory_key" };
+/// When each directory last issued a certificate.
+pub(super) const SUCCESSES: NamedRow = NamedRow { table: "acme_successes", key: "directory_key" };
 
 impl Postgres {
     pub(in crate::store) async fn find_acme_account(
@@ -73,10 +74,11 @@ impl Postgres {
         now: Timestamp,
         lease: &Lease,
     ) -> Result<(), StoreError> {
-        let directory = self.rows.name_key(SUCCESSES, &directory);
+        let keys = &*self.rows;
         in_transaction!(self, transaction => {
             self.expect_held(&transaction, lease).await?;
-            settle(&transaction, &directory, now).await
+            settle(&transaction).await?;
+            SUCCESSES.save(&transaction, keys, &directory, &to_database(now).to_be_bytes()).await
         })
     }
 
@@ -84,10 +86,8 @@ impl Postgres {
         &self,
         directory: &str,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let directory = self.rows.name_key(SUCCESSES, directory);
-        let select = "SELECT obtained_at FROM acme_successes WHERE directory_key = $1";
-        let row = self.read_one(select, parameters![directory.as_slice()]).await?;
-        row.map(|row| from_database(row.try_get(0)?)).transpose()
+        let obtained_at = SUCCESSES.find(self, directory).await?;
+        obtained_at.map(|contents| from_database(read_obtained_at(&contents)?)).transpose()
     }
 
     pub(in crate::store) async fn pause_orders(&self, until: Timestamp) -> Result<(), StoreError> {
@@ -129,16 +129,14 @@ async fn begin_order(
     Ok(BegunOrder::Begun(OrderID(id)))
 }
 
-async fn settle(
-    transaction: &Transaction<'_>,
-    directory_key: &[u8],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) fn read_obtained_at(contents: &[u8]) -> Result<i64, StoreError> {
+    let bytes = contents.try_into().map_err(|_| StoreError::UnexpectedRow(SUCCESSES.table))?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
+async fn settle(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     // First, as each order does.
     transaction.execute_typed("UPDATE acme_pause SET until = 0", &[]).await?;
     transaction.execute_typed("DELETE FROM acme_orders", &[]).await?;
-    let insert = "INSERT INTO acme_successes (directory_key, obtained_at) VALUES ($1, $2) \
-                  ON CONFLICT (directory_key) DO UPDATE SET obtained_at = excluded.obtained_at";
-    transaction.execute_typed(insert, parameters![directory_key, to_database(now)]).await?;
     Ok(())
 }

@@ -15,11 +15,11 @@ use crate::store::{AudienceRestriction, AudienceTokenRow, IssueOutcome, StoreErr
 
 /// What the seal of an audience token binds besides its contents: also its session, at the place of a user.
 pub(super) struct AudienceTokenPlace {
-    id: String,
-    token_mac: Vec<u8>,
-    session: String,
-    created_at: i64,
-    expires_at: i64,
+    pub(super) id: String,
+    pub(super) token_mac: Vec<u8>,
+    pub(super) session: String,
+    pub(super) created_at: i64,
+    pub(super) expires_at: i64,
 }
 
 impl Postgres {
@@ -117,6 +117,13 @@ impl AudienceTokenPlace {
         Ok((TokenHash(*hash), restriction))
     }
 
+    /// Seals the row, and sets the column that the token determines.
+    pub(super) fn seal(&mut self, keys: &RowKeys, token_hash: &TokenHash, audience: &str) -> SealedRow {
+        self.token_mac = keys.token_mac(&token_hash.0).to_vec();
+        let plaintext = Zeroizing::new([token_hash.0.as_slice(), audience.as_bytes()].concat());
+        keys.seal(&self.row_place(), &plaintext)
+    }
+
     /// `conflict` is what to do if there is a token with this ID.
     pub(super) async fn insert(
         mut self,
@@ -125,9 +132,7 @@ impl AudienceTokenPlace {
         (token_hash, audience): (&TokenHash, &str),
         conflict: &str,
     ) -> Result<(), StoreError> {
-        self.token_mac = keys.token_mac(&token_hash.0).to_vec();
-        let plaintext = Zeroizing::new([token_hash.0.as_slice(), audience.as_bytes()].concat());
-        let sealed = keys.seal(&self.row_place(), &plaintext);
+        let sealed = self.seal(keys, token_hash, audience);
         let insert = format!(
             "INSERT INTO audience_tokens (id, token_mac, session_id, key_version, sealed, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) {conflict}"

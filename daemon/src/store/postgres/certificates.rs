@@ -1,6 +1,5 @@
 //! Certificates and the rollover of the daemon's CA.
 
-use infra_shared::digest::sha256;
 use jiff::Timestamp;
 use tokio_postgres::Transaction;
 use zeroize::Zeroizing;
@@ -10,11 +9,11 @@ use super::named_rows::NamedRow;
 use super::statements::{moment, parameters};
 use super::transactions::in_transaction;
 use crate::keys::{RowKeys, Sealed};
-use crate::store::certificates::{CertificatesVersion, next_sequence};
+use crate::store::certificates::{CertificatesVersion, announcement_hash, next_sequence};
 use crate::store::time::to_database;
 use crate::store::{CertificateRow, Lease, StoreError};
 
-const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
+pub(super) const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
 
 impl Postgres {
     pub(in crate::store) async fn find_certificate(
@@ -64,7 +63,7 @@ impl Postgres {
         announced: &str,
     ) -> Result<Option<u64>, StoreError> {
         let select = "SELECT sequence FROM ca_rollover WHERE announced = $1";
-        let row = self.read_one(select, parameters![hash(announced)]).await?;
+        let row = self.read_one(select, parameters![announcement_hash(announced)]).await?;
         row.map(|row| number(row.try_get(0)?)).transpose()
     }
 
@@ -73,7 +72,7 @@ impl Postgres {
         announced: String,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let announced = hash(&announced);
+        let announced = announcement_hash(&announced);
         in_transaction!(self, transaction => number_announcement(&transaction, &announced, now).await)
     }
 
@@ -111,7 +110,11 @@ impl Postgres {
     }
 }
 
-async fn save(transaction: &Transaction<'_>, keys: &RowKeys, row: &CertificateRow) -> Result<(), StoreError> {
+pub(super) async fn save(
+    transaction: &Transaction<'_>,
+    keys: &RowKeys,
+    row: &CertificateRow,
+) -> Result<(), StoreError> {
     let length = u32::try_from(row.certificate.len()).expect("a chain of certificates has a few kilobytes");
     let length = length.to_be_bytes();
     let parts = [length.as_slice(), &row.certificate, row.private_key.as_bytes()];
@@ -120,7 +123,7 @@ async fn save(transaction: &Transaction<'_>, keys: &RowKeys, row: &CertificateRo
 }
 
 /// The certificate and the private key, as [`save`] writes them.
-fn parse(contents: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn parse(contents: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = contents.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
@@ -133,23 +136,18 @@ async fn set_takeover(transaction: &Transaction<'_>, at: Option<i64>) -> Result<
 
 async fn number_announcement(
     transaction: &Transaction<'_>,
-    announced: &[u8],
+    announced: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let select = "SELECT sequence, announced FROM ca_rollover FOR NO KEY UPDATE";
     let row = transaction.query_typed_one(select, &[]).await?;
-    let (mut sequence, before): (i64, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+    let (mut sequence, before): (i64, &str) = (row.try_get(0)?, row.try_get(1)?);
     if before != announced {
         sequence = next_sequence(sequence, now);
         let update = "UPDATE ca_rollover SET sequence = $1, announced = $2";
         transaction.execute_typed(update, parameters![sequence, announced]).await?;
     }
     number(sequence)
-}
-
-/// Empty until there is something to announce, which has no number.
-fn hash(announced: &str) -> Vec<u8> {
-    if announced.is_empty() { Vec::new() } else { sha256(&[announced.as_bytes()]).to_vec() }
 }
 
 fn number(sequence: i64) -> Result<u64, StoreError> {

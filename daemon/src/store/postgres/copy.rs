@@ -1,4 +1,4 @@
-//! What a file has and a shared database has not: copies and another key for the whole.
+//! What only a file has: another key for the whole.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,6 @@ use crate::keys::{DatabaseKey, FieldSealer};
 use crate::store::StoreError;
 
 impl Postgres {
-    #[expect(clippy::unused_async, reason = "as the other engine's")]
-    pub(in crate::store) async fn copy_to(&self, _: PathBuf, _: DatabaseKey) -> Result<(), StoreError> {
-        Err(StoreError::NotOnPostgres("copying the database to a file"))
-    }
-
     #[expect(clippy::unused_async, reason = "as the other engine's")]
     pub(in crate::store) async fn move_to<E: From<StoreError> + Send + 'static>(
         &self,

@@ -34,7 +34,7 @@ const NAMED: SealedTable = SealedTable {
 };
 
 /// All tables with sealed rows except `members`, whose rows are written again with each heartbeat.
-const TABLES: [SealedTable; 8] = [
+const TABLES: [SealedTable; 9] = [
     SealedTable {
         name: "sessions",
         id: "convert_to(id, 'UTF8')",
@@ -61,6 +61,7 @@ const TABLES: [SealedTable; 8] = [
     SealedTable { name: "provider_endpoints", id: "provider_key", ..NAMED },
     SealedTable { name: "certificates", ..NAMED },
     SealedTable { name: "acme_accounts", id: "directory_key", ..NAMED },
+    SealedTable { name: "acme_successes", id: "directory_key", ..NAMED },
     SealedTable { name: "acme_challenges", expires_at: "expires_at", ..NAMED },
 ];
 

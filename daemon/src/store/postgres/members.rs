@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
 use super::statements::{count, well_formed};
-use super::{Postgres, schema};
+use super::{Postgres, moving, schema};
 use crate::keys::{RowPlace, SealedRow};
 use crate::store::members::{Member, MemberDescription};
 use crate::store::{MemberID, StoreError};
@@ -23,7 +23,7 @@ struct Contents {
 }
 
 impl Postgres {
-    /// Records that this member runs, and the last change that it knows.
+    /// Records that this member runs, and the last change that it knows. Fails if daemons may not use the store.
     pub(in crate::store) async fn heartbeat(
         &self,
         description: &MemberDescription,
@@ -36,7 +36,9 @@ impl Postgres {
         let known = self.counter.load(Ordering::Acquire);
         self.connections
             .run(async |client| {
-                client
+                let transaction = client.transaction().await?;
+                moving::expect_ready(&transaction, self.connections.describe()).await?;
+                transaction
                     .execute_typed(
                         "INSERT INTO members (id, key_version, sealed, schema, newest_key, known, lag) \
                          SELECT $1, $2, $3, $4, $5, $6, greatest(value - $6, 0) FROM counter \
@@ -53,14 +55,14 @@ impl Postgres {
                         ],
                     )
                     .await?;
-                client
+                transaction
                     .execute_typed(
                         &format!("DELETE FROM members WHERE seen_at < now() - interval '{FORGOTTEN_AFTER}' \
                              OR seen_at > now() + interval '1 min'"),
                         &[],
                     )
                     .await?;
-                Ok(())
+                Ok(transaction.commit().await?)
             })
             .await
     }

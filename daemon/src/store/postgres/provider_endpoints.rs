@@ -5,7 +5,7 @@ use super::named_rows::NamedRow;
 use super::transactions::in_transaction;
 use crate::store::{RememberedEndpoints, StoreError};
 
-const ENDPOINTS: NamedRow = NamedRow { table: "provider_endpoints", key: "provider_key" };
+pub(super) const ENDPOINTS: NamedRow = NamedRow { table: "provider_endpoints", key: "provider_key" };
 
 impl Postgres {
     pub(in crate::store) async fn provider_endpoints(

@@ -13,11 +13,11 @@ use crate::store::{ProviderComparison, ProviderRow, StoreError};
 
 /// The sealed part of a provider's row.
 #[derive(Serialize, Deserialize)]
-struct Contents {
-    name: String,
-    issuer: String,
-    allow_policy: String,
-    client_secret_reference: Vec<u8>,
+pub(super) struct Contents {
+    pub(super) name: String,
+    pub(super) issuer: String,
+    pub(super) allow_policy: String,
+    pub(super) client_secret_reference: Vec<u8>,
 }
 
 /// Finds rows by the name of a provider.
@@ -51,12 +51,8 @@ impl Postgres {
     }
 
     fn read_provider(&self, row: &Row) -> Result<StoredProvider, StoreError> {
-        let unopened = || StoreError::UnexpectedRow("a provider");
-        let (member, name_key): (&str, &[u8]) = (row.try_get("member_id")?, row.try_get("name_key")?);
-        let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
-        let opened = self.rows.open(&place(member, name_key), &sealed).map_err(|DecryptError| unopened())?;
-        let Contents { name, issuer, allow_policy, .. } =
-            serde_json::from_slice(&opened).map_err(|_| unopened())?;
+        let Contents { name, issuer, allow_policy, .. } = open(&self.rows, row)?;
+        let member: &str = row.try_get("member_id")?;
         let member = match row.try_get("is_running")? {
             _ if member == self.member.as_str() => StoredBy::This,
             true => StoredBy::OtherRunning,
@@ -66,7 +62,16 @@ impl Postgres {
     }
 }
 
-async fn replace(
+/// Opens a row with the columns `member_id`, `name_key`, `key_version` and `sealed`.
+pub(super) fn open(keys: &RowKeys, row: &Row) -> Result<Contents, StoreError> {
+    let unopened = || StoreError::UnexpectedRow("a provider");
+    let (member, name_key): (&str, &[u8]) = (row.try_get("member_id")?, row.try_get("name_key")?);
+    let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
+    let opened = keys.open(&place(member, name_key), &sealed).map_err(|DecryptError| unopened())?;
+    serde_json::from_slice(&opened).map_err(|_| unopened())
+}
+
+pub(super) async fn replace(
     transaction: &Transaction<'_>,
     keys: &RowKeys,
     member: &str,

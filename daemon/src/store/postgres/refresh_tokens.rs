@@ -119,7 +119,7 @@ impl Postgres {
         let Some(row) = self.read_one(select, parameters![session_id.as_str()]).await? else {
             return Ok(false);
         };
-        let next = self.rows.seal(&place(session_id, row.try_get("provider_key")?), &credential);
+        let next = self.rows.seal(&place(session_id.as_str(), row.try_get("provider_key")?), &credential);
         let update = "UPDATE refresh_tokens SET key_version = $3, sealed = $4, version = version + 1, lost_since = NULL \
                       WHERE session_id = $1 AND version = $2";
         Ok(self
@@ -201,7 +201,7 @@ pub(super) async fn insert(
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
     let provider = provider_key(keys, &new.provider);
-    let sealed = keys.seal(&place(session_id, &provider), &new.credential);
+    let sealed = keys.seal(&place(session_id.as_str(), &provider), &new.credential);
     transaction
         .execute_typed(
             "INSERT INTO refresh_tokens (session_id, provider_key, key_version, sealed, version, due_at, revoke_after, \
@@ -223,7 +223,7 @@ fn read(keys: &RowKeys, row: &Row, provider: &str) -> Result<RefreshTokenRow, St
     let session_id = session_id(row.try_get("session_id")?)?;
     let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
     let credential = keys
-        .open(&place(&session_id, &provider_key(keys, provider)), &sealed)
+        .open(&place(session_id.as_str(), &provider_key(keys, provider)), &sealed)
         .map_err(|DecryptError| StoreError::UnexpectedRow("a refresh token"))?;
     Ok(RefreshTokenRow {
         credential,
@@ -236,10 +236,10 @@ fn read(keys: &RowKeys, row: &Row, provider: &str) -> Result<RefreshTokenRow, St
     })
 }
 
-fn place<'a>(session_id: &'a SessionID, provider_key: &'a [u8]) -> RowPlace<'a> {
+pub(super) fn place<'a>(session_id: &'a str, provider_key: &'a [u8]) -> RowPlace<'a> {
     RowPlace {
         table: "refresh_tokens",
-        id: session_id.as_str().as_bytes(),
+        id: session_id.as_bytes(),
         user_key: provider_key,
         ..RowPlace::default()
     }

@@ -28,11 +28,11 @@ pub(super) const HAS_SESSION_ID: &str = "s.id ~ '^[0-9A-Za-z]{10}$'";
 
 /// What the seal of a session binds besides its contents.
 pub(super) struct SessionPlace {
-    id: String,
-    token_mac: Vec<u8>,
-    user_key: Vec<u8>,
-    created_at: i64,
-    expires_at: i64,
+    pub(super) id: String,
+    pub(super) token_mac: Vec<u8>,
+    pub(super) user_key: Vec<u8>,
+    pub(super) created_at: i64,
+    pub(super) expires_at: i64,
 }
 
 /// The sealed part of a session, after the token hash.
@@ -40,14 +40,14 @@ pub(super) struct SessionPlace {
 pub(super) struct Contents {
     pub(super) issuer: String,
     pub(super) subject: String,
-    provider: String,
-    name: Option<String>,
-    email: Option<String>,
-    email_verified: bool,
-    groups: Vec<String>,
-    device: Option<String>,
-    login_method: String,
-    address: Option<String>,
+    pub(super) provider: String,
+    pub(super) name: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: bool,
+    pub(super) groups: Vec<String>,
+    pub(super) device: Option<String>,
+    pub(super) login_method: String,
+    pub(super) address: Option<String>,
 }
 
 /// The columns of a new session that depend on its contents.

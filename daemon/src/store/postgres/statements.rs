@@ -34,6 +34,11 @@ typed! {
     Vec<String> => TEXT_ARRAY,
     Vec<i64> => INT8_ARRAY,
     Vec<Vec<u8>> => BYTEA_ARRAY,
+    Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
+    Vec<Option<&str>> => TEXT_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
+    Vec<i32> => INT4_ARRAY,
+    Vec<bool> => BOOL_ARRAY,
 }
 
 impl<T: Typed> Typed for Option<T> {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Sqlite;
 use crate::keys::Sealed;
-use crate::store::certificates::{CertificatesVersion, next_sequence};
+use crate::store::certificates::{CertificatesVersion, announcement_hash, next_sequence};
 use crate::store::time::{from_database, to_database};
 use crate::store::{CertificateRow, Lease, StoreError};
 
@@ -68,7 +68,7 @@ impl Sqlite {
             .look_up(|reader| {
                 let select = "SELECT sequence FROM ca_rollover WHERE announced = ?1";
                 let sequence: Option<i64> =
-                    reader.query_row(select, [announced], |row| row.get(0)).optional()?;
+                    reader.query_row(select, [announcement_hash(announced)], |row| row.get(0)).optional()?;
                 sequence.map(number).transpose()
             })
             .await
@@ -79,6 +79,7 @@ impl Sqlite {
         announced: String,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
+        let announced = announcement_hash(&announced);
         self.connections
             .write(move |transaction| {
                 let (mut sequence, before): (i64, String) =

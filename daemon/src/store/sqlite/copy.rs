@@ -14,7 +14,7 @@ use crate::platform::{self, blocking};
 use crate::store::StoreError;
 
 /// Every sealed column: table, key column, column, version of the sealed content.
-const SEALED: [(&str, &str, &str, u32); 4] = [
+pub(super) const SEALED: [(&str, &str, &str, u32); 4] = [
     ("acme_accounts", "directory", "credentials", 1),
     ("certificates", "name", "private_key", 1),
     ("providers", "name", "client_secret_reference", 1),
@@ -189,7 +189,7 @@ fn reseal(database: &mut Connection, old: &FieldSealer, new: &FieldSealer) -> Re
 }
 
 /// Checks every page, every index and the schema version.
-fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn verify(database: &Connection, path: &Path) -> Result<(), StoreError> {
     let damaged = || StoreError::Damaged { database: path.display().to_string() };
     let found: Vec<String> = database
         .prepare("PRAGMA cipher_integrity_check")?

@@ -1,6 +1,7 @@
 //! What only SQLCipher does: files, keys, schema, connections and the rollback guard.
 
 mod rollback;
+mod transfer;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -142,8 +143,12 @@ async fn waiting_scans_delay_no_look_up_write_or_copy() {
     started.recv().await.expect("a scan");
     store.touch_session(&new.id, at(7)).await.expect("a write");
     store.verify_sessions().await.expect("a verification");
-    let copy = fixture.directory.path().join("copy.db");
-    store.copy_to(copy, fixture.keys.backup_keys().database_key()).await.expect("a copy");
+    let copy = DatabaseFile {
+        path: fixture.directory.path().join("copy.db"),
+        key: fixture.keys.backup_keys().database_key(),
+        sealer: fixture.keys.field_sealer(),
+    };
+    store.copy_to(copy, fixture.keys.field_sealer(), at(0)).await.expect("a copy");
     assert!(store.find_session(&new.id).await.expect("a look-up").is_some());
     drop(open_gate);
     for scan in scans {

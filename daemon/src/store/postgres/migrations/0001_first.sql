@@ -9,7 +9,12 @@ CREATE TABLE store (
     singleton        smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
     id               text     NOT NULL,
     data_key_version integer  NOT NULL CHECK (data_key_version > 0),
-    created_at       bigint   NOT NULL
+    created_at       bigint   NOT NULL,
+    -- Daemons use the store only while it is `ready`. `filling`: a copy into it is unfinished. `moving`: a copy of it into a file
+    -- is unfinished. `moved`: the file is in use.
+    state            text     NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'filling', 'moving', 'moved')),
+    -- The copy that fills it, or the file that it moves to.
+    copy             text
 );
 
 -- The keys, each wrapped by the root key. Kind `data`: versions of the data key. Kind `index`: the key of keyed columns.
@@ -83,7 +88,7 @@ CREATE TABLE refresh_tokens (
     session_id   text    COLLATE "C" NOT NULL PRIMARY KEY,
     provider_key bytea   NOT NULL CHECK (octet_length(provider_key) = 32),
     key_version  integer NOT NULL,
-    -- The provider and the grant.
+    -- The grant. The provider is that of the session.
     sealed       bytea   NOT NULL,
     -- Grows with every change of the grant, for compare-and-set.
     version      bigint  NOT NULL,
@@ -118,6 +123,7 @@ CREATE TABLE providers (
 CREATE TABLE provider_endpoints (
     provider_key bytea   NOT NULL PRIMARY KEY CHECK (octet_length(provider_key) = 32),
     key_version  integer NOT NULL,
+    -- The provider and the hosts.
     sealed       bytea   NOT NULL
 );
 
@@ -134,7 +140,7 @@ CREATE TABLE ca_rollover (
     singleton   smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
     sequence    bigint   NOT NULL,
     -- SHA-256 of the announcement; empty until the first one.
-    announced   bytea    NOT NULL,
+    announced   text     NOT NULL,
     takeover_at bigint
 );
 
@@ -144,6 +150,7 @@ INSERT INTO ca_rollover (sequence, announced) VALUES (0, '');
 CREATE TABLE acme_accounts (
     directory_key bytea   NOT NULL PRIMARY KEY CHECK (octet_length(directory_key) = 32),
     key_version   integer NOT NULL,
+    -- The directory and the credentials.
     sealed        bytea   NOT NULL
 );
 
@@ -155,8 +162,10 @@ CREATE TABLE acme_orders (
 
 -- When each directory last issued a certificate.
 CREATE TABLE acme_successes (
-    directory_key bytea  NOT NULL PRIMARY KEY CHECK (octet_length(directory_key) = 32),
-    obtained_at   bigint NOT NULL
+    directory_key bytea   NOT NULL PRIMARY KEY CHECK (octet_length(directory_key) = 32),
+    key_version   integer NOT NULL,
+    -- The directory and the time.
+    sealed        bytea   NOT NULL
 );
 
 -- The pause that the authority asked for; 0 for none. Whoever starts an order locks the row first.

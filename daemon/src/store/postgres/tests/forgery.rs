@@ -86,8 +86,8 @@ async fn written_rows_do_not_keep_sessions_alive() {
         "UPDATE counter SET value = -9223372036854775808".to_owned(),
         "UPDATE counter SET value = 1; INSERT INTO changes (number, session_ids) VALUES (2, '{}') ON CONFLICT DO NOTHING"
             .to_owned(),
-        "DELETE FROM counter".to_owned(),
         "DELETE FROM changes".to_owned(),
+        "DELETE FROM counter".to_owned(),
     ] {
         let ((one, first), (two, second)) = (session_with_token("bob", 0), session_with_token("bob", 1));
         store.open_session(first.clone(), 48).await.expect("stored");

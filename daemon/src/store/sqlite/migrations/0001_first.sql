@@ -160,8 +160,9 @@ CREATE TABLE acme_pause (
     until INTEGER NOT NULL
 ) STRICT;
 
--- The daemon CA's current announcement as JSON and its sequence number. The number is at least the time of the change in
--- seconds, so a restored backup does not reuse one. `takeover_at` is when the next CA takes over, if any.
+-- The SHA-256 of the daemon CA's current announcement, empty until the first one, and its sequence number. The number is at
+-- least the time of the change in seconds, so a restored backup does not reuse one. `takeover_at` is when the next CA takes
+-- over, if any.
 CREATE TABLE ca_rollover (
     only        INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     sequence    INTEGER NOT NULL,

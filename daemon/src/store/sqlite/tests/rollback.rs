@@ -221,7 +221,9 @@ async fn copy_of_store_matches_its_digests() {
     revoke(&store, &new.id, 10, EndReason::Logout).await;
     let after = checkpointed(&fixture, &store);
     let copy = fixture.directory.path().join("copy");
-    store.copy_to(copy.clone(), fixture.keys.backup_keys().database_key()).await.expect("a copy");
+    let (key, sealer) = (fixture.keys.backup_keys().database_key(), fixture.keys.field_sealer());
+    let to = DatabaseFile { path: copy.clone(), key, sealer: sealer.clone() };
+    store.copy_to(to, sealer, at(10)).await.expect("a copy");
     verify_file(copy.clone(), fixture.keys.backup_keys().database_key()).await.expect("it agrees");
     drop(store);
 

@@ -1,0 +1,259 @@
+//! Reads and opens batches of rows.
+
+use tokio_postgres::Row;
+use zeroize::Zeroizing;
+
+use super::Snapshot;
+use crate::keys::{DecryptError, RowKeys, SealedRow};
+use crate::store::postgres::acme::{ACCOUNTS, SUCCESSES, read_obtained_at};
+use crate::store::postgres::audience_tokens::AudienceTokenPlace;
+use crate::store::postgres::certificates::{self, CERTIFICATES};
+use crate::store::postgres::named_rows::NamedRow;
+use crate::store::postgres::provider_endpoints::ENDPOINTS;
+use crate::store::postgres::providers::{self, provider_key};
+use crate::store::postgres::refresh_tokens;
+use crate::store::postgres::session_rows::{COLUMNS, DUMMY_ID, SessionPlace};
+use crate::store::postgres::statements::parameters;
+use crate::store::transfer::{
+    AudienceTokenRecord, BATCH, CLIENT_SECRET_REFERENCE, CREDENTIALS, CertificateRecord,
+    ConsumedTicketRecord, PRIVATE_KEY, ProviderRecord, RefreshTokenRecord, RolloverRecord, Secret,
+    SessionRecord, SettingsRecord, merged,
+};
+use crate::store::{RememberedEndpoints, StoreError, time};
+
+impl Snapshot {
+    /// Returns the sessions after one, and the ID of the last if more may follow.
+    pub(super) async fn sessions(
+        &mut self,
+        after: &str,
+    ) -> Result<(Vec<SessionRecord>, Option<String>), StoreError> {
+        let select = format!(
+            "SELECT {COLUMNS}, r.provider_key, r.key_version AS token_key_version, r.sealed AS token_sealed, r.version, \
+             r.due_at, r.revoke_after, r.leased_until, r.failures, r.lost_since FROM sessions s \
+             LEFT JOIN refresh_tokens r ON r.session_id = s.id \
+             WHERE s.id > $1 AND s.id <> $2 ORDER BY s.id LIMIT $3"
+        );
+        let rows = self.rows(&select, parameters![after, DUMMY_ID, i64::from(BATCH)]).await?;
+        let keys = self.keys.clone();
+        let sessions = self.opened(&rows, ["id", "key_version"], |row| session(row, &keys))?;
+        Ok((sessions, last(&rows, "id")?))
+    }
+
+    pub(super) async fn audience_tokens(
+        &mut self,
+        after: &str,
+    ) -> Result<(Vec<AudienceTokenRecord>, Option<String>), StoreError> {
+        let select = format!(
+            "SELECT {} FROM audience_tokens a WHERE a.id > $1 AND a.id <> $2 ORDER BY a.id LIMIT $3",
+            AudienceTokenPlace::COLUMNS
+        );
+        let rows = self.rows(&select, parameters![after, DUMMY_ID, i64::from(BATCH)]).await?;
+        let keys = self.keys.clone();
+        let columns = ["audience_token_id", "audience_token_key_version"];
+        let tokens = self.opened(&rows, columns, |row| audience_token(row, &keys))?;
+        Ok((tokens, last(&rows, "audience_token_id")?))
+    }
+
+    pub(super) async fn consumed_tickets(
+        &mut self,
+        after: &[u8],
+    ) -> Result<(Vec<ConsumedTicketRecord>, Option<Vec<u8>>), StoreError> {
+        let select = "SELECT id, expires_at FROM consumed_tickets WHERE id > $1 ORDER BY id LIMIT $2";
+        let rows = self.rows(select, parameters![after, i64::from(BATCH)]).await?;
+        let ticket = |row: &Row| {
+            let id: &[u8] = row.try_get("id")?;
+            let id = id.try_into().map_err(|_| StoreError::UnexpectedRow("a used ticket"))?;
+            Ok(ConsumedTicketRecord { id, expires_at: row.try_get("expires_at")? })
+        };
+        Ok((rows.iter().map(ticket).collect::<Result<_, StoreError>>()?, last(&rows, "id")?))
+    }
+
+    /// Skips rows that infrad did not write. `columns`: the ID and the key version.
+    fn opened<T>(
+        &mut self,
+        rows: &[Row],
+        [id, key_version]: [&str; 2],
+        open: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut opened = Vec::with_capacity(rows.len());
+        for row in rows {
+            // Written by a member that knows a newer data key.
+            if !self.keys.is_held(row.try_get(key_version)?) {
+                return Err(StoreError::UnexpectedRow("a data key that this daemon does not hold yet"));
+            }
+            match open(row) {
+                Ok(record) => opened.push(record),
+                Err(StoreError::UnexpectedRow(what)) => {
+                    let id: &str = row.try_get(id)?;
+                    tracing::error!(
+                        id,
+                        what,
+                        "left out of the copy: infrad did not write this row like this"
+                    );
+                    self.left_out += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(opened)
+    }
+
+    pub(super) async fn settings(&mut self) -> Result<SettingsRecord, StoreError> {
+        let (sealer, keys) = (self.sealer.clone(), self.keys.clone());
+        let counter = self.row("SELECT value, latest_time FROM counter").await?;
+        let rollover = self.row("SELECT sequence, announced, takeover_at FROM ca_rollover").await?;
+        let pause = self.row("SELECT until FROM acme_pause").await?;
+        let listed = self.rows("SELECT member_id, name_key, key_version, sealed FROM providers", &[]).await?;
+        let provider = |row: &Row| {
+            let contents = providers::open(&keys, row)?;
+            let field = CLIENT_SECRET_REFERENCE;
+            let reference = Secret::open(&sealer, field, &contents.name, contents.client_secret_reference)?;
+            Ok(ProviderRecord {
+                name: contents.name,
+                issuer: contents.issuer,
+                allow_policy: contents.allow_policy,
+                client_secret_reference: reference,
+            })
+        };
+        let listed = listed.iter().map(provider).collect::<Result<_, StoreError>>()?;
+        let orders = self.rows("SELECT id, begun_at FROM acme_orders ORDER BY id", &[]).await?;
+        let order = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        Ok(SettingsRecord {
+            providers: merged(listed),
+            endpoints: self.named(&ENDPOINTS, |_, contents| endpoints(&contents)).await?,
+            certificates: self
+                .named(&CERTIFICATES, |name, contents| {
+                    let parsed = certificates::parse(&contents);
+                    let (chain, key) = parsed.ok_or(StoreError::UnexpectedRow("a certificate"))?;
+                    Ok((chain.to_vec(), Secret::open(&sealer, PRIVATE_KEY, name, key.to_vec())?))
+                })
+                .await?
+                .into_iter()
+                .map(|(name, (certificate, private_key))| CertificateRecord {
+                    name,
+                    certificate,
+                    private_key,
+                })
+                .collect(),
+            rollover: RolloverRecord {
+                sequence: rollover.try_get(0)?,
+                announced: rollover.try_get(1)?,
+                takeover_at: rollover.try_get(2)?,
+            },
+            accounts: self
+                .named(&ACCOUNTS, |directory, contents| {
+                    Secret::open(&sealer, CREDENTIALS, directory, contents.to_vec())
+                })
+                .await?,
+            orders: orders.iter().map(order).collect::<Result<_, StoreError>>()?,
+            successes: self.named(&SUCCESSES, |_, contents| read_obtained_at(&contents)).await?,
+            pause_until: pause.try_get(0)?,
+            latest_time: counter.try_get(1)?,
+            counter: counter.try_get(0)?,
+        })
+    }
+
+    /// All rows of a table, in the order of their names. Fails if one does not open, because each of them matters.
+    async fn named<T>(
+        &mut self,
+        table: &NamedRow,
+        read: impl Fn(&str, Zeroizing<Vec<u8>>) -> Result<T, StoreError>,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        let NamedRow { table: name, key } = table;
+        let rows = self.rows(&format!("SELECT {key}, key_version, sealed FROM {name}"), &[]).await?;
+        let mut named = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (name, contents) = table.open(&self.keys, row.try_get(0)?, row)?;
+            let contents = read(&name, contents)?;
+            named.push((name, contents));
+        }
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(named)
+    }
+}
+
+/// The key of the last row of a batch, if another batch may follow.
+fn last<'a, T: tokio_postgres::types::FromSql<'a>>(
+    rows: &'a [Row],
+    column: &str,
+) -> Result<Option<T>, StoreError> {
+    let last = rows.last().filter(|_| rows.len() == BATCH as usize);
+    Ok(last.map(|row| row.try_get(column)).transpose()?)
+}
+
+fn session(row: &Row, keys: &RowKeys) -> Result<SessionRecord, StoreError> {
+    let place = SessionPlace::of_row(row)?;
+    let (token_hash, contents) = place.open(keys, row)?;
+    let refresh_token = refresh_token(row, keys, &place.id, &contents.provider)?;
+    Ok(SessionRecord {
+        id: place.id,
+        token_hash: token_hash.0,
+        issuer: contents.issuer,
+        subject: contents.subject,
+        provider: contents.provider,
+        name: contents.name,
+        email: contents.email,
+        email_verified: contents.email_verified,
+        groups: contents.groups,
+        device: contents.device,
+        login_method: contents.login_method,
+        address: contents.address,
+        created_at: place.created_at,
+        expires_at: place.expires_at,
+        last_used_at: row.try_get("last_used_at")?,
+        ended_at: row.try_get("ended_at")?,
+        end_reason: row.try_get("end_reason")?,
+        revision: row.try_get("revision")?,
+        refresh_token,
+    })
+}
+
+/// The refresh token of a session, which is of the same provider.
+fn refresh_token(
+    row: &Row,
+    keys: &RowKeys,
+    session: &str,
+    provider: &str,
+) -> Result<Option<RefreshTokenRecord>, StoreError> {
+    let unexpected = || StoreError::UnexpectedRow("a refresh token");
+    let Some(key) = row.try_get::<_, Option<&[u8]>>("provider_key")? else { return Ok(None) };
+    if key != provider_key(keys, provider) {
+        return Err(unexpected());
+    }
+    let sealed =
+        SealedRow { key_version: row.try_get("token_key_version")?, bytes: row.try_get("token_sealed")? };
+    let credential = keys.open(&refresh_tokens::place(session, key), &sealed);
+    Ok(Some(RefreshTokenRecord {
+        provider: provider.to_owned(),
+        credential: Secret(credential.map_err(|DecryptError| unexpected())?),
+        version: row.try_get("version")?,
+        due_at: row.try_get("due_at")?,
+        revoke_after: row.try_get("revoke_after")?,
+        leased_until: row.try_get("leased_until")?,
+        failures: row.try_get("failures")?,
+        lost_since: row.try_get("lost_since")?,
+    }))
+}
+
+fn audience_token(row: &Row, keys: &RowKeys) -> Result<AudienceTokenRecord, StoreError> {
+    let place = AudienceTokenPlace::of_row(row)?;
+    let (token_hash, restriction) = place.open(keys, row)?;
+    Ok(AudienceTokenRecord {
+        id: place.id,
+        token_hash: token_hash.0,
+        session: place.session,
+        audience: restriction.audience,
+        created_at: place.created_at,
+        expires_at: place.expires_at,
+    })
+}
+
+fn endpoints(contents: &[u8]) -> Result<RememberedEndpoints, StoreError> {
+    let unexpected = |_| StoreError::UnexpectedRow("the hosts of a provider");
+    let mut endpoints: RememberedEndpoints = serde_json::from_slice(contents).map_err(unexpected)?;
+    if let Some((at, _)) = &mut endpoints.changed {
+        // A file holds milliseconds.
+        *at = time::from_database(time::to_database(*at))?;
+    }
+    Ok(endpoints)
+}
