@@ -67,7 +67,8 @@ impl SharedKeys {
         if self.state().stored == stored {
             return Ok(false);
         }
-        if self.state().stored.store != stored.store {
+        // A data key that was replaced must not come back: it may be known to others.
+        if self.state().stored.store != stored.store || stored.current < self.state().stored.current {
             return Err(damaged(origin));
         }
         // A rotation leaves the index key alone. A copy of another time brings its own.
@@ -212,7 +213,19 @@ async fn unwrap(
                 has_recovery: false,
                 is_of: &is_of,
             };
-            let (key, wrapped_by) = root::unwrap_key(&wrapping, root_keys, data_dir).await?;
+            let (key, wrapped_by) = match root::unwrap_key(&wrapping, root_keys, data_dir).await {
+                Ok(unwrapped) => unwrapped,
+                // Rows of infrad may need it. If it is of someone else, nothing does.
+                Err(error)
+                    if row.kind == KeyKind::Data
+                        && row.version != stored.current
+                        && !error.is_transient() =>
+                {
+                    tracing::error!(%error, data_key_version = row.version, "left out a data key that does not open");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if row.kind == KeyKind::Data && row.version == stored.current {
                 root_key = Some(wrapped_by);
             }
@@ -368,6 +381,29 @@ mod tests {
         let adopted = keys.adopt(copied.expect("keys"), &place.root_keys, &place.data_dir()).await;
         assert!(matches!(adopted, Err(KeyError::StoreReplaced { .. })), "{adopted:?}");
         assert_eq!(keys.stored(), stored);
+    }
+
+    #[tokio::test]
+    async fn rows_of_someone_else_bring_no_data_key_back() {
+        let (place, other) = (Place::new(), Place::new());
+        let mut stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
+        let keys = place.open(stored.clone()).await.expect("the keys");
+        let foreign = StoredKeys::create(&other.root_keys, &other.data_dir()).await.expect("other keys");
+        let mut foreign = foreign.rows.into_iter().find(|row| row.kind == KeyKind::Data).expect("a data key");
+        foreign.version = 9;
+        stored.rows.push(foreign);
+        let opened = place.open(stored.clone()).await.expect("the others open");
+        assert_eq!(opened.row_keys().newest_version(), 1);
+        stored.rows.pop();
+
+        stored.rows.push(keys.next_data_key(&place.root_keys, &place.data_dir()).await.expect("a row"));
+        stored.current = 2;
+        let adopt =
+            async |stored: &StoredKeys| keys.adopt(stored.clone(), &place.root_keys, &place.data_dir()).await;
+        assert!(adopt(&stored).await.expect("the keys"));
+        stored.current = 1;
+        assert!(matches!(adopt(&stored).await, Err(KeyError::HeaderDamaged { .. })));
+        assert_eq!(keys.row_keys().current_version(), 2);
     }
 
     #[tokio::test]

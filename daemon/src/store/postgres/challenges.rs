@@ -40,7 +40,8 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let name_key = self.rows.name_key(TABLE, name);
-        let select = "SELECT key_version, sealed, expires_at FROM acme_challenges WHERE name_key = $1 AND expires_at > $2";
+        let select = "SELECT key_version, CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END AS sealed, expires_at \
+                      FROM acme_challenges WHERE name_key = $1 AND expires_at > $2";
         let row = self.read_one(select, parameters![name_key.as_slice(), to_database(now)]).await?;
         let Some(row) = row else { return Ok(None) };
         let sealed = SealedRow { key_version: row.try_get(0)?, bytes: row.try_get(1)? };

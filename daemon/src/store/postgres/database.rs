@@ -68,7 +68,8 @@ pub(super) async fn read_keys(client: &Transaction<'_>) -> Result<Option<StoredK
     let Some(store) = store else { return Ok(None) };
     let rows = client
         .query_typed(
-            "SELECT kind, version, root_key, wrapped, check_mac FROM keys ORDER BY kind, version",
+            "SELECT kind, version, root_key, wrapped, check_mac FROM keys \
+             WHERE octet_length(root_key) <= 4096 AND octet_length(wrapped) <= 65536 ORDER BY kind, version LIMIT 1000",
             &[],
         )
         .await?;

@@ -141,7 +141,8 @@ impl Postgres {
     async fn reseal_some_of(&self, table: &SealedTable, lease: &Lease) -> Result<usize, StoreError> {
         let SealedTable { name, id, token_mac, user_key, created_at, expires_at } = table;
         let select = format!(
-            "SELECT ctid::text, key_version, sealed, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
+            "SELECT ctid::text, key_version, \
+             CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
              FROM {name} WHERE key_version < $1 LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
         );
         let update = format!(

@@ -8,10 +8,11 @@ use crate::store::StoreError;
 use crate::store::leases::{Job, Lease};
 
 /// Only the clock of the database decides. A new holder gets a higher fence. An ended lease has no holder, so the next one
-/// gets a higher fence too, even if it is the same member.
+/// gets a higher fence too, even if it is the same member. A lease that no member can have taken is free.
 const TAKE: &str = "INSERT INTO leases AS l (name, holder, fence, until) VALUES ($1, $2, 1, now() + interval '15 s') \
-    ON CONFLICT (name) DO UPDATE SET holder = $2, fence = l.fence + (l.holder <> $2)::int, \
-    until = now() + interval '15 s' WHERE l.until < now() OR l.holder = $2 RETURNING fence";
+    ON CONFLICT (name) DO UPDATE SET holder = $2, until = now() + interval '15 s', fence = \
+    CASE WHEN l.fence BETWEEN 0 AND 1000000000000000000 THEN l.fence + (l.holder <> $2)::int ELSE 0 END \
+    WHERE l.until < now() OR l.until > now() + interval '1 min' OR l.holder = $2 RETURNING fence";
 
 /// Renews a lease that is over too, if no other member has taken it since.
 const RENEW: &str =

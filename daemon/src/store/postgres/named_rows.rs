@@ -22,7 +22,10 @@ impl NamedRow {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let Self { table, key } = self;
         let name = postgres.rows.name_key(table, name);
-        let select = format!("SELECT key_version, sealed FROM {table} WHERE {key} = $1");
+        let select = format!(
+            "SELECT key_version, CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END AS sealed \
+             FROM {table} WHERE {key} = $1"
+        );
         let row = postgres.read_one(&select, parameters![name.as_slice()]).await?;
         let opened = row.map(|row| self.open(&postgres.rows, &name, &row)).transpose()?;
         Ok(opened.map(|(_, contents)| contents))

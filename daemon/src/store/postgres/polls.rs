@@ -43,13 +43,14 @@ struct Answer {
 fn statement() -> String {
     format!(
         "SELECT value, {NOW} AS time, \
-         (SELECT mark::text FROM changes WHERE number = value) AS mark, \
-         (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
-         (SELECT mark::text FROM changes WHERE number = $2) AS mark_of_unconfirmed, \
+         (SELECT left(mark, 64) FROM changes WHERE number = value) AS mark, \
+         (SELECT left(mark, 64) FROM changes WHERE number = $1) AS mark_of_known, \
+         (SELECT left(mark, 64) FROM changes WHERE number = $2) AS mark_of_unconfirmed, \
          (SELECT count(*) FROM changes WHERE number > $1) AS later, \
-         value - 1000 > $1 OR (SELECT coalesce(bool_or(is_all), false) FROM changes WHERE number > $1) AS is_all, \
-         (SELECT coalesce(array_agg(id), '{{}}') FROM changes, unnest(session_ids) AS id \
-          WHERE number > $1 AND number - 1000 <= $1) AS sessions, \
+         value - 1000 > $1 OR (SELECT coalesce(bool_or(is_all) OR sum(cardinality(session_ids)) > 100000, false) \
+          FROM changes WHERE number > $1) AS is_all, \
+         ARRAY(SELECT id FROM changes, unnest(session_ids) AS id \
+          WHERE number > $1 AND number - 1000 <= $1 AND octet_length(id) = 10 LIMIT 100000) AS sessions, \
          origin IS DISTINCT FROM {ORIGIN} AS is_restored, latest_time FROM counter"
     )
 }

@@ -30,7 +30,8 @@ impl Postgres {
         &self,
         rows: &[ProviderRow],
     ) -> Result<ProviderComparison, StoreError> {
-        let select = "SELECT p.member_id, p.name_key, p.key_version, p.sealed, EXISTS \
+        let select = "SELECT p.member_id, p.name_key, p.key_version, \
+                      CASE WHEN octet_length(p.sealed) <= 262144 THEN p.sealed ELSE '' END AS sealed, EXISTS \
                       (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') \
                       AS is_running FROM providers p";
         let stored = self.read(select, &[]).await?;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use infra_peers::postgresql::PostgreSQL;
 use infra_shared::clock::SystemClock;
+use infra_shared::token_text::SessionToken;
 use tokio::task::JoinSet;
 
 use super::{open_member, store_on};
 use crate::store::contract::{at, revoke, session, session_with_token};
 use crate::store::postgres::session_rows::DUMMY_ID;
-use crate::store::{EndReason, SessionSelector, StoreError};
+use crate::store::{EndReason, Job, MemberDescription, SessionSelector, StoreError};
 
 /// Each change is made to Bob's row, by someone who wants more than Bob may.
 #[tokio::test]
@@ -112,4 +113,40 @@ async fn written_rows_do_not_keep_sessions_alive() {
         }
         assert!(store.live_sessions(at(3), None, 9).await.expect("an answer").sessions.is_empty(), "{written}");
     }
+}
+
+#[tokio::test]
+async fn written_rows_do_not_stop_daemons() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    store.expect_lease(Job::Purge).await.expect("a lease");
+    for written in [
+        "until = 'infinity'",
+        "until = '-infinity', fence = 9223372036854775807",
+        "until = '-infinity', fence = -9",
+    ] {
+        server.sql("infra", &format!("UPDATE leases SET holder = 'someone', {written}"));
+        let lease = store.expect_lease(Job::Purge).await.unwrap_or_else(|error| panic!("{written}: {error}"));
+        store.end_lease(lease).await;
+    }
+    let unknown = SessionToken::mint();
+    for written in [
+        "sealed = '\\x00'",
+        "sealed = decode(repeat('00', 1048576), 'hex')",
+        "user_key = token_mac",
+        "created_at = -1",
+    ] {
+        server.sql("infra", &format!("UPDATE sessions SET {written} WHERE id = '{DUMMY_ID}'"));
+        assert!(store.find_token(unknown.expose()).await.expect("an answer").is_none(), "{written}");
+        // The next start mends it.
+        drop(open_member(&server).await);
+    }
+    let junk = "INSERT INTO providers VALUES ('someone', decode(repeat('00', 32), 'hex'), 1, '\\x00'); \
+                INSERT INTO members (id, key_version, sealed, schema, newest_key, known, lag, seen_at) \
+                VALUES ('someone', 1, '\\x00', 1, 0, 0, 0, 'infinity')";
+    server.sql("infra", junk);
+    store.compare_providers(&[]).await.expect("an answer");
+    let member = MemberDescription { name: "auth1".to_owned(), version: "1".to_owned() };
+    store.heartbeat(&member).await.expect("stored");
+    assert_eq!(store.members().await.expect("an answer").len(), 1);
 }
