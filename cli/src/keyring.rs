@@ -241,6 +241,7 @@ fn entry(account: &str) -> Result<Entry, KeyringError> {
     not(all(unix, not(target_os = "macos"))),
     expect(unused_variables, reason = "only the Secret Service is asked about an account")
 )]
+#[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "other keyrings may be locked"))]
 fn ensure_unlocked(account: &str) -> Result<(), KeyringError> {
     #[cfg(all(unix, not(target_os = "macos")))]
     return secret_service::check_unlocked(SERVICE, account);

@@ -25,7 +25,7 @@ pub(crate) fn other_parent_owner(directory: &Path) -> io::Result<Option<Owner>> 
 
 /// Whether other users can create, replace or delete files in a directory.
 pub(crate) fn writable_by_others(path: &Path, _metadata: &Metadata) -> io::Result<Option<Openness>> {
-    Ok(openness(Descriptor::of(path)?.may_write()?))
+    Ok(openness(&Descriptor::of(path)?.may_write()?))
 }
 
 /// What to do about a directory that others can write to.
@@ -35,10 +35,10 @@ pub(crate) fn writable_hint(path: &str, _openness: &Openness) -> String {
 
 /// Whether other users have any access to a file.
 pub(crate) fn open_to_others(path: &Path, _metadata: &Metadata) -> io::Result<Option<Openness>> {
-    Ok(openness(Descriptor::of(path)?.may_read_or_write()?))
+    Ok(openness(&Descriptor::of(path)?.may_read_or_write()?))
 }
 
-fn openness(others: Vec<String>) -> Option<Openness> {
+fn openness(others: &[String]) -> Option<Openness> {
     let names: Vec<String> = others.iter().map(|sid| descriptor::name(sid)).collect();
     let description = format!("access for {}", names.join(", "));
     (!names.is_empty()).then_some(Openness { description, is_shared: false })
