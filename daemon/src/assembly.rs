@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
@@ -45,6 +46,9 @@ pub use operations::Operations;
 pub use start_problems::{
     StartProblem, check_addresses, find_start_problems, find_store_problem, holds_other_files,
 };
+
+/// How long a stop waits for a shared database.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// A daemon that listens and is ready to [`run`](Self::run).
 pub struct Daemon {
@@ -219,10 +223,10 @@ impl Daemon {
         // These finish on their own: the background tasks were aborted, and the others watch `stopped`.
         let _ = background.await;
         upkeep.record_at_stop();
-        if let Err(error) = upkeep.store.end_job_leases().await {
-            tracing::warn!(%error, "cannot end the leases of jobs: other members wait until they are over");
+        // Both rows expire by themselves.
+        if tokio::time::timeout(LEAVING, upkeep.leave_members()).await.is_err() {
+            tracing::warn!("cannot tell the other daemons about the stop: the database does not answer");
         }
-        upkeep.leave_members().await;
         for task in self.operator_tasks.into_iter().chain(redirect) {
             let _ = task.await;
         }

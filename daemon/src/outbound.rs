@@ -238,7 +238,7 @@ impl Outbound {
         };
         tokio::time::timeout(time.min(self.limits.total), call)
             .await
-            .unwrap_or_else(|_| Err(peer.timed_out(begun)))
+            .unwrap_or_else(|_| Err(peer.timed_out(begun.elapsed())))
     }
 }
 
@@ -273,7 +273,7 @@ impl Peer {
             return OutboundError::Untrusted { host: self.name(), cause };
         }
         if error.is_timeout() {
-            return self.timed_out(begun);
+            return self.timed_out(begun.elapsed());
         }
         let cause = match &self.proxy {
             Some(proxy) => proxy.explain(error).to_string(),
@@ -284,8 +284,8 @@ impl Peer {
     }
 
     /// Reports the elapsed time, which is below the total timeout if connecting timed out.
-    fn timed_out(&self, begun: Instant) -> OutboundError {
-        let seconds = (begun.elapsed() + Duration::from_millis(500)).as_secs().max(1);
+    fn timed_out(&self, after: Duration) -> OutboundError {
+        let seconds = (after + Duration::from_millis(500)).as_secs().max(1);
         OutboundError::TimedOut { host: self.name(), seconds }
     }
 }

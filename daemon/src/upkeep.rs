@@ -212,8 +212,12 @@ impl Upkeep {
         }
     }
 
-    /// Removes this daemon from the members. Without a database, its row expires.
+    /// Ends the leases of this daemon's jobs, and removes it from the members.
     pub async fn leave_members(&self) {
+        if let Err(error) = self.store.end_job_leases().await {
+            tracing::warn!(%error, "cannot end the leases of jobs: other members wait until they are over");
+            return;
+        }
         if let Err(error) = self.store.leave_members().await {
             tracing::warn!(%error, "cannot remove this daemon from the members in the database");
         }

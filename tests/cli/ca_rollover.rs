@@ -17,8 +17,8 @@ use infra_shared::pin::Pin;
 use serde_json::{Value, json};
 
 /// Long enough for the test's work on a busy machine.
-const OVERLAP: &str = "15s";
-const TAKEOVER: Duration = Duration::from_mins(1);
+const OVERLAP: &str = "30s";
+const TAKEOVER: Duration = Duration::from_mins(2);
 
 #[test]
 fn rollover_is_silent_for_informed_clients_and_stops_others() {

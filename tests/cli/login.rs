@@ -132,7 +132,7 @@ fn browser_argument_contains_no_login_parameter() {
         "{opened:?}"
     );
     assert!(opened.iter().all(|url| !url.contains('?')), "{opened:?}");
-    let page = browser.last_page(Duration::from_secs(10)).expect("a last page");
+    let page = browser.last_page(Duration::from_secs(30)).expect("a last page");
     assert!(page.to_lowercase().contains("signed in"), "{page}");
 }
 

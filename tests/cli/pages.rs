@@ -365,7 +365,7 @@ fn tutorial_works_as_written() {
         .current_dir(repository());
     let browser = RecordingBrowser::signing_in("alice", &[]);
     browser.prepare(&mut dev);
-    let ran = Running::start(dev, script, None, Duration::from_mins(2)).wait().expect(0);
+    let ran = Running::start(dev, script, None, Duration::from_mins(4)).wait().expect(0);
 
     let said: BTreeSet<String> =
         format!("{}\n{}", ran.stdout, ran.stderr).lines().map(without_numbers).collect();
@@ -423,14 +423,14 @@ fn nginx_in_front_of_infrad_dev_works_as_written() {
         .current_dir(repository());
     let browser = RecordingBrowser::signing_in("alice", &[]);
     browser.prepare(&mut dev);
-    let ran = Running::start(dev, script, None, Duration::from_mins(2)).wait().expect(0);
+    let ran = Running::start(dev, script, None, Duration::from_mins(4)).wait().expect(0);
     assert!(ran.stdout.to_lowercase().matches("x-infra-").count() >= 5, "{ran}");
     assert!(ran.stdout.contains("without a token: 401"), "{ran}");
 }
 
 /// A line of a script that repeats a command until it succeeds.
 fn until(command: &str) -> String {
-    format!("for attempt in $(seq 300); do ! {{ {command}; }} >/dev/null 2>&1 || break; sleep 0.1; done\n")
+    format!("for attempt in $(seq 900); do ! {{ {command}; }} >/dev/null 2>&1 || break; sleep 0.1; done\n")
 }
 
 fn without_numbers(line: &str) -> String {

@@ -105,7 +105,7 @@ fn valid_response_in_wrong_form_is_rejected() {
     let (_, query) = url.split_once('?').expect("a query");
     for form in RIGHT_STATE_IN_A_WRONG_FORM {
         let mut stream = send(port, &form.replace("QUERY", query)).expect("a listener");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         let mut status = [0; 12];
         stream.read_exact(&mut status).unwrap_or_else(|error| panic!("{form:?}: {error}"));
         assert!(status.starts_with(b"HTTP/1.1 4"), "{form:?}: {}", String::from_utf8_lossy(&status));
@@ -123,7 +123,7 @@ fn endless_header_is_cut_off_without_disturbing_a_login() {
     let pending = PendingLogin::begin(login::call(&alice, &daemon));
 
     let mut stream = TcpStream::connect(("127.0.0.1", port(&pending))).expect("a listener");
-    stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    stream.set_write_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let _ = stream.write_all(b"GET /callback HTTP/1.1\r\nX-Long: ");
     // Writing fails once the listener closes the connection. It must not buffer 64 MiB.
     let piece = vec![b'a'; 64 * 1024];
@@ -174,7 +174,7 @@ fn browser_insisting_on_tls_is_reported_and_login_waits() {
     for _ in 0..2 {
         let mut stream = send(port(&pending), "\u{16}\u{3}\u{1}\u{2}\0\u{1}").expect("a listener");
         let mut alert = Vec::new();
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
         let _ = stream.read_to_end(&mut alert);
         assert_eq!(alert.first(), Some(&0x15), "no alert came: {alert:?}");
     }
@@ -215,7 +215,7 @@ fn port(pending: &PendingLogin) -> u16 {
 
 fn send(port: u16, head: &str) -> Option<TcpStream> {
     let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
-    let mut stream = wait::until(Duration::from_secs(5), connect)?;
+    let mut stream = wait::until(Duration::from_secs(30), connect)?;
     stream.write_all(head.replace("PORT", &port.to_string()).as_bytes()).ok()?;
     Some(stream)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use infra_harness::daemon::Daemon;
 use infra_harness::login;
@@ -65,10 +65,8 @@ fn killed_login_releases_the_lock_immediately() {
     let browser = RecordingBrowser::signing_in("alice", &[provider.authority_file()]);
     let waiting = login::call(&alice, &daemon).browser(&browser).start();
     killed.running.signal(Signal::KILL);
-    let begin = Instant::now();
-    // A lock that survived its holder would block this login for minutes.
+    // A lock that survived its holder would block this login for longer than any command may take.
     waiting.wait().expect(0);
-    assert!(begin.elapsed() < Duration::from_secs(20), "it waited for a dead process");
     assert_eq!(browser.opened().len(), 1);
 }
 

@@ -186,7 +186,7 @@ fn audit_log_is_reopened_after_external_rotation() {
     let process = Pid::from_raw(i32::try_from(daemon.process()).expect("an id")).expect("a process");
     kill_process(process, Signal::HUP).expect("the daemon runs");
     let is_logged = || (path.exists() && !events(&daemon).is_empty()).then_some(());
-    let is_logged = infra_harness::wait::until(std::time::Duration::from_secs(20), is_logged);
+    let is_logged = infra_harness::wait::until(std::time::Duration::from_mins(1), is_logged);
     assert!(is_logged.is_some(), "{}", daemon.log());
     login::over_http(&daemon, &provider);
     assert_eq!(events(&daemon), ["reloaded", "login_started", "login_finished"]);

@@ -138,12 +138,14 @@ fn vault_distinguishes_expired_token_from_outage() {
     let Some(mut bao) = OpenBao::start() else { return };
     let folder = ConfigFolder::new();
     bao.call("secret/data/okta", Some(json!({"data": {"value": SECRET}})));
-    let token = bao.token(READ_SECRETS, "2s");
+    let token = bao.token(READ_SECRETS, "1h");
     let reference = folder.file("token", &format!("{token}\n"));
     let backend = vault(&bao, &format!("token: \"{reference}\""));
     let config = folder.config(&backend, "vault:okta");
     assert_eq!(read(&config).expect("a secret"), SECRET);
-    let ended = infra_harness::wait::until(std::time::Duration::from_secs(10), || {
+    // A renewal may shorten the lifetime.
+    bao.call("auth/token/renew", Some(json!({"token": token, "increment": "1s"})));
+    let ended = infra_harness::wait::until(LIMIT, || {
         let now = read(&config);
         now.is_err().then_some(now)
     });
@@ -540,7 +542,8 @@ fn silent_metadata_service_error_names_hop_limit() {
         }
     }
     // Outside AWS, nothing listens at that address, and the daemon reports that immediately.
-    let unused = format!("http://127.0.0.1:{}", Ports::reserve(1).all()[0]);
+    let ports = Ports::reserve(1);
+    let unused = format!("http://127.0.0.1:{}", ports.all()[0]);
     let more =
         "secrets: [{name: aws, kind: awsssm, config: {region: r, endpoint: \"http://127.0.0.1:9\"}}]\n";
     let variables = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", unused.as_str())];
@@ -664,7 +667,8 @@ fn api_server_is_reached_directly_unless_configured() {
 fn every_backend_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = silent.local_addr().expect("an address");
-    let unused = Ports::reserve(1).all()[0];
+    let ports = Ports::reserve(1);
+    let unused = ports.all()[0];
     let backends = [
         ("vault", "token: plaintext:t", "address"),
         (

@@ -14,7 +14,7 @@ use infra_harness::wait;
 use rustix::process::Signal;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 /// How the command begins that creates a root key.
 const CREATE: &str = "(umask 377; set -C; head -c 32 /dev/urandom >";
 const ROOT_KEY: &str = "the 32 bytes of another root key";

@@ -18,8 +18,8 @@ use infra_harness::{login, peers, wait};
 
 /// For a start, which compiles the program in some languages, on a busy machine.
 const START: Duration = Duration::from_mins(3);
-/// How soon a service follows a change. The services keep an answer for a second.
-const SOON: Duration = Duration::from_secs(5);
+/// Longer than a service takes to follow a change on a busy machine. The services keep an answer for a second.
+const SOON: Duration = Duration::from_mins(1);
 /// How long a service reuses the daemon's answer.
 const KEPT: Duration = Duration::from_secs(1);
 
@@ -241,7 +241,7 @@ impl Service {
     /// Within a second of an answer, the service answers without the daemon, which would reject its credential.
     #[track_caller]
     fn admits_from_memory(&self, authorization: &str) {
-        let admitted = wait::until(Duration::from_mins(1), || {
+        let admitted = wait::until(Duration::from_mins(3), || {
             self.write_credential("a-credential-that-the-daemon-does-not-know");
             self.follows(authorization, 503, "the daemon rejects its credential");
             let asked = Instant::now();

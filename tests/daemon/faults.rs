@@ -167,7 +167,7 @@ fn daemon_warns_if_directories_cannot_be_synced() {
     assert!(daemon.start_under(injecting("fsync", "EINVAL", Some(&data))), "{}", daemon.log());
     daemon.wait_for_log("a file system cannot sync directories");
     let is_ready = || (daemon.infrad(["status"]).wait().code == Some(0)).then_some(());
-    assert!(wait::until(Duration::from_secs(20), is_ready).is_some(), "{}", daemon.log());
+    assert!(wait::until(Duration::from_mins(1), is_ready).is_some(), "{}", daemon.log());
 }
 
 #[test]

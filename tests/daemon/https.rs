@@ -21,7 +21,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::Value;
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_mins(1);
 
 fn with_files(provider: &Provider, leaf: &Leaf, more: &str) -> Daemon {
     let mut daemon = Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {});

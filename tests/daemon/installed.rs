@@ -9,7 +9,7 @@ use host::Host;
 use infra_harness::documents::Page;
 use infra_harness::wait;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 const CONFIGURATION: &str = "/etc/infra/infrad.yaml";
 const ACCEPT: &str = "`infrad as-service serve --accept-rollback`";
 /// The copy that systemd keeps for the running unit.

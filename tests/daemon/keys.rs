@@ -18,7 +18,7 @@ use infra_peers::openbao::OpenBao;
 use infra_peers::root_keys::{TRANSIT_POLICY, kms_key, native, transit_key};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn prepared(provider: &Provider) -> Daemon {
     Daemon::prepare(vec![infra_harness::daemon::ProviderEntry::of(provider)], |_| {})

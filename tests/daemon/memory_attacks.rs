@@ -287,13 +287,13 @@ fn run_attack(attack: Attack, addresses: usize, time: Duration) -> (u64, Seen) {
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
         "limits: {loginStartsPerMinute: 10000}\n".clone_into(&mut configuration.more);
     });
-    login::over_http(&daemon, &provider);
+    let token = login::over_http(&daemon, &provider);
     let before = resident(daemon.process());
     peak(daemon.process());
     let _ = confined.set(Confined::new(daemon.process()));
     let (stop, target) = (Arc::new(AtomicBool::new(false)), Target::of(&daemon, attack.protocol()));
     let seen = std::thread::scope(|scope| {
-        let honest = scope.spawn(|| be_honest(&daemon, &provider, &stop));
+        let honest = scope.spawn(|| be_honest(&daemon, &provider, &token, &stop));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut connections = JoinSet::new();

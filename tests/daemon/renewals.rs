@@ -22,7 +22,8 @@ const LIMIT: Duration = Duration::from_mins(2);
 
 #[test]
 fn three_renewals_fail_no_request() {
-    renew_three_times(Duration::from_secs(15));
+    // The order has the last third of it.
+    renew_three_times(Duration::from_secs(45));
 }
 
 #[test]
@@ -35,7 +36,8 @@ fn renew_three_times(certificates_live: Duration) {
     let Some(public) = start(Options { certificates_live, ..Options::default() }) else {
         return;
     };
-    let load = Load::start(&public.target(), OPEN, BUSY);
+    // The renewals take minutes: one busy client leaves room for other tests.
+    let load = Load::start(&public.target(), OPEN, 1);
     wait_for_open(&load);
     let before = load.tally().certificates.len();
     // The daemon renews after two thirds of the lifetime.

@@ -1,6 +1,6 @@
 //! Revalidation in the whole program: deactivated users, kills, key rotation, and revocation of the provider's tokens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Daemon, MANY_LOGINS, ProviderEntry};
@@ -13,6 +13,8 @@ use infra_peers::certified_provider::{CertifiedProvider, Paths};
 use infra_shared::api::ProblemCode;
 
 const BOUND: Duration = Duration::from_secs(30);
+/// By then, 96 calls that stall for ten seconds each, 16 at once, have begun.
+const STALLED_FOR_ALL: Duration = Duration::from_secs(50);
 
 fn daemon(provider: &Provider) -> Daemon {
     Daemon::start_with(provider, |configuration| {
@@ -84,7 +86,7 @@ fn token_revocation_resumes_after_kill() {
     provider.behave();
     daemon.start_again();
     let is_revoked = || provider.live_refresh_tokens().is_empty().then_some(());
-    assert!(wait::until(Duration::from_mins(1), is_revoked).is_some(), "{}", daemon.log());
+    assert!(wait::until(Duration::from_mins(2), is_revoked).is_some(), "{}", daemon.log());
     assert_eq!(daemon.api().get_as("/v1/session", &token).problem().code, ProblemCode::SessionRevoked);
 }
 
@@ -167,20 +169,24 @@ fn stop_waits_for_pending_revalidations() {
 
 #[test]
 fn stalling_provider_does_not_delay_another() {
+    const SESSIONS: usize = 96;
     let (stalling, other) = (Provider::start(), Provider::start());
     let entries = vec![ProviderEntry::of(&stalling), ProviderEntry::of(&other).named("other")];
     let daemon = Daemon::start_for(entries, |configuration| {
-        "{revalidateEvery: 10s}".clone_into(&mut configuration.sessions);
+        format!("{{revalidateEvery: 10s, maxPerUser: {SESSIONS}}}").clone_into(&mut configuration.sessions);
         MANY_LOGINS.clone_into(&mut configuration.more);
     });
-    for _ in 0..48 {
+    for _ in 0..SESSIONS {
         login::over_http(&daemon, &stalling);
     }
     stalling.misbehave(Misbehaviour::default().answer(Endpoint::Token, |answer| {
         answer.delivery = Delivery::Never;
     }));
-    // More requests than slots, and all of them stall.
-    let is_stalled = || (stalling.calls(Endpoint::Token) >= 48 + 16).then_some(());
+    // Revalidations from before are over.
+    stalling.forget_requests();
+    let begun = Instant::now();
+    // As many requests as slots, and all of them stall.
+    let is_stalled = || (stalling.calls(Endpoint::Token) >= 16).then_some(());
     assert!(wait::until(BOUND, is_stalled).is_some(), "{}", daemon.log());
     let started = login::Started::with_provider(&daemon, "other");
     let finished = started.finish(&started.sign_in(&other));
@@ -190,7 +196,10 @@ fn stalling_provider_does_not_delay_another() {
     let api = daemon.api();
     let is_refused = || (api.get_as("/v1/session?use=false", &token).status == 401).then_some(());
     assert!(wait::until(BOUND, is_refused).is_some(), "{}", daemon.log());
-    // It did not queue behind the other provider's sessions.
-    let calls = stalling.calls(Endpoint::Token);
-    assert!(calls < 48 + 48, "{calls} calls of the stalling provider came first");
+    // It did not queue behind the other provider's sessions. On a busy machine, all of them have had their turn by now.
+    let (calls, passed) = (stalling.calls(Endpoint::Token), begun.elapsed());
+    assert!(
+        calls < SESSIONS || passed > STALLED_FOR_ALL,
+        "{calls} calls of the stalling provider came first, in {passed:?}"
+    );
 }

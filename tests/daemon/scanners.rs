@@ -137,7 +137,7 @@ fn reload(scanned: &Scanned) -> Authority {
         let shown = tls_handshake(scanned.daemon.port(), NAME, &["h2"]).expect("a handshake");
         (shown.chain.first() == leaf.chain.first()).then_some(())
     };
-    let shown = wait::until(std::time::Duration::from_secs(30), is_shown);
+    let shown = wait::until(std::time::Duration::from_mins(1), is_shown);
     assert!(shown.is_some(), "the files were not read again\n{}", scanned.daemon.log());
     authority
 }

@@ -17,7 +17,7 @@ use infra_peers::openbao::OpenBao;
 use infra_shared::api::ProblemCode;
 use serde_json::json;
 
-const ERASURE_LIMIT: Duration = Duration::from_secs(5);
+const ERASURE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Signs in with this reference, searches for the secret everywhere, and returns the daemon.
 fn sign_in(reference: &str, provider: &Provider, more: &str, prepare: impl FnOnce(&mut Daemon)) -> Daemon {

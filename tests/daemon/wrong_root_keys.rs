@@ -13,7 +13,7 @@ use infra_harness::wait;
 use infra_peers::root_keys::native;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The daemon waits for a file system before it calls it hanging.
 const HANG: Duration = Duration::from_mins(1);
 /// What would harm a file of another program.

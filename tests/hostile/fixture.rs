@@ -162,7 +162,7 @@ impl Fixture {
     }
 
     fn status(&self) -> Value {
-        let status = wait::until(Duration::from_secs(20), || {
+        let status = wait::until(Duration::from_mins(1), || {
             let ran = self.daemon.infrad(["status", "--json"]).wait();
             (ran.code == Some(0)).then(|| ran.json())
         });

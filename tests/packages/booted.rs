@@ -13,8 +13,8 @@ use super::debian::{SERVER, workspace};
 use super::fresh_root::{FreshRoot, Isolation};
 use super::page::Page;
 
-const BOOT: Duration = Duration::from_mins(1);
-const COMMAND: Duration = Duration::from_mins(1);
+const BOOT: Duration = Duration::from_mins(3);
+const COMMAND: Duration = Duration::from_mins(3);
 const STOP: &str = "systemctl stop infrad.socket infrad.service; systemctl reset-failed";
 const RESTART: &str = "systemctl reset-failed; systemctl restart infrad";
 

@@ -31,8 +31,8 @@ use head::{Head, MAX_HEAD};
 /// Time limit for a connection, except one whose response is held.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 32;
-/// How long to wait for the browser to fetch the last page.
-const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for the browser to fetch the last page. A browser on a busy machine needs seconds.
+const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Used if the head of a request was too large to keep. Its content does not affect the response.
 const ANY_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The alert `handshake_failure` (RFC 8446 §6) in its own record, so that the browser stops waiting.

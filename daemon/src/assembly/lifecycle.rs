@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use infra_shared::api::ListedSessions;
 use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::operations::{Operations, failure_of};
 use crate::control::{
@@ -22,6 +24,9 @@ use crate::sessions::Sessions;
 use crate::store::{RememberedEndpoints, SessionSelector, StoreError, UserFilter};
 use crate::tls::{Certificates, TlsError};
 use crate::upkeep::{LiveSessions, RootKeyWatch, Supervision};
+
+/// How long `infrad status` waits for each answer of the store.
+const STATUS_WAIT: Duration = Duration::from_secs(3);
 
 /// Progress of a daemon, for operators and monitoring.
 pub(super) struct Lifecycle {
@@ -153,21 +158,30 @@ impl Lifecycle {
     }
 
     async fn status(&self, progress: Result<Arc<Running>, String>) -> OperationResult {
+        let mut is_silent = false;
         let (running, waiting_for) = match progress {
             // The same check as `/readyz`.
             Ok(running) => {
-                let cause = running.sessions.check_store().await.err().map(|error| error.to_string());
-                (Some(running), cause)
+                let checked = timeout(STATUS_WAIT, running.sessions.check_store()).await;
+                is_silent = checked.is_err();
+                let checked = checked.unwrap_or(Err(StoreError::Busy));
+                (Some(running), checked.err().map(|error| error.to_string()))
             }
             Err(cause) => (None, Some(cause)),
         };
         let running = running.as_deref();
-        let live_sessions = match running {
-            Some(running) => running.sessions.count_live().await.ok(),
+        let answering = running.filter(|_| !is_silent);
+        let live_sessions = match answering {
+            Some(running) => {
+                timeout(STATUS_WAIT, running.sessions.count_live()).await.ok().and_then(Result::ok)
+            }
             None => None,
         };
-        let members = match running {
-            Some(running) => running.operations.store.members().await.unwrap_or_default(),
+        let members = match answering {
+            Some(running) => {
+                let members = timeout(STATUS_WAIT, running.operations.store.members()).await;
+                members.ok().and_then(Result::ok).unwrap_or_default()
+            }
             None => Vec::new(),
         };
         let reads: BTreeMap<String, u64> = ReadReason::ALL

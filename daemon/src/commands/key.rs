@@ -21,6 +21,11 @@ use crate::keys::{self, KeyError, KeyStatus, RecoveryKey, Rewrapped, RootKeySett
 use crate::platform::HiddenInput;
 
 const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
+const ROTATING: &str = "encrypting the store with a new data key; writes wait until it is done …";
+const ROTATING_SHARED: &str = "encrypting the store with a new data key, once every daemon has read it; sign-ins and \
+                               validations continue …";
+const DROPPED_LATER: &str = "a daemon deletes the previous data key as soon as no daemon and no login ticket needs it, \
+                             usually within 8 minutes";
 /// Longer than a recovery key with all its dashes.
 const LONGEST_LINE: usize = 1024;
 
@@ -49,9 +54,13 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
         }
         KeyCommand::Rotate => {
             let config = config?;
-            context.terminal.say("encrypting the store with a new data key; writes wait until it is done …");
+            let is_shared = config.database.is_some();
+            context.terminal.say(if is_shared { ROTATING_SHARED } else { ROTATING });
             let status: KeyStatus = perform(context, &config, Operation::Rotate).await?;
             context.terminal.say(&format!("data key {} now encrypts the store", status.data_key_version));
+            if is_shared {
+                context.terminal.say(DROPPED_LATER);
+            }
         }
         KeyCommand::Recovery { command: RecoveryCommand::Create } => {
             let config = config?;

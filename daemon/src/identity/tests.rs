@@ -12,7 +12,6 @@ use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::login_binding::LoginBinding;
 use jiff::SignedDuration;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::*;
 
@@ -155,7 +154,7 @@ async fn cached_keys_are_used_for_a_day_of_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_provider_leaves_time_for_exchange() {
-    let timeout = Duration::from_millis(4800);
+    let timeout = Duration::from_secs(12);
     let fixture = Fixture::with_limits(&ExchangeLimits { timeout, ..ExchangeLimits::default() });
     fixture.log_in().await.expect("an honest login");
     fixture.clock.advance(SignedDuration::from_hours(2));
@@ -186,7 +185,7 @@ async fn stalled_key_fetch_builds_no_queue() {
     for _ in 0..8 {
         ready.push(fixture.ready().await);
     }
-    let begin = Instant::now();
+    let before = fixture.openid.calls(Endpoint::Keys);
     let exchanges: Vec<_> = ready
         .into_iter()
         .map(|ready| {
@@ -197,7 +196,9 @@ async fn stalled_key_fetch_builds_no_queue() {
     for exchange in exchanges {
         exchange.await.expect("no panic").expect("the keys of before still count");
     }
-    assert!(begin.elapsed() < Duration::from_secs(10), "one waited for the other: {:?}", begin.elapsed());
+    // All share a fetch, or two on a busy machine. In a queue, each would fetch.
+    let fetches = fixture.openid.calls(Endpoint::Keys) - before;
+    assert!(fetches <= 2, "{fetches} fetches");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,8 @@ use super::{DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, der
 /// Keys derived from these follow a rotation automatically.
 pub struct SharedKeys {
     state: Mutex<State>,
+    /// Held by the task that changes the key rows.
+    changing: tokio::sync::Mutex<()>,
     /// Names the database in errors.
     origin: String,
     row_keys: Arc<RowKeys>,
@@ -47,6 +49,7 @@ impl SharedKeys {
             ticket_key: TicketKey::new(&present, previous.as_deref()),
             field_sealer: FieldSealer::new(&derivation::sealed_field_key(&keys.index)),
             state: Mutex::new(State { stored, keys }),
+            changing: tokio::sync::Mutex::default(),
             origin: origin.to_owned(),
         })
     }
@@ -103,6 +106,11 @@ impl SharedKeys {
             rewrapped.push(KeyRow::wrap(&store, row.kind, row.version, &key, root_keys, data_dir).await?);
         }
         Ok(rewrapped)
+    }
+
+    /// Hold it together with the lease, which does not tell the tasks of this member apart.
+    pub fn changing(&self) -> &tokio::sync::Mutex<()> {
+        &self.changing
     }
 
     /// The key rows as this member knows them.

@@ -260,6 +260,7 @@ mod tests {
     #[tokio::test]
     async fn eviction_prefers_longest_idle_connection() {
         let mut admission = admission(3, 2);
+        admission.evictable_after = Duration::from_hours(1);
         let held = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|it| admit(&admission, it).expect("a slot"));
         let answering = held[0].activity.begin_response(100);
         assert!(admit(&admission, "192.0.2.9").is_none(), "none has waited long enough");

@@ -80,6 +80,7 @@ impl Fixture {
         let server = PostgreSQL::start()?;
         server.create_database(DATABASE);
         database(&server).create_schema().await.expect("the schema");
+        server.allow_slow_statements(DATABASE);
         Some(Self { server: Some(server), ..Self::new().await })
     }
 

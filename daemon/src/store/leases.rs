@@ -47,6 +47,8 @@ impl Job {
 
 impl Store {
     /// Takes the lease of `job` for 15 seconds. `None` means that another member holds it.
+    ///
+    /// Tasks of this member share its lease, and the first to end it ends it for all. They exclude each other with a lock.
     pub async fn take_lease(&self, job: Job) -> Result<Option<Lease>, StoreError> {
         await_engine!(self, engine => engine.take_lease(job))
     }

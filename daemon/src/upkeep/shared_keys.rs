@@ -35,6 +35,7 @@ impl SharedKeyOperation<'_> {
     /// Publishes the next data key, waits for the running members, and seals all rows with it. Continues a rotation that
     /// was interrupted. The replaced key is dropped later, when no ticket needs it.
     pub async fn rotate(&self) -> Result<(), BackupError> {
+        let _guard = self.keys.changing().lock().await;
         let lease = self.store.expect_lease(Job::KeyRotation).await?;
         let rotated = self.store.while_held(&lease, self.rotate_under(&lease)).await;
         self.store.end_lease(lease).await;
@@ -60,6 +61,7 @@ impl SharedKeyOperation<'_> {
 
     /// Wraps the keys under the first of the root keys. They stay the same.
     pub async fn rewrap(&self) -> Result<(), BackupError> {
+        let _guard = self.keys.changing().lock().await;
         let lease = self.store.expect_lease(Job::KeyRotation).await?;
         let rewrapped = self.store.while_held(&lease, self.rewrap_under(&lease)).await;
         self.store.end_lease(lease).await;
@@ -113,6 +115,8 @@ impl SharedKeyOperation<'_> {
             *dropping = Dropping::default();
             return Ok(());
         }
+        // A rotation in progress finishes itself.
+        let Ok(_guard) = self.keys.changing().try_lock() else { return Ok(()) };
         let Some(lease) = self.store.take_lease(Job::KeyRotation).await? else { return Ok(()) };
         let finished =
             self.store.while_held(&lease, self.finish_under(&lease, stored.current, dropping)).await;

@@ -43,7 +43,7 @@ fn bytes_of(word: &OsString) -> Option<&[u8]> {
 /// Only bytes of ASCII were removed, so text stays text.
 #[cfg(not(unix))]
 fn word_of(bytes: Vec<u8>) -> OsString {
-    String::from_utf8_lossy(&bytes).into_owned().into()
+    String::from_utf8(bytes).unwrap_or_default().into()
 }
 
 #[cfg(test)]

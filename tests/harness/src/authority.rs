@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use infra_shared::pin::Pin;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
+    PKCS_RSA_SHA256, PublicKeyData, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
@@ -16,7 +17,16 @@ const DAY: Duration = Duration::from_hours(24);
 /// A certification authority, with its certificate in a file for `caFile` and `--ca-file`.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    kind: KeyKind,
     directory: TempDir,
+}
+
+/// The kind of the keys of a CA and of its certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    RSA,
+    P256,
+    Ed25519,
 }
 
 /// A certificate for `localhost` and `127.0.0.1`, and its key.
@@ -29,16 +39,20 @@ pub struct Leaf {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::with_keys(KeyKind::P256)
+    }
+
+    pub fn with_keys(kind: KeyKind) -> Self {
         let mut parameters = CertificateParams::new(Vec::<String>::new()).expect("no names are good names");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         parameters.distinguished_name.push(DnType::CommonName, "infra test authority");
-        let key = KeyPair::generate().expect("a key");
+        let key = kind.generate();
         let issuer = CertifiedIssuer::self_signed(parameters, key).expect("a certificate");
 
         let directory = TempDir::with_prefix("infra-authority-").expect("a temporary directory");
         std::fs::write(directory.path().join("ca.pem"), issuer.pem()).expect("the authority's file");
-        Self { issuer, directory }
+        Self { issuer, kind, directory }
     }
 
     /// The CA certificate as a PEM file, deleted with the authority.
@@ -113,7 +127,7 @@ impl Authority {
 
     fn issue_as(&self, change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let key = KeyPair::generate().expect("a key");
+        let key = self.kind.generate();
         let mut parameters = CertificateParams::new(names).expect("good names");
         change(&mut parameters);
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
@@ -123,6 +137,17 @@ impl Authority {
             key_pem: key.serialize_pem(),
             key: PrivateKeyDer::try_from(key.serialize_der()).expect("the key that was just made"),
         }
+    }
+}
+
+impl KeyKind {
+    fn generate(self) -> KeyPair {
+        let algorithm = match self {
+            Self::RSA => &PKCS_RSA_SHA256,
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::Ed25519 => &PKCS_ED25519,
+        };
+        KeyPair::generate_for(algorithm).expect("a key")
     }
 }
 

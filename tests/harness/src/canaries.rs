@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use base64::Engine;
@@ -66,24 +66,28 @@ impl Canaries {
             if kind.is_dir() {
                 found.extend(self.find_in_files(&path, besides));
             } else if kind.is_file() {
-                let names = self.find(&fs::read(&path).expect("a file"));
+                let bytes = match fs::read(&path) {
+                    // A running program may remove its temporary files.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    bytes => bytes.expect("a file"),
+                };
+                let names = self.find(&bytes);
                 found.extend(names.into_iter().map(|name| format!("{}: {name}", path.display())));
             }
         }
         found
     }
 
-    /// Returns the secrets in the arguments or environment of any process that this process may inspect.
+    /// Returns the secrets in the arguments or environment of the processes that this test started, and of those that these
+    /// started. Other tests have the same secrets, and some put them into environments.
     pub fn find_in_processes(&self) -> Vec<String> {
-        let processes = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| entry.path());
         let mut found = Vec::new();
-        for process in processes.filter(|path| path.join("cmdline").exists()) {
+        for process in descendants(std::process::id()) {
             for what in ["cmdline", "environ"] {
+                let path = format!("/proc/{process}/{what}");
                 // The process may have exited, or belong to another user.
-                let Ok(bytes) = fs::read(process.join(what)) else { continue };
-                found.extend(
-                    self.find(&bytes).into_iter().map(|name| format!("{}/{what}: {name}", process.display())),
-                );
+                let Ok(bytes) = fs::read(&path) else { continue };
+                found.extend(self.find(&bytes).into_iter().map(|name| format!("{path}: {name}")));
             }
         }
         found
@@ -111,6 +115,26 @@ impl Canaries {
         }
         Some(found)
     }
+}
+
+/// Returns this process and its descendants.
+fn descendants(process: u32) -> Vec<u32> {
+    let running = fs::read_dir("/proc").expect("Linux").flatten();
+    let running = running.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<(u32, u32)> = running.filter_map(|process| Some((process, parent(process)?))).collect();
+    let mut found = vec![process];
+    let mut next = 0;
+    while let Some(&above) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(process, _)| *process));
+        next += 1;
+    }
+    found
+}
+
+/// Returns the parent of a process, unless the process has exited.
+fn parent(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -167,7 +191,7 @@ mod tests {
         canaries.add("environment", "canary of an environment");
         let place = format!("/proc/{}/environ: environment", child.id());
         // A new process gets its environment a moment after it starts.
-        let found = crate::wait::until(std::time::Duration::from_secs(5), || {
+        let found = crate::wait::until(std::time::Duration::from_secs(30), || {
             canaries.find_in_processes().contains(&place).then_some(())
         });
         let in_memory = canaries.find_in_memory(child.id());

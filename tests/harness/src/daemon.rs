@@ -21,9 +21,9 @@ use crate::provider::Provider;
 use crate::view::View;
 
 /// Start timeout, far above the time that an honest daemon needs.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 /// Timeout of a graceful stop.
-const STOP: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_mins(1);
 
 /// What a daemon logs after SIGHUP.
 const RELOADED: &str = "reloading certificates";
@@ -210,8 +210,8 @@ impl Daemon {
         running.wait_for("that it stops", |_, stderr| stderr.contains("stopping").then_some(()));
         assert!(running.is_running(), "it did not wait for what is under way\n{}", running.output());
         running.signal(Signal::INT);
-        // Far below the timeout of open requests.
-        let code = running.wait_for_end(Duration::from_secs(5));
+        // If it waited for open requests instead, it would exit with another code.
+        let code = running.wait_for_end(STOP);
         self.log.push_str(&running.finished_output());
         code.unwrap_or_else(|| panic!("the second signal was ignored\n{}", self.log))
     }
@@ -245,7 +245,7 @@ impl Daemon {
 
     /// The registered redirect ports.
     pub fn redirect_ports(&self) -> Vec<u16> {
-        self.ports.all().split_off(1)
+        self.configuration.redirect_ports.clone()
     }
 
     /// The issuer in the configuration of the provider with this name.

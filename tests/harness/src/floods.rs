@@ -19,7 +19,7 @@ use crate::login;
 use crate::provider::Provider;
 
 /// Longer than anything takes that is not to be waited for.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub const BOUND: Duration = Duration::from_mins(1);
 
 #[derive(Clone)]
 pub struct Target {
@@ -96,32 +96,35 @@ impl Seen {
     }
 }
 
-/// Validates tokens and signs in until `stop`.
-pub fn be_honest(daemon: &Daemon, provider: &Provider, stop: &AtomicBool) -> Seen {
-    let token = login::over_http(daemon, provider);
+/// Validates a token and signs in until `stop`, each at least once.
+pub fn be_honest(daemon: &Daemon, provider: &Provider, token: &str, stop: &AtomicBool) -> Seen {
     std::thread::scope(|scope| {
         let validating = scope.spawn(|| {
             let (api, mut seen) = (daemon.api(), Seen::default());
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let begun = Instant::now();
-                let request = api.request("GET", "/v1/session").bearer_auth(&token);
+                let request = api.request("GET", "/v1/session").bearer_auth(token);
                 match crate::api::Answered::try_of(request) {
                     Ok(answered) if answered.status == 200 => seen.validations.push(begun.elapsed()),
                     _ => seen.failed_validations += 1,
                 }
+                if stop.load(Ordering::Relaxed) {
+                    return seen;
+                }
                 std::thread::sleep(Duration::from_millis(10));
             }
-            seen
         });
         let signing_in = scope.spawn(|| {
             let (mut logins, mut failed) = (0, 0);
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let outcome = catch_unwind(AssertUnwindSafe(|| login::over_http(daemon, provider)));
                 logins += 1;
                 failed += usize::from(outcome.is_err());
+                if stop.load(Ordering::Relaxed) {
+                    return (logins, failed);
+                }
                 std::thread::sleep(Duration::from_millis(200));
             }
-            (logins, failed)
         });
         let mut seen = validating.join().expect("it ends");
         (seen.logins, seen.failed_logins) = signing_in.join().expect("it ends");

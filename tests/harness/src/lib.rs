@@ -35,6 +35,7 @@ pub mod kubernetes;
 pub mod load;
 pub mod login;
 pub mod namespace;
+pub mod network;
 pub mod odd_file_system;
 pub mod oracle;
 pub mod peers;

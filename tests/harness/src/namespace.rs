@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const MOUNTED: Duration = Duration::from_secs(10);
+const MOUNTED: Duration = Duration::from_mins(1);
 
 /// A namespace that exists until the value is dropped or its process exits.
 pub struct Namespace {

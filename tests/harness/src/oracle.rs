@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use infra_shared::login_binding::{BoundVerifier, LoginBinding};
 use infra_shared::origin::Origin;
@@ -15,6 +16,10 @@ use crate::api::{Answered, Api};
 use crate::daemon::Daemon;
 use crate::pending_login::AuthorizationResponse;
 use crate::provider::Provider;
+use crate::wait;
+
+/// How long other daemons on the same database may take to learn of a sign-out. The promise is a second.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Records every acknowledged session, and whether its sign-out was acknowledged.
 pub struct Oracle<'a> {
@@ -58,9 +63,14 @@ pub enum Stopped {
 
 impl<'a> Oracle<'a> {
     pub fn new(daemon: &Daemon, provider: &'a Provider) -> Self {
+        Self::at(&daemon.parsed_origin(), daemon, provider)
+    }
+
+    /// Like [`Self::new`], for clients that reach the daemon at this origin.
+    pub fn at(origin: &Origin, daemon: &Daemon, provider: &'a Provider) -> Self {
         Self {
             provider,
-            origin: daemon.parsed_origin(),
+            origin: origin.clone(),
             pin: daemon.pin(),
             redirect_port: *daemon.redirect_ports().first().expect("a port for redirects"),
             sessions: Mutex::default(),
@@ -139,22 +149,38 @@ impl<'a> Oracle<'a> {
         Ok(())
     }
 
+    /// Validates a session that its client has not signed out. Fails the test if the daemon does not know it.
+    pub fn validate(&self, api: &Api, session: usize) -> Result<(), Stopped> {
+        let token = self.sessions().get(session).expect("a session that was opened").0.clone();
+        match answered(api.request("GET", "/v1/session").bearer_auth(token), 200) {
+            Err(Stopped::Refused(401)) => panic!("an acknowledged sign-in was lost"),
+            done => done.map(drop),
+        }
+    }
+
     /// Checks every session from number `first` on, and records the actual state.
     pub fn compare(&self, first: usize) -> Comparison {
-        let api = self.client();
+        self.compare_at(first, &[self.client()])
+    }
+
+    /// Like [`Self::compare`], with one of several daemons on the same database for each session, in turns.
+    pub fn compare_at(&self, first: usize, daemons: &[Api]) -> Comparison {
         let mut compared = Comparison::default();
-        for (token, recorded) in self.sessions().iter_mut().skip(first) {
-            let status = api.get_as("/v1/session?use=false", token).status;
-            let is_live = match status {
+        for (number, (token, recorded)) in self.sessions().iter_mut().enumerate().skip(first) {
+            let api = &daemons[number % daemons.len()];
+            let ask = || match api.get_as("/v1/session?use=false", token).status {
                 200 => true,
                 401 => false,
                 other => panic!("the daemon answered {other}"),
             };
+            let may_settle = *recorded == Recorded::SignedOut && daemons.len() > 1;
+            let is_live =
+                if may_settle { wait::until(SETTLED, || (!ask()).then_some(())).is_none() } else { ask() };
             match (*recorded, is_live) {
                 (Recorded::SignedIn, true) => compared.logged_in += 1,
                 (Recorded::SignedOut, false) => compared.logged_out += 1,
                 (Recorded::SigningOut, _) => compared.open += 1,
-                (recorded, _) => compared.lost.push(format!("{recorded:?}, and the daemon answers {status}")),
+                (recorded, is_live) => compared.lost.push(format!("{recorded:?}, and valid: {is_live}")),
             }
             *recorded = if is_live { Recorded::SignedIn } else { Recorded::SignedOut };
         }

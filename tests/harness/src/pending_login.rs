@@ -11,7 +11,7 @@ use crate::program::{Call, Ran, RecordingBrowser, Running};
 use crate::provider::Provider;
 
 /// How long `infra` may take to open a browser.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// `infra login`, waiting on its loopback listener.
 pub struct PendingLogin {

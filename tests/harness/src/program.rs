@@ -22,7 +22,7 @@ pub use transcript::Transcript;
 pub(crate) use transcript::replace_varying;
 
 /// Time limit of every run.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A user with a home directory and their own `~/.infra`.
 pub struct User {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{peers, wait};
 
 /// Time limit for a response to typed input.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A tmux server with one window, stopped together with its programs when dropped.
 pub struct Screen {

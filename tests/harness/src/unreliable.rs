@@ -16,7 +16,7 @@ use crate::wait;
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
 /// Timeout for a gate to open.
-const OPENED: Duration = Duration::from_secs(10);
+const OPENED: Duration = Duration::from_mins(1);
 /// Headers of the connection or the transport, not of the request.
 const CONNECTION_HEADERS: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
 

@@ -11,10 +11,12 @@
 pub mod aws_metadata;
 pub mod canaille;
 pub mod certified_provider;
+pub mod haproxy;
 pub mod kubernetes_api;
 pub mod moto;
 pub mod openbao;
 pub mod pebble;
+pub mod pgbouncer;
 pub mod postgresql;
 pub mod public_daemon;
 pub mod real_browser;

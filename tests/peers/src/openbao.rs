@@ -16,7 +16,7 @@ use infra_harness::{peers, wait};
 /// The root token.
 pub const ROOT_TOKEN: &str = "root-token-of-the-tests";
 
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running server, stopped when dropped.
 pub struct OpenBao {

@@ -18,7 +18,7 @@ use infra_harness::{peers, wait};
 
 pub use names::Names;
 
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running server, stopped when dropped.
 pub struct Pebble {
@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn restart_changes_root_and_keeps_request_log() {
-        let Some(mut pebble) = Pebble::start(Ports::reserve(1).all()[0], Options::default()) else { return };
+        let ports = Ports::reserve(1);
+        let Some(mut pebble) = Pebble::start(ports.all()[0], Options::default()) else { return };
         let root = pebble.root();
         assert!(http::authorities_from_pem(root.as_bytes()).is_ok(), "{root}");
         let before = pebble.requests(Endpoint::Directory);

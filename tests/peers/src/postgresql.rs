@@ -1,10 +1,13 @@
 //! A PostgreSQL server of the test's own, from the machine's packages. Reachable over a Unix socket and over TLS.
 
+mod replication;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use infra_harness::authority::Authority;
@@ -17,6 +20,8 @@ use tempfile::TempDir;
 /// Where Debian installs the programs. Newest first.
 const VERSIONS: [&str; 5] = ["18", "17", "16", "15", "14"];
 const LIMIT: Duration = Duration::from_mins(1);
+/// The file of settings in the data directory that comes after all others.
+const SETTINGS: &str = "postgresql.auto.conf";
 /// The owner of the databases. It needs no password on the socket, and [`PASSWORD`] over TLS.
 pub const USER: &str = "infrad";
 pub const PASSWORD: &str = "password-of-the-tests";
@@ -26,7 +31,8 @@ pub struct PostgreSQL {
     programs: PathBuf,
     directory: TempDir,
     ports: Ports,
-    authority: Authority,
+    /// A standby has the same.
+    authority: Arc<Authority>,
     owner: Option<u32>,
     settings: Vec<String>,
     running: Option<Running>,
@@ -40,22 +46,46 @@ impl PostgreSQL {
 
     /// Starts a server with these settings of its own.
     pub fn start_with(settings: &[&str]) -> Option<Self> {
-        let programs = programs()?;
-        let directory = TempDir::with_prefix("infra-pg-").expect("a temporary directory");
-        let ports = Ports::reserve(1);
-        let owner = rustix::process::geteuid().is_root().then(unprivileged);
-        let mut server = Self {
-            programs,
-            directory,
-            ports,
-            authority: Authority::new(),
-            owner,
-            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
-            running: None,
-        };
+        Self::start_certified(Authority::new(), settings)
+    }
+
+    /// Starts a server with a certificate of this CA.
+    pub fn start_certified(authority: Authority, settings: &[&str]) -> Option<Self> {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self::prepare(programs()?, Arc::new(authority), settings);
         server.create();
         server.start_again();
         Some(server)
+    }
+
+    fn prepare(programs: PathBuf, authority: Arc<Authority>, settings: Vec<String>) -> Self {
+        let directory = TempDir::with_prefix("infra-pg-").expect("a temporary directory");
+        let server = Self {
+            programs,
+            directory,
+            ports: Ports::reserve(1),
+            authority,
+            owner: owner(),
+            settings,
+            running: None,
+        };
+        let own = server.directory.path();
+        server.give(own);
+        fs::set_permissions(own, fs::Permissions::from_mode(0o755)).expect("our own directory");
+        server
+    }
+
+    /// Listens on this address of the machine too, with a certificate that names it. Restarts the server.
+    pub fn listen_on(&mut self, address: &str) {
+        self.stop();
+        let leaf = self.authority.issue_like_public_ca(&["localhost", "127.0.0.1", address]);
+        self.write_data_file("server.pem", &leaf.chain_pem);
+        self.write_data_file("server.key", &leaf.key_pem);
+        self.configure(&format!("listen_addresses = '127.0.0.1,{address}'"));
+        let path = self.data().join("pg_hba.conf");
+        let rules = fs::read_to_string(&path).expect("our own file");
+        self.write_data_file("pg_hba.conf", &format!("{rules}hostssl all all samenet scram-sha-256\n"));
+        self.start_again();
     }
 
     /// The directory of the Unix socket.
@@ -70,6 +100,10 @@ impl PostgreSQL {
     /// The CA of the server's certificate, for `caFile`. The certificate is for 127.0.0.1 and localhost.
     pub fn authority_file(&self) -> PathBuf {
         self.authority.file()
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// A file with [`PASSWORD`], for a reference.
@@ -87,6 +121,14 @@ impl PostgreSQL {
         self.sql_as("postgres", "postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
     }
 
+    /// Raises the limits of [`USER`] in a database with a schema, for tests whose writes wait for each other or for other
+    /// programs.
+    pub fn allow_slow_statements(&self, database: &str) {
+        for limit in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+            self.sql(database, &format!("ALTER ROLE {USER} IN DATABASE {database} SET {limit} = '60s'"));
+        }
+    }
+
     /// Runs SQL as [`USER`] and returns its output: values without names, separated by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> String {
         self.sql_as(USER, database, statement)
@@ -101,18 +143,20 @@ impl PostgreSQL {
         run(command)
     }
 
+    /// Runs a client program of the server, such as `pg_dump`, as its administrator, with the file as standard input if there
+    /// is one. Returns the output.
+    #[track_caller]
+    pub fn client(&self, program: &str, arguments: &[&str], input: Option<&str>) -> String {
+        let mut command = self.command(program);
+        command.args(["-h"]).arg(self.socket()).args(["-p", &self.port().to_string(), "-U", "postgres"]);
+        command.args(arguments);
+        run_with_input(command, input)
+    }
+
     /// Dumps a database as SQL.
     #[track_caller]
     pub fn dump(&self, database: &str) -> String {
-        let mut command = self.command("pg_dump");
-        command.arg("-h").arg(self.socket()).args([
-            "-p",
-            &self.port().to_string(),
-            "-U",
-            "postgres",
-            database,
-        ]);
-        run(command)
+        self.client("pg_dump", &[database], None)
     }
 
     /// Replaces a database with the contents of a dump, in spite of open connections.
@@ -120,10 +164,7 @@ impl PostgreSQL {
     pub fn restore(&self, database: &str, dump: &str) {
         self.sql_as("postgres", "postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
         self.create_database(database);
-        let mut command = self.command("psql");
-        command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-h"]).arg(self.socket());
-        command.args(["-p", &self.port().to_string(), "-U", "postgres", "-d", database]);
-        run_with_input(command, dump);
+        self.client("psql", &["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database], Some(dump));
     }
 
     /// The folder with the server's programs, such as `pg_dump`.
@@ -170,25 +211,29 @@ impl PostgreSQL {
 
     /// Makes the files of a server: a copy of those that the first test made, because `initdb` takes a second.
     fn create(&self) {
-        let own = self.directory.path();
-        self.give(own);
-        fs::set_permissions(own, fs::Permissions::from_mode(0o755)).expect("our own directory");
         let template = cache().join(format!("postgresql-{}", self.version()));
         if !template.join("data").exists() {
             self.create_template(&template);
         }
         run(copy(&template.join("data"), &self.data()));
         let leaf = self.authority.issue();
-        for (name, pem) in [("server.pem", leaf.chain_pem), ("server.key", leaf.key_pem)] {
-            let path = self.data().join(name);
-            fs::write(&path, pem).expect("our own directory");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
-            self.give(&path);
-        }
+        self.write_data_file("server.pem", &leaf.chain_pem);
+        self.write_data_file("server.key", &leaf.key_pem);
         let settings = "listen_addresses = '127.0.0.1'\nssl = on\nssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n\
              max_connections = 100\nshared_buffers = '16MB'\nunix_socket_permissions = 0777\nlogging_collector = off\n";
-        let path = self.data().join("postgresql.auto.conf");
-        fs::write(&path, settings).expect("our own directory");
+        self.write_data_file(SETTINGS, settings);
+    }
+
+    /// Adds a setting for the next start.
+    fn configure(&self, setting: &str) {
+        let settings = fs::read_to_string(self.data().join(SETTINGS)).expect("our own file");
+        self.write_data_file(SETTINGS, &format!("{settings}{setting}\n"));
+    }
+
+    fn write_data_file(&self, name: &str, contents: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, contents).expect("our own directory");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
         self.give(&path);
     }
 
@@ -209,12 +254,12 @@ impl PostgreSQL {
             "C.UTF-8",
         ]);
         run_in(initdb, &data);
-        let authentication = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        let authentication = "local all,replication all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
         fs::write(data.join("pg_hba.conf"), authentication).expect("our own directory");
         let mut single = self.command("postgres");
         single.args(["--single", "-j", "-D"]).arg(&data).arg("postgres");
         let roles = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}';\n\n");
-        run_with_input(single, &roles);
+        run_with_input(single, Some(&roles));
         let copied = TempDir::with_prefix_in("postgresql-new-", cache()).expect("a temporary directory");
         run(copy(&data, &copied.path().join("data")));
         // Another test may have been faster.
@@ -226,7 +271,7 @@ impl PostgreSQL {
     fn version(&self) -> String {
         let parent = self.programs.parent().and_then(Path::file_name).unwrap_or_default();
         let user = self.owner.unwrap_or_else(|| rustix::process::geteuid().as_raw());
-        format!("{}-{user}-1", parent.to_string_lossy())
+        format!("{}-{user}-2", parent.to_string_lossy())
     }
 
     /// A program of the server, which refuses to run as root.
@@ -263,9 +308,10 @@ fn programs() -> Option<PathBuf> {
     found.next().or_else(|| peers::find_file("/usr/lib/postgresql/15/bin"))
 }
 
-/// `nobody`, who needs no package.
-fn unprivileged() -> u32 {
-    65534
+/// Runs the programs that refuse to run as root: `nobody`, who needs no package. `None` for another user.
+pub(crate) fn owner() -> Option<u32> {
+    const NOBODY: u32 = 65534;
+    rustix::process::geteuid().is_root().then_some(NOBODY)
 }
 
 /// A folder for tests below `target`, which only this user can write to.
@@ -289,14 +335,16 @@ fn run_in(mut command: Command, data: &Path) {
 
 #[track_caller]
 fn run(command: Command) -> String {
-    let name = format!("{}", command.get_program().to_string_lossy());
-    let ran = Running::start(command, name, None, LIMIT).wait().expect(0);
-    ran.stdout.trim_end().to_owned()
+    run_with_input(command, None)
 }
 
 #[track_caller]
-fn run_with_input(mut command: Command, input: &str) {
-    command.stdin(Stdio::piped());
+fn run_with_input(mut command: Command, input: Option<&str>) -> String {
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
     let name = format!("{}", command.get_program().to_string_lossy());
-    Running::start(command, name, Some(input.as_bytes().to_vec()), LIMIT).wait().expect(0);
+    let input = input.map(|input| input.as_bytes().to_vec());
+    let ran = Running::start(command, name, input, LIMIT).wait().expect(0);
+    ran.stdout.trim_end().to_owned()
 }

@@ -29,7 +29,7 @@ pub const HOST: &str = "echo.example.com";
 pub const DAEMON: &str = "infra.example.com";
 
 /// Start timeout; every proxy was ready within a second.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -15,7 +15,7 @@ use infra_harness::peers;
 use infra_harness::program::{Call, Running};
 use infra_harness::wait;
 
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_mins(1);
 const DESTINATION: &str = "--dest=org.freedesktop.secrets";
 const SERVICE: &str = "/org/freedesktop/secrets";
 const LOGIN: &str = "/org/freedesktop/secrets/collection/login";

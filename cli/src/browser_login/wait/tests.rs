@@ -10,19 +10,23 @@ use super::*;
 use crate::settings::Environment;
 use crate::terminal::Terminal;
 
-/// Runs `act` with a sign-in that has a free port, and no browser to open.
+/// Runs `act` with a sign-in that has free ports, and no browser to open. It takes the first that is still free.
 fn with_login<T>(
     browser: Browser,
     interactive: bool,
     method: HandoverMethod,
     act: impl FnOnce(Result<PendingLogin<'_>, LoginError>) -> T,
 ) -> T {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let free = [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
+    let redirect_uri = |socket: TcpListener| {
+        let port = socket.local_addr().expect("an address").port();
+        format!("http://127.0.0.1:{port}/callback")
+    };
     let provider = Provider {
         name: "okta".to_owned(),
         kind: "okta".to_owned(),
         issuer: "https://login.test".to_owned(),
-        redirect_uris: vec![format!("http://127.0.0.1:{}/callback", free.expect("a port").port())],
+        redirect_uris: free.map(redirect_uri).into(),
     };
     let setup = Setup {
         origin: &"infra.test".parse().expect("an origin"),

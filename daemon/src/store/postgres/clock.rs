@@ -9,9 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::store::{StoreError, time};
 
 /// For a statement: the time of the database now, in milliseconds.
-pub(super) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+pub(super) const NOW: &str = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint";
 /// A larger difference is worth a line in the log.
 const NOTABLE: SignedDuration = SignedDuration::from_secs(30);
+/// How far the database may be behind the host. A clock further back would make sessions valid that have expired.
+const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far the database's clock is ahead of the host's, as of the last answer. Clones share it.
 #[derive(Clone, Default)]
@@ -50,7 +52,7 @@ impl Offset {
         if (least..=most).contains(&before) {
             return;
         }
-        let now = (least + most) / 2;
+        let now = ((least + most) / 2).max(-MOST_BEHIND);
         self.0.store(i64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Release);
         if now.abs() >= NOTABLE && before.abs() < NOTABLE {
             tracing::warn!(

@@ -13,10 +13,10 @@ use crate::store::StoreError;
 
 /// Connections of one member. A server allows 100 by default, for all members.
 const MOST: usize = 16;
-/// How long a caller waits for a connection, including a new one.
-const WAIT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a connection, including a new one. Longer in unit tests, for a busy machine.
+const WAIT: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 5 });
 /// How long one operation may take. Longer than the limit of a statement, which the server has (see `schema`).
-pub(super) const OPERATION: Duration = Duration::from_secs(15);
+pub(super) const OPERATION: Duration = Duration::from_secs(if cfg!(test) { 120 } else { 15 });
 /// How often a transaction runs if another one stops it.
 pub(super) const ATTEMPTS: u32 = 4;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -11,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
@@ -22,7 +24,10 @@ use crate::platform::{self, blocking};
 use crate::store::StoreError;
 
 /// How long one address may take to accept a connection.
-const TO_ONE_ADDRESS: Duration = Duration::from_secs(2);
+const TO_ONE_ADDRESS: Duration = Duration::from_secs(1);
+/// How long one host may take until it can be used, whatever its servers do. All hosts share the wait of a caller.
+const TO_ONE_HOST: Duration = Duration::from_secs(2);
+const TO_ALL_HOSTS: Duration = Duration::from_millis(4500);
 /// A server that is cut off without a word is noticed after this time.
 const UNANSWERED: Duration = Duration::from_secs(5);
 const LARGEST_FILE: usize = 64 * 1024;
@@ -33,6 +38,8 @@ pub(in crate::store) struct Connector {
     settings: PostgresSettings,
     /// Without a client certificate: that one is read for each connection.
     tls: ClientConfig,
+    /// The host that was connected to last. It is tried first.
+    last: AtomicUsize,
 }
 
 impl Connector {
@@ -42,7 +49,7 @@ impl Connector {
             .map_err(|error| StoreError::Unavailable { cause: error.to_string() })?;
         // The name of the protocol (IANA), which newer servers check.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self { settings, tls })
+        Ok(Self { settings, tls, last: AtomicUsize::new(0) })
     }
 
     pub(super) fn settings(&self) -> &PostgresSettings {
@@ -113,11 +120,24 @@ impl Manager for Connector {
     type Error = StoreError;
 
     async fn create(&self) -> Result<Client, StoreError> {
-        let mut failures = Vec::new();
-        for host in &self.settings.hosts {
-            match self.connect_to(host, TargetSessionAttrs::ReadWrite).await {
-                Ok(client) => return Ok(client),
-                Err(cause) => failures.push(format!("{host}: {cause}")),
+        let (hosts, last) = (&self.settings.hosts, self.last.load(Ordering::Relaxed));
+        let limit = TO_ONE_HOST.min(TO_ALL_HOSTS / u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX));
+        let mut failures = vec![String::new(); hosts.len()];
+        for (number, host) in hosts.iter().enumerate().cycle().skip(last).take(hosts.len()) {
+            let connecting = self.connect_to(host, TargetSessionAttrs::ReadWrite);
+            let connected = timeout(limit, connecting).await;
+            let connected = connected
+                .unwrap_or_else(|_| Err(format!("it did not answer within {:.1} s", limit.as_secs_f32())));
+            match connected {
+                Ok(client) => {
+                    self.last.store(number, Ordering::Relaxed);
+                    return Ok(client);
+                }
+                Err(cause) => {
+                    if let Some(failure) = failures.get_mut(number) {
+                        *failure = format!("{host}: {cause}");
+                    }
+                }
             }
         }
         Err(StoreError::Unavailable { cause: failures.join("; ") })

@@ -14,9 +14,11 @@ use crate::store::{ClientInfo, EndReason, NewSession, StoreError, TokenHash, tim
 /// Far away, so that no purge deletes the rows: the year 9999.
 const NEVER: i64 = 253_402_207_200_000;
 
-const IF_MISSING: &str = "ON CONFLICT (id) DO NOTHING";
+/// Also for rows that someone else changed: without good ones, every unknown token would fail like the database.
+const REPLACING: &str = "ON CONFLICT (id) DO UPDATE SET token_mac = excluded.token_mac, key_version = excluded.key_version, \
+                         sealed = excluded.sealed, created_at = excluded.created_at, expires_at = excluded.expires_at";
 
-/// Inserts the rows if they are missing. They are sealed, so no migration can.
+/// Writes the rows. They are sealed, so no migration can.
 pub(super) async fn insert(transaction: &Transaction<'_>, keys: &RowKeys) -> Result<(), StoreError> {
     let (created_at, expires_at) = (Timestamp::UNIX_EPOCH, time::from_database(NEVER)?);
     // No token has this hash.
@@ -42,10 +44,11 @@ pub(super) async fn insert(transaction: &Transaction<'_>, keys: &RowKeys) -> Res
         created_at,
         expires_at,
     };
-    sessions::insert(transaction, keys, &session, IF_MISSING).await?;
-    let end = "UPDATE sessions SET ended_at = 0, end_reason = $2 WHERE id = $1 AND ended_at IS NULL";
+    let of_user = format!("{REPLACING}, user_key = excluded.user_key");
+    sessions::insert(transaction, keys, &session, &of_user).await?;
+    let end = "UPDATE sessions SET ended_at = 0, end_reason = $2 WHERE id = $1";
     transaction.execute_typed(end, parameters![DUMMY_ID, EndReason::Expired.as_str()]).await?;
     AudienceTokenPlace::new(DUMMY_ID, &session.id, [created_at, expires_at])
-        .insert(transaction, keys, (&token_hash, "https://nowhere.invalid"), IF_MISSING)
+        .insert(transaction, keys, (&token_hash, "https://nowhere.invalid"), REPLACING)
         .await
 }

@@ -46,10 +46,11 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
 /// The cause, without `DETAIL`, which may contain the values of a row.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(reported) if may_quote_values(reported.code()) => {
-            format!("SQLSTATE {}", reported.code().code())
+        Some(reported) if has_fixed_words(reported.code()) => {
+            let message: String = reported.message().chars().take(LONGEST_MESSAGE).collect();
+            format!("{message} (SQLSTATE {})", reported.code().code())
         }
-        Some(reported) => format!("{} (SQLSTATE {})", reported.message(), reported.code().code()),
+        Some(reported) => format!("SQLSTATE {}", reported.code().code()),
         None => {
             let mut text = error.to_string();
             let mut cause = error.source();
@@ -65,7 +66,12 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Class 22: data exceptions, whose message may quote the value.
-fn may_quote_values(state: &SqlState) -> bool {
-    state.code().starts_with("22")
+/// The longest part of a message for the log, in characters.
+const LONGEST_MESSAGE: usize = 200;
+
+/// Whether messages of the class name at most roles, databases, tables and columns. Others may quote values, or are the words of
+/// whoever can write functions.
+fn has_fixed_words(state: &SqlState) -> bool {
+    const CLASSES: [&str; 12] = ["08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "XX"];
+    CLASSES.iter().any(|class| state.code().starts_with(class))
 }

@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
 use super::Postgres;
-use super::session_rows::{COLUMNS, session_id, stored_rows};
+use super::session_rows::{COLUMNS, HAS_SESSION_ID, session_id, stored_rows};
 use super::statements::{count, parameters};
 use crate::store::{SessionPage, StoreError, StoredSession, time};
 
@@ -18,7 +18,7 @@ impl Postgres {
         let after = after.as_ref().map_or("", SessionID::as_str);
         let select = format!(
             "SELECT {COLUMNS} FROM sessions s WHERE s.id > $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
-             ORDER BY s.id LIMIT $3"
+             AND {HAS_SESSION_ID} ORDER BY s.id LIMIT $3"
         );
         let rows = self.read(&select, parameters![after, time::to_database(now), i64::from(at_most)]).await?;
         let is_last = rows.len() < at_most as usize;

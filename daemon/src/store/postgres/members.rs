@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
 
-use super::statements::count;
+use super::statements::{count, well_formed};
 use super::{Postgres, schema};
 use crate::keys::{RowPlace, SealedRow};
 use crate::store::members::{Member, MemberDescription};
@@ -55,7 +55,8 @@ impl Postgres {
                     .await?;
                 client
                     .execute_typed(
-                        &format!("DELETE FROM members WHERE seen_at < now() - interval '{FORGOTTEN_AFTER}'"),
+                        &format!("DELETE FROM members WHERE seen_at < now() - interval '{FORGOTTEN_AFTER}' \
+                             OR seen_at > now() + interval '1 min'"),
                         &[],
                     )
                     .await?;
@@ -91,7 +92,7 @@ impl Postgres {
                 Ok(client.query_typed(select, &[]).await?)
             })
             .await?;
-        rows.iter().map(|row| self.member(row)).collect()
+        well_formed(rows.iter().map(|row| self.member(row)))
     }
 
     fn member(&self, row: &tokio_postgres::Row) -> Result<Member, StoreError> {

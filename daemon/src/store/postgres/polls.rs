@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 use super::Postgres;
 use super::changes::ORIGIN;
 use super::clock::{NOW, Offset};
-use super::connections::Client;
+use super::connections::{Client, Connections};
 use super::lost_commits::Found;
 use crate::store::freshness::{Change, MAX_AGE, Poll};
 use crate::store::token_cache::TokenCache;
@@ -22,8 +22,8 @@ use crate::store::{RevokedAgain, StoreError};
 /// From the start of one poll to the next. Two may fail without consequence.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Later than every change, but one thousand more fit.
-const NOTHING_KNOWN: i64 = i64::MAX / 2;
+/// Later than every change.
+const NOTHING_KNOWN: i64 = i64::MAX;
 
 /// The connection of the polls. They wait for no other work.
 #[derive(Default)]
@@ -47,9 +47,9 @@ fn statement() -> String {
          (SELECT mark::text FROM changes WHERE number = $1) AS mark_of_known, \
          (SELECT mark::text FROM changes WHERE number = $2) AS mark_of_unconfirmed, \
          (SELECT count(*) FROM changes WHERE number > $1) AS later, \
-         value > $1 + 1000 OR (SELECT coalesce(bool_or(is_all), false) FROM changes WHERE number > $1) AS is_all, \
+         value - 1000 > $1 OR (SELECT coalesce(bool_or(is_all), false) FROM changes WHERE number > $1) AS is_all, \
          (SELECT coalesce(array_agg(id), '{{}}') FROM changes, unnest(session_ids) AS id \
-          WHERE number > $1 AND number <= $1 + 1000) AS sessions, \
+          WHERE number > $1 AND number - 1000 <= $1) AS sessions, \
          origin IS DISTINCT FROM {ORIGIN} AS is_restored, latest_time FROM counter"
     )
 }
@@ -69,11 +69,18 @@ impl Postgres {
         let (mut is_failing, mut is_repair_failing) = (false, false);
         loop {
             ticks.tick().await;
+            let opened = connection.open(&self.connections).await;
             // Before the snapshot: what changes after it is unknown.
             let begun = cache.freshness().elapsed();
             let (known, own) = (cache.freshness().known_change(), self.recent.unconfirmed());
-            let asked = connection.ask(self, &statement, known, own.as_ref());
-            match timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy)) {
+            let answered = match opened {
+                Ok(client) => {
+                    let asked = self.ask(client, &statement, known, own.as_ref());
+                    timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy))
+                }
+                Err(error) => Err(error),
+            };
+            match answered {
                 Ok(answer) => {
                     if std::mem::take(&mut is_failing) {
                         tracing::info!("the database answers again: cached tokens are current");
@@ -123,32 +130,36 @@ impl Postgres {
         let found = Found { newest, is_restored, unconfirmed: own, mark_of_unconfirmed };
         self.repair(cache, known, loss, &found, self.not_before_latest(clock.now())).await
     }
-}
 
-impl PollConnection {
     async fn ask(
-        &mut self,
-        postgres: &Postgres,
+        &self,
+        client: &Client,
         statement: &str,
         known: Option<i64>,
         unconfirmed: Option<&Change>,
     ) -> Result<Answer, StoreError> {
-        let client = match &mut self.0 {
-            Some(client) => client,
-            none => none.insert(postgres.connections.client().await?),
-        };
         let after = known.unwrap_or(NOTHING_KNOWN);
         let unconfirmed = unconfirmed.map(|change| change.number);
         let asked = Offset::ask();
         let row =
             client.query_typed_one(statement, &[(&after, Type::INT8), (&unconfirmed, Type::INT8)]).await?;
-        postgres.clock.answered(&asked, row.try_get("time")?)?;
+        self.clock.answered(&asked, row.try_get("time")?)?;
         Ok(Answer {
             poll: read(after, &row)?,
             mark_of_unconfirmed: row.try_get("mark_of_unconfirmed")?,
             is_restored: row.try_get("is_restored")?,
             latest_time: row.try_get("latest_time")?,
         })
+    }
+}
+
+impl PollConnection {
+    /// May take longer than an answer: the first hosts may be away.
+    async fn open(&mut self, connections: &Connections) -> Result<&Client, StoreError> {
+        match &mut self.0 {
+            Some(client) => Ok(client),
+            none => Ok(none.insert(connections.client().await?)),
+        }
     }
 
     /// Closes the connection, which may still run a statement.
@@ -167,13 +178,14 @@ impl Drop for PollConnection {
 
 fn read(after: i64, row: &Row) -> Result<Poll, StoreError> {
     let ids: Vec<String> = row.try_get("sessions")?;
-    let sessions = ids.iter().map(|id| SessionID::parse(id)).collect::<Option<_>>();
+    // Rows that infrad did not write have ended too.
+    let sessions = ids.iter().filter_map(|id| SessionID::parse(id)).collect();
     Ok(Poll {
         after,
         mark_of_known: row.try_get("mark_of_known")?,
         newest: Change { number: row.try_get("value")?, mark: row.try_get("mark")? },
         later: row.try_get("later")?,
         is_all: row.try_get("is_all")?,
-        sessions: sessions.ok_or(StoreError::UnexpectedRow("a change"))?,
+        sessions,
     })
 }

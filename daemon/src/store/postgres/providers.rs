@@ -5,7 +5,7 @@ use tokio_postgres::{Row, Transaction};
 use zeroize::Zeroizing;
 
 use super::Postgres;
-use super::statements::parameters;
+use super::statements::{parameters, well_formed};
 use super::transactions::in_transaction;
 use crate::keys::{DecryptError, RowKeys, RowPlace, SealedRow};
 use crate::store::providers::{StoredBy, StoredProvider, compare};
@@ -34,8 +34,7 @@ impl Postgres {
                       (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') \
                       AS is_running FROM providers p";
         let stored = self.read(select, &[]).await?;
-        let stored: Vec<StoredProvider> =
-            stored.iter().map(|row| self.read_provider(row)).collect::<Result<_, _>>()?;
+        let stored = well_formed(stored.iter().map(|row| self.read_provider(row)))?;
         Ok(compare(rows, &stored))
     }
 

@@ -4,7 +4,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use tokio_postgres::{Row, Transaction};
 
-use super::session_rows::{COLUMNS, SessionPlace, session_id};
+use super::session_rows::{COLUMNS, NEXT_REVISION, SessionPlace, session_id};
 use super::statements::{Parameter, parameter};
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
@@ -65,7 +65,7 @@ impl Revocation<'_> {
         let statement = format!(
             "WITH page AS (SELECT id FROM sessions WHERE ended_at IS NULL AND id > $3 AND {} ORDER BY id LIMIT $4 \
              FOR NO KEY UPDATE) \
-             UPDATE sessions s SET ended_at = $1, end_reason = $2, revision = s.revision + 1 FROM page \
+             UPDATE sessions s SET ended_at = $1, end_reason = $2, {NEXT_REVISION} FROM page \
              WHERE s.id = page.id RETURNING {COLUMNS}",
             values.condition()
         );
@@ -87,12 +87,13 @@ impl Revocation<'_> {
         } else {
             changes::record(transaction, &ids).await?
         };
-        let revoked = rows.iter().map(|row| self.revoked(row)).collect::<Result<_, _>>()?;
+        let revoked =
+            rows.iter().filter_map(|row| self.revoked(row).transpose()).collect::<Result<_, _>>()?;
         Ok(RevokedPage { revoked, change: Some(change), is_of_all, next })
     }
 
-    /// A row that does not open is revoked too, and its user is not known.
-    fn revoked(&self, row: &Row) -> Result<RevokedSession, StoreError> {
+    /// A row that does not open is revoked too, and its user is not known. `None` if it never had a user.
+    fn revoked(&self, row: &Row) -> Result<Option<RevokedSession>, StoreError> {
         let place = SessionPlace::of_row(row)?;
         let (issuer, subject) = match place.open(self.keys, row) {
             Ok((_, contents)) => (contents.issuer, contents.subject),
@@ -106,7 +107,7 @@ impl Revocation<'_> {
             }
             Err(error) => return Err(error),
         };
-        Ok(RevokedSession { id: session_id(place.id())?, issuer, subject })
+        Ok(session_id(place.id()).ok().map(|id| RevokedSession { id, issuer, subject }))
     }
 }
 

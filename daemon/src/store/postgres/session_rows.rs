@@ -19,6 +19,13 @@ pub(super) const DUMMY_ID: &str = "0000000000";
 pub(super) const COLUMNS: &str = "s.id, s.token_mac, s.user_key, s.key_version, s.sealed, s.created_at, s.expires_at, \
                                   s.last_used_at, s.ended_at, s.end_reason, s.revision";
 
+/// Counts a change, for every value that someone else wrote: a session can always be ended.
+pub(super) const NEXT_REVISION: &str =
+    "revision = CASE WHEN s.revision BETWEEN 0 AND 1000000000 THEN s.revision + 1 ELSE 0 END";
+
+/// Rows with other IDs are not of infrad.
+pub(super) const HAS_SESSION_ID: &str = "s.id ~ '^[0-9A-Za-z]{10}$'";
+
 /// What the seal of a session binds besides its contents.
 pub(super) struct SessionPlace {
     id: String,
@@ -169,8 +176,7 @@ pub(super) fn stored(keys: &RowKeys, row: &Row) -> Result<StoredSession, StoreEr
         expires_at: time::from_database(place.expires_at)?,
         last_used_at: time::from_database(row.try_get("last_used_at")?)?,
         ended,
-        revision: u32::try_from(row.try_get::<_, i32>("revision")?)
-            .map_err(|_| StoreError::UnexpectedRow("a revision"))?,
+        revision: u32::try_from(row.try_get::<_, i32>("revision")?).unwrap_or_default(),
         cached_json: OnceLock::new(),
         is_admitted: OnceLock::new(),
     })

@@ -3,10 +3,10 @@
 use infra_shared::api::User;
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Transaction;
 
 use super::revocation::{Revocation, RevokedPage};
-use super::session_rows::{COLUMNS, Contents, SessionPlace, session_id, stored};
+use super::session_rows::{COLUMNS, Contents, NEXT_REVISION, SessionPlace, session_id, stored};
 use super::statements::parameters;
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
@@ -131,9 +131,15 @@ async fn live_of_user(
             parameters![user_key, time::to_database(now)],
         )
         .await?;
-    let read =
-        |row: &Row| Ok((time::from_database(row.try_get("created_at")?)?, session_id(row.try_get("id")?)?));
-    rows.iter().map(read).collect()
+    let mut live = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // A row that infrad did not write keeps nobody from signing in.
+        let (created_at, id) = (time::from_database(row.try_get("created_at")?), row.try_get("id")?);
+        if let (Ok(created_at), Ok(id)) = (created_at, session_id(id)) {
+            live.push((created_at, id));
+        }
+    }
+    Ok(live)
 }
 
 async fn update_user(
@@ -155,7 +161,9 @@ async fn update_user(
     let (sealed, columns) = (place.seal(keys, &token_hash, &contents), contents.columns(keys));
     transaction
         .execute_typed(
-            "UPDATE sessions SET email_key = $2, key_version = $3, sealed = $4, revision = revision + 1 WHERE id = $1",
+            &format!(
+                "UPDATE sessions s SET email_key = $2, key_version = $3, sealed = $4, {NEXT_REVISION} WHERE s.id = $1"
+            ),
             parameters![place.id(), columns.email_key, sealed.key_version, sealed.bytes],
         )
         .await?;

@@ -61,3 +61,20 @@ pub(super) fn count(value: i64) -> Result<u64, StoreError> {
 pub(super) fn moment(milliseconds: Option<i64>) -> Result<Option<Timestamp>, StoreError> {
     milliseconds.map(time::from_database).transpose()
 }
+
+/// The rows that infrad wrote. Someone else's must not keep a daemon from starting or answering.
+pub(super) fn well_formed<T>(
+    rows: impl Iterator<Item = Result<T, StoreError>>,
+) -> Result<Vec<T>, StoreError> {
+    let mut read = Vec::new();
+    for row in rows {
+        match row {
+            Ok(row) => read.push(row),
+            Err(StoreError::UnexpectedRow(what)) => {
+                tracing::error!(what, "left out a row that infrad did not write like this");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}

@@ -24,6 +24,7 @@ async fn store_on(server: &PostgreSQL) -> Store {
     server.create_database("infra");
     let database = PostgresDatabase::new(&over_socket(server, "infra")).expect("a pool");
     database.create_schema().await.expect("the schema");
+    server.allow_slow_statements("infra");
     open_member(server).await
 }
 

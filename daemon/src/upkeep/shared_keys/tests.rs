@@ -37,6 +37,7 @@ impl Fixture {
         let fixture = Self { server, directory, root_keys, clock: ManualClock::at(SystemClock.now()) };
         let database = fixture.database();
         database.create_schema().await.expect("the schema");
+        fixture.server.allow_slow_statements("infra");
         let keys = StoredKeys::create(&fixture.root_keys, &fixture.data_dir()).await.expect("keys");
         database.add_first_keys(&keys, fixture.clock.now()).await.expect("stored");
         Some(fixture)
@@ -101,7 +102,7 @@ impl Fixture {
         self.beat(member);
     }
 
-    /// Rotates on one member while all follow.
+    /// Rotates on one member while all follow, and its own upkeep looks for rotations to finish.
     async fn rotate(&self, rotating: &Member, others: &[&Member]) {
         let data_dir = self.data_dir();
         let operation = self.operation(rotating, &data_dir);
@@ -112,6 +113,7 @@ impl Fixture {
                 rotated = &mut rotation => return rotated.expect("rotated"),
                 () = sleep(Duration::from_millis(50)) => {}
             }
+            operation.finish(&mut Dropping::default()).await.expect("left alone");
             self.beat(rotating);
             for other in others {
                 self.follow(other).await;
@@ -199,9 +201,13 @@ async fn interrupted_rotation_continues_on_another_member() {
         one.store.add_data_key(&row, fixture.clock.now(), &lease).await.expect("published");
         if steps > 1 {
             fixture.follow(&one).await;
+            // A busy machine needs time: the lease and the heartbeat are as of now.
+            one.store.expect_lease(Job::KeyRotation).await.expect("the same lease");
+            fixture.beat(&other);
             let early = one.store.use_data_key(row.version, &lease).await;
             assert!(early.is_err(), "a member does not hold it yet");
             fixture.follow(&other).await;
+            one.store.expect_lease(Job::KeyRotation).await.expect("the same lease");
             one.store.use_data_key(row.version, &lease).await.expect("in use");
         }
         if steps > 2 {

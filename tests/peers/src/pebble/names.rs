@@ -11,7 +11,7 @@ use infra_harness::ports::Ports;
 use infra_harness::program::Running;
 use infra_harness::{peers, wait};
 
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running `pebble-challtestsrv`, stopped when dropped.
 pub struct Names {

@@ -1,9 +1,14 @@
 //! What someone who can write to the tables cannot do.
 
-use infra_peers::postgresql::PostgreSQL;
+use std::time::Duration;
 
-use super::store_on;
-use crate::store::contract::{at, session, session_with_token};
+use infra_peers::postgresql::PostgreSQL;
+use infra_shared::clock::SystemClock;
+use tokio::task::JoinSet;
+
+use super::{open_member, store_on};
+use crate::store::contract::{at, revoke, session, session_with_token};
+use crate::store::postgres::session_rows::DUMMY_ID;
 use crate::store::{EndReason, SessionSelector, StoreError};
 
 /// Each change is made to Bob's row, by someone who wants more than Bob may.
@@ -57,4 +62,54 @@ async fn planted_session_is_unknown() {
         ),
     );
     assert!(store.find_token(token.expose()).await.expect("an answer").is_none());
+}
+
+/// A sign-out succeeds and is seen by other members, whatever someone else wrote to the tables.
+#[tokio::test]
+async fn written_rows_do_not_keep_sessions_alive() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    let other = open_member(&server).await;
+    let following = other.clone();
+    let mut polls = JoinSet::new();
+    polls.spawn(async move { following.follow_changes(&SystemClock, |_| ()).await });
+    let of_bob = "SELECT '!', token_mac, user_key, subject_key, email_key, key_version, '\\x00', has_address, created_at, \
+                  expires_at, last_used_at FROM sessions";
+    for written in [
+        format!(
+            "INSERT INTO sessions (id, token_mac, user_key, subject_key, email_key, key_version, sealed, has_address, \
+             created_at, expires_at, last_used_at) {of_bob} WHERE id <> '{DUMMY_ID}' LIMIT 1"
+        ),
+        "UPDATE sessions SET revision = 2147483647".to_owned(),
+        "UPDATE sessions SET revision = -1".to_owned(),
+        "UPDATE counter SET value = 9223372036854775807".to_owned(),
+        "UPDATE counter SET value = -9223372036854775808".to_owned(),
+        "UPDATE counter SET value = 1; INSERT INTO changes (number, session_ids) VALUES (2, '{}') ON CONFLICT DO NOTHING"
+            .to_owned(),
+        "DELETE FROM counter".to_owned(),
+        "DELETE FROM changes".to_owned(),
+    ] {
+        let ((one, first), (two, second)) = (session_with_token("bob", 0), session_with_token("bob", 1));
+        store.open_session(first.clone(), 48).await.expect("stored");
+        server.sql("infra", &written);
+        store.open_session(second, 48).await.unwrap_or_else(|error| panic!("{written}: {error}"));
+        for token in [&one, &two] {
+            assert!(other.find_token(token.expose()).await.expect("an answer").is_some(), "{written}");
+        }
+        assert!(revoke(&store, &first.id, 2, EndReason::Logout).await, "{written}");
+        store.revoke(SessionSelector::ALL, at(3), EndReason::Operator).await.expect("stored");
+        for token in [&one, &two] {
+            let mut is_live = true;
+            for _ in 0..1200 {
+                let found = other.find_token(token.expose()).await.expect("an answer");
+                is_live = found.is_some_and(|found| found.session.ended.is_none());
+                if !is_live {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(!is_live, "{written}");
+        }
+        assert!(store.live_sessions(at(3), None, 9).await.expect("an answer").sessions.is_empty(), "{written}");
+    }
 }

@@ -1,0 +1,81 @@
+//! HAProxy, from the machine's package: passes TLS through to those daemons that say that they are ready.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use infra_harness::ports::Ports;
+use infra_harness::program::Running;
+use infra_harness::{peers, wait};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+const CONFIGURATION: &str = "\
+defaults
+  mode tcp
+  timeout connect 2s
+  timeout client 1m
+  timeout server 1m
+  retries 3
+  option redispatch
+frontend users
+  bind 127.0.0.1:PORT
+  default_backend members
+backend members
+  balance roundrobin
+  option httpchk
+  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost
+  http-check expect status 204
+  default-server check check-ssl verify none check-alpn http/1.1 inter 1s fastinter 200ms fall 1 rise 1
+";
+
+/// A running load balancer, stopped when dropped.
+pub struct HAProxy {
+    ports: Ports,
+    running: Running,
+    _directory: TempDir,
+}
+
+impl HAProxy {
+    /// Reserves the port, which daemons name in `publicURLs` before they start.
+    pub fn reserve() -> Ports {
+        Ports::reserve(1)
+    }
+
+    /// Starts a load balancer for the daemons on these ports. Returns `None` and reports a skip if it is not installed.
+    pub fn start(ports: Ports, members: &[u16]) -> Option<Self> {
+        let program = peers::find_file("/usr/sbin/haproxy")?;
+        let directory = TempDir::with_prefix("infra-haproxy-").expect("a temporary directory");
+        let port = ports.all()[0];
+        let mut configuration = CONFIGURATION.replace("PORT", &port.to_string());
+        for (number, member) in members.iter().enumerate() {
+            let _ = writeln!(configuration, "  server member{number} 127.0.0.1:{member}");
+        }
+        let path = directory.path().join("haproxy.cfg");
+        fs::write(&path, configuration).expect("our own directory");
+        let mut command = Command::new(program);
+        // In the foreground.
+        command.args(["-db", "-f"]).arg(path).env_clear().current_dir("/").stdin(Stdio::null());
+        let running = Running::start(command, "haproxy".to_owned(), None, LIMIT);
+        let mut balancer = Self { ports, running, _directory: directory };
+        let ready = wait::until(LIMIT, || {
+            let running = &mut balancer.running;
+            assert!(running.is_running(), "HAProxy ended at once\n{}", running.output());
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        assert!(ready.is_some(), "HAProxy never listens\n{}", balancer.log());
+        Some(balancer)
+    }
+
+    /// The origin that users type.
+    pub fn origin(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports.all()[0])
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.running.output()
+    }
+}
