@@ -37,7 +37,7 @@ impl Shared {
         let database = || PostgresDatabase::new(&settings).expect("a pool");
         database().create_schema().await.expect("the schema");
         let store = Store::connect(database(), RowKeys::fixed().into(), MemberID::random()).await;
-        let store = store.expect("a store").with_grace(Duration::from_secs(3600));
+        let store = store.expect("a store").with_grace(Duration::from_hours(1));
         let mut setup = Fixture::new().await;
         setup.sessions.store = store.clone();
         let (clock, mut following) = (setup.clock.clone(), JoinSet::new());

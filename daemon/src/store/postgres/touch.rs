@@ -93,7 +93,9 @@ impl Uses {
 
     fn put_back(&self, used: Vec<(String, i64)>) {
         let mut waiting = self.lock();
-        used.into_iter().for_each(|(id, at)| waiting.add(id, at));
+        for (id, at) in used {
+            waiting.add(id, at);
+        }
     }
 
     fn is_any_left(&self) -> bool {
@@ -204,9 +206,9 @@ mod tests {
     fn failed_uses_wait_for_next_caller() {
         let (uses, token) = (Uses::default(), SessionToken::mint());
         let mut writing = uses.add(token.id(), at(5)).expect("the first caller writes");
-        let taken = writing.next().expect("a use");
+        let batch = writing.next().expect("a use");
         assert!(uses.add(token.id(), at(7)).is_none());
-        uses.put_back(taken);
+        uses.put_back(batch);
         drop(writing);
         let other = SessionToken::mint();
         let mut writing = uses.add(other.id(), at(6)).expect("the one before is gone");

@@ -16,7 +16,7 @@ use crate::store::{
 };
 
 /// Longer than the tests take.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 /// A member that follows changes.
 struct Member {
