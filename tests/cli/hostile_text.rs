@@ -165,7 +165,7 @@ fn interrupt_ends_the_wait_of_a_rate_limited_login() {
     daemon.say(Words::from(&["60".to_owned()], 0), limited);
     let (origin, fingerprint) = (daemon.origin(), daemon.fingerprint());
     let arguments = ["login", &origin, "--fingerprint", &fingerprint, "--no-browser"];
-    let mut running = alice.infra(arguments).limit(Duration::from_secs(20)).start();
+    let mut running = alice.infra(arguments).limit(Duration::from_secs(50)).start();
     running.wait_for("the wait", |_, said| said.contains("trying again in 60 s").then_some(()));
     running.signal(Signal::INT);
     running.wait().expect(130).stdout_is_empty().stderr_contains(&["interrupted"]);

@@ -259,8 +259,8 @@ fn failing_proxy_is_named() {
         &organisation.fails_at(&closes.address(), 4),
         &[&closes.address(), "unexpected end of file"],
     );
-    let closed = infra_harness::ports::Ports::reserve(1);
-    let closed_address = format!("http://127.0.0.1:{}", closed.all()[0]);
+    let unused = infra_harness::ports::Ports::reserve(1);
+    let closed_address = format!("http://127.0.0.1:{}", unused.all()[0]);
     assert_stderr_contains(
         &organisation.fails_at(&closed_address, 4),
         &[&closed_address, "Connection refused", "NO_PROXY"],

@@ -245,7 +245,8 @@ fn retry_after_of_acme_server_survives_restart() {
 
 #[test]
 fn issuance_and_renewal_wait_for_unavailable_acme_server() {
-    let options = Options { certificates_live: Duration::from_secs(15), ..Options::default() };
+    // A renewal has the last third of it to fail, before the certificate expires.
+    let options = Options { certificates_live: Duration::from_secs(45), ..Options::default() };
     let Some(mut public) = PublicDaemon::prepare(options, "") else { return };
     public.set_address("127.0.0.1");
     public.pebble.stop();

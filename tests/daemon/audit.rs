@@ -45,8 +45,11 @@ fn audit_log_has_every_event_and_no_secret() {
     daemon.stop();
     daemon.infrad(["key", "rewrap"]).wait().expect(0);
 
+    let mut events = events(&daemon);
+    // Once a minute, and at the stop.
+    events.retain(|event| event != "tokens_rejected");
     assert_eq!(
-        events(&daemon),
+        events,
         [
             "started",
             "login_started",
@@ -55,7 +58,6 @@ fn audit_log_has_every_event_and_no_secret() {
             "session_ended",
             "key_operation",
             "certificate",
-            "tokens_rejected",
             "stopped",
             "key_operation",
         ]
@@ -71,10 +73,9 @@ fn audit_log_has_every_event_and_no_secret() {
         (&line("login_rejected")["reason"], &line("login_rejected")["provider"]),
         (&"ticket_used".into(), &"okta".into())
     );
-    assert_eq!(
-        (&line("tokens_rejected")["unknown"], &line("tokens_rejected")["revoked"]),
-        (&3.into(), &1.into())
-    );
+    let rejected = lines.iter().filter(|line| line["event"] == "tokens_rejected");
+    let rejected = rejected.filter_map(|line| Some((line["unknown"].as_u64()?, line["revoked"].as_u64()?)));
+    assert_eq!(rejected.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1)), (3, 1));
     assert_eq!(line("certificate")["outcome"], "ca_rollover_announced");
 
     let mut canaries = Canaries::default();

@@ -15,8 +15,9 @@ use infra_shared::random;
 const CLIENTS: usize = 50;
 /// The longest load before a kill, in milliseconds.
 const MAX_LOAD_MILLIS: u64 = 400;
-/// The fewest sign-ins between two kills.
+/// The fewest sign-ins and sign-outs between two kills.
 const MIN_SIGN_INS: usize = 8;
+const MIN_SIGN_OUTS: usize = 2;
 const BOUND: Duration = Duration::from_mins(1);
 /// The longest start after a kill. The promise is for a release build on a quiet machine, and this is neither.
 const START_LIMIT: Duration = Duration::from_secs(2);
@@ -40,11 +41,15 @@ fn survive_kills(times: usize) -> Duration {
         // A new user every 100 kills, so that no user reaches the session limit.
         provider.person(Person::SignsIn(format!("user{}", time / 100)));
         let (stop, first) = (AtomicBool::new(false), oracle.acknowledged());
+        let signed_out = oracle.signed_out();
         std::thread::scope(|scope| {
             scope.spawn(|| oracle.storm(CLIENTS, &stop));
             // Waits for load before the kill, even on a busy machine.
-            let is_under_load = || (oracle.acknowledged() >= first + MIN_SIGN_INS).then_some(());
-            assert!(wait::until(BOUND, is_under_load).is_some(), "no client signs in");
+            let is_under_load = || {
+                let is_signing_in = oracle.acknowledged() >= first + MIN_SIGN_INS;
+                (is_signing_in && oracle.signed_out() >= signed_out + MIN_SIGN_OUTS).then_some(())
+            };
+            assert!(wait::until(BOUND, is_under_load).is_some(), "no client signs in and out");
             // A random moment.
             let moment = u64::from_le_bytes(random::bytes()) % MAX_LOAD_MILLIS;
             std::thread::sleep(Duration::from_millis(moment));

@@ -144,7 +144,7 @@ async fn undecided_body_reaches_router_whole() {
             let answer = |body: &[u8]| (body == b"known").then(|| "from memory".into_response());
             CachedResponse::NeedsBody(PendingBody {
                 max_bytes: 8,
-                timeout: Duration::from_millis(200),
+                timeout: Duration::from_secs(2),
                 respond: Box::new(answer),
                 incomplete: || StatusCode::BAD_REQUEST.into_response(),
             })

@@ -192,6 +192,11 @@ impl<'a> Oracle<'a> {
         self.sessions().len()
     }
 
+    /// The number of sessions that are signed out, as far as acknowledged or compared.
+    pub fn signed_out(&self) -> usize {
+        self.sessions().iter().filter(|(_, recorded)| *recorded == Recorded::SignedOut).count()
+    }
+
     fn leaving(&self, session: usize) -> String {
         self.note(session, Recorded::SigningOut);
         self.sessions().get(session).expect("a session that was opened").0.clone()

@@ -13,7 +13,7 @@ fn opened_url_is_recorded() {
     for url in ["http://127.0.0.1:9/first", "http://127.0.0.1:9/second"] {
         let mut command = Command::new(built("record-browser"));
         browser.prepare(command.arg(url));
-        Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(0);
+        Running::start(command, "record-browser".to_owned(), None, Duration::from_mins(1)).wait().expect(0);
     }
     assert_eq!(browser.opened(), ["http://127.0.0.1:9/first", "http://127.0.0.1:9/second"]);
 }
@@ -24,7 +24,7 @@ fn unreachable_page_fails_the_browser() {
     let untrusting = RecordingBrowser::signing_in("alice", &[]);
     let mut command = Command::new(built("record-browser"));
     untrusting.prepare(command.arg(provider.issuer()));
-    Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(1);
+    Running::start(command, "record-browser".to_owned(), None, Duration::from_mins(1)).wait().expect(1);
     assert!(untrusting.last_page(Duration::from_secs(1)).is_some_and(|page| page.contains("cannot be had")));
     assert_eq!(provider.calls(Endpoint::Authorization), 0);
     assert!(follow_to_callback("no url", &infra_harness::browser::Browser::default()).is_err());
@@ -33,5 +33,5 @@ fn unreachable_page_fails_the_browser() {
 #[test]
 fn missing_url_or_log_is_a_usage_error() {
     let command = Command::new(built("record-browser"));
-    Running::start(command, "record-browser".to_owned(), None, Duration::from_secs(20)).wait().expect(2);
+    Running::start(command, "record-browser".to_owned(), None, Duration::from_mins(1)).wait().expect(2);
 }

@@ -202,7 +202,7 @@ mod tests {
         let next = b"GET /b HTTP/1.1\r\n\r\n";
         let mut connection = TcpStream::connect(service.address).expect("it listens");
         connection.write_all(&[sent.as_slice(), next].concat()).expect("it reads");
-        let received = infra_harness::wait::until(Duration::from_secs(5), || {
+        let received = infra_harness::wait::until(Duration::from_secs(30), || {
             let received = service.received();
             (received.len() == 2).then_some(received)
         });
