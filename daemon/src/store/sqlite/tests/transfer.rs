@@ -12,8 +12,8 @@ use super::*;
 use crate::keys::{FieldSealer, Keys, Place, Sealed, SharedKeys, StoredKeys};
 use crate::store::{
     AudienceTokenRow, CertificateRow, ClientInfo, Copied, DatabaseHost, EndpointHosts, Fill, Job,
-    MemberDescription, MemberID, NewRefreshToken, PostgresDatabase, PostgresSettings, ProviderRow,
-    RememberedEndpoints, Replaceable, StoreState, TokenHash,
+    LeaseRequest, MemberDescription, MemberID, NewRefreshToken, NextAttempt, PostgresDatabase,
+    PostgresSettings, ProviderRow, RememberedEndpoints, Replaceable, StoreState, TokenHash,
 };
 
 /// Tables of a file that say something else in a copy.
@@ -168,6 +168,17 @@ async fn use_everything(store: &Store, sealer: &FieldSealer) {
     let user = User { groups: vec!["later".to_owned()], ..session("00u0", 0).user };
     store.update_user(one, user, true).await.expect("stored");
     revoke(store, two, 41, EndReason::Logout).await;
+    let request = LeaseRequest {
+        provider: "okta".to_owned(),
+        sealer: sealer.clone(),
+        now: at(60),
+        lease_duration: SignedDuration::from_secs(30),
+        max_delay: SignedDuration::from_mins(30),
+        limit: 2,
+    };
+    let leased = store.lease_due_refresh_tokens(request).await.expect("an answer");
+    let next = NextAttempt { due_at: at(90), failures: 2, uncertain_since: Some(at(60)) };
+    store.release_refresh_token(&leased[0].session_id, next).await.expect("released");
     for id in [one, one, three] {
         let token = AudienceToken::mint();
         let row = AudienceTokenRow {
