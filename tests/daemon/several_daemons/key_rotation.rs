@@ -77,7 +77,6 @@ fn use_sessions(group: &Group, daemons: [usize; 2], stop: &AtomicBool) -> usize 
 }
 
 #[test]
-#[ignore = "needs a rotation that keeps its lease while its own daemon finishes older ones"]
 fn key_rotation_under_load_fails_no_request() {
     let Some((server, group)) = start() else { return };
     let before = group.sign_in(0);
@@ -98,7 +97,6 @@ fn key_rotation_under_load_fails_no_request() {
 }
 
 #[test]
-#[ignore = "needs a rotation that keeps its lease while its own daemon finishes older ones"]
 fn killed_key_rotation_is_finished_by_another_member() {
     let Some((server, mut group)) = start() else { return };
     let before = group.sign_in(0);
