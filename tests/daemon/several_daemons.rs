@@ -1,5 +1,7 @@
 //! Several daemons on one PostgreSQL database.
 
+#![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
+
 mod cut_off;
 mod failover;
 mod grace;

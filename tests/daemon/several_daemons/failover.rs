@@ -40,7 +40,7 @@ impl Scene {
 fn checked(daemon: &Daemon) -> String {
     let checked = daemon.infrad(["check", "--live"]).wait();
     let mut lines = checked.stdout.lines();
-    let found = lines.find(|line| line.contains(": failover")).unwrap_or_else(|| panic!("{checked}"));
+    let found = lines.find(|line| line.contains(": failover")).expect("a line about failovers");
     format!("{found}\n{}", lines.next().unwrap_or_default())
 }
 

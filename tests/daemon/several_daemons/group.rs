@@ -96,8 +96,13 @@ impl Group {
 
     /// The log of each daemon.
     pub(super) fn logs(&self) -> String {
-        self.daemons.iter().map(|daemon| format!("{}\n", daemon.log())).collect()
+        logs(&self.daemons)
     }
+}
+
+pub(super) fn logs(daemons: &[Daemon]) -> String {
+    let logs: Vec<String> = daemons.iter().map(|daemon| daemon.log().to_string()).collect();
+    logs.join("\n")
 }
 
 pub(super) fn clients(daemons: &[Daemon]) -> Vec<Api> {
@@ -137,6 +142,7 @@ pub(super) fn wait_until_ready(clients: &[Api]) -> Duration {
 }
 
 /// How often a slow test repeats what it does: `INFRA_SOAK_ROUNDS`, or `usual`.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says how long they may take")]
 pub(super) fn rounds(usual: usize) -> usize {
     std::env::var("INFRA_SOAK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }

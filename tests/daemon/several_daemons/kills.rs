@@ -5,13 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use infra_harness::daemon::Daemon;
 use infra_harness::oracle::Oracle;
 use infra_harness::provider::Person;
 use infra_peers::haproxy::HAProxy;
 use infra_peers::postgresql::PostgreSQL;
 use infra_shared::random;
 
-use super::group::{Access, DATABASE, Group, clients, rounds, wait_until_ready};
+use super::group::{Access, DATABASE, Group, clients, logs, rounds, wait_until_ready};
 use super::storm::{under_load, up_to, wait_for_sign_ins};
 
 const MEMBERS: usize = 3;
@@ -52,7 +53,7 @@ fn survive(kills: usize, stops: usize, clients_at_once: usize) -> Option<Figures
         // Many clients are the same user, and no session may be evicted.
         "{maxPerUser: 10000}".clone_into(&mut configuration.sessions);
     });
-    let members: Vec<u16> = group.daemons.iter().map(|daemon| daemon.port()).collect();
+    let members: Vec<u16> = group.daemons.iter().map(Daemon::port).collect();
     let balancer = HAProxy::start(ports, &members)?;
     let Group { provider, mut daemons } = group;
     let oracle = Oracle::at(&balancer.origin().parse().expect("an origin"), &daemons[0], &provider);
@@ -91,8 +92,7 @@ fn survive(kills: usize, stops: usize, clients_at_once: usize) -> Option<Figures
         });
         wait_until_ready(&apis);
         let compared = oracle.compare_at(first, &apis);
-        let logs = || daemons.iter().map(|daemon| format!("{}\n", daemon.log())).collect::<String>();
-        assert_eq!(compared.lost, [""; 0], "after {fault:?}, number {number}\n{}", logs());
+        assert_eq!(compared.lost, [""; 0], "after {fault:?}, number {number}\n{}", logs(&daemons));
         figures.open += compared.open;
         if number % 50 == 49 {
             println!("{} faults so far: {} sign-ins acknowledged", number + 1, oracle.acknowledged());

@@ -1,7 +1,5 @@
 //! PgBouncer in transaction mode between the daemons and the database.
 
-#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
