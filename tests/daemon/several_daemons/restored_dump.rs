@@ -10,9 +10,8 @@ fn restored_dump_signs_all_users_out() {
     let Some(server) = PostgreSQL::start() else { return };
     let mut members = Members::start(server);
     let log = members.one.directory().join("audit.jsonl");
-    members
-        .one
-        .change(|configuration| configuration.more += &format!("audit: {{file: {}}}\n", log.display()));
+    let audit = format!("audit: {{file: {}}}\n", log.display());
+    members.one.change(|configuration| configuration.more.push_str(&audit));
     let [token, signed_out] = [(); 2].map(|()| login::over_http(&members.one, &members.provider));
     let dump = members.server.dump("infra");
     assert_eq!(members.one.api().delete_as("/v1/session", &signed_out).status, 204);

@@ -102,7 +102,8 @@ impl Postgres {
                 }
                 Err(error) => {
                     connection.close();
-                    cache.freshness().miss(error.is_transient());
+                    // A slow answer is no outage: others may sign out meanwhile.
+                    cache.freshness().miss(matches!(error, StoreError::Unavailable { .. }));
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             %error,

@@ -13,7 +13,7 @@ use crate::store::postgres::provider_endpoints::ENDPOINTS;
 use crate::store::postgres::providers::{self, provider_key};
 use crate::store::postgres::refresh_tokens;
 use crate::store::postgres::session_rows::{COLUMNS, DUMMY_ID, SessionPlace};
-use crate::store::postgres::statements::parameters;
+use crate::store::postgres::statements::{parameters, well_formed};
 use crate::store::transfer::{
     AudienceTokenRecord, BATCH, CLIENT_SECRET_REFERENCE, CREDENTIALS, CertificateRecord,
     ConsumedTicketRecord, PRIVATE_KEY, ProviderRecord, RefreshTokenRecord, RolloverRecord, Secret,
@@ -115,7 +115,7 @@ impl Snapshot {
                 client_secret_reference: reference,
             })
         };
-        let listed = listed.iter().map(provider).collect::<Result<_, StoreError>>()?;
+        let listed = well_formed(listed.iter().map(provider))?;
         let orders = self.rows("SELECT id, begun_at FROM acme_orders ORDER BY id", &[]).await?;
         let order = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
         Ok(SettingsRecord {
