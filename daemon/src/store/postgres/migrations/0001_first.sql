@@ -198,8 +198,9 @@ CREATE TABLE counter (
     value       bigint   NOT NULL,
     -- The latest time that a purge saw. Expiry never uses an earlier one.
     latest_time bigint   NOT NULL DEFAULT 0,
-    -- The server and the table where the row was written. It differs from where it is after a dump was restored.
-    origin      text     COLLATE "C" NOT NULL
+    -- The server and the table where the row was written. It differs from where it is after a dump was restored, and after
+    -- someone else deleted the row.
+    origin      text     COLLATE "C" NOT NULL DEFAULT ''
 );
 
 INSERT INTO counter (value, origin)
