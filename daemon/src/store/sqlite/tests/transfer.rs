@@ -116,7 +116,7 @@ fn rows(path: &std::path::Path, keys: &Keys) -> Rows {
     let mut all = Rows::new();
     for table in tables.into_iter().filter(|table| !OWN_OF_FILE.contains(&table.as_str())) {
         let mut select = connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).expect("a table");
-        let columns: Vec<String> = select.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let columns: Vec<String> = select.column_names().map(ToOwned::to_owned).collect();
         let mut found = select.query([]).expect("rows");
         let rows = all.entry(table.clone()).or_default();
         while let Some(row) = found.next().expect("a row") {
