@@ -193,12 +193,12 @@ impl Keys {
 
     /// Which shared database replaces the store; `None` if it is in use.
     pub fn moved(&self) -> Option<MovedStore> {
-        self.state().header.moved.clone()
+        self.state().header.moved.as_deref().cloned()
     }
 
     /// Records that a shared database replaces the store, or, with `None`, that it is in use again.
     pub fn set_moved(&self, moved: Option<MovedStore>) -> Result<(), KeyError> {
-        self.change_header_of(&mut self.state(), |present| present.moved = moved)
+        self.change_header_of(&mut self.state(), |present| present.moved = moved.map(Box::new))
     }
 
     /// Identifies the header on disk.

@@ -33,7 +33,7 @@ pub(super) struct Header {
     pub(super) recovery: Option<RecoveryWrapping>,
     pub(super) previous_ticket_key: Option<PreviousTicketKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) moved: Option<MovedStore>,
+    pub(super) moved: Option<Box<MovedStore>>,
     /// The MAC of all other fields. It identifies the data key and detects a changed header.
     check: String,
 }
