@@ -29,6 +29,11 @@ pub enum KeyError {
         "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: check the paths in `keys`"
     )]
     OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
+    /// A member must not undo what another one did on purpose.
+    #[error(
+        "root key: another daemon wrapped the keys of {origin} with the root key {needed}, which `keys` of this host lacks"
+    )]
+    WrappedElsewhere { origin: String, needed: String },
     /// Temporary: a retry may succeed.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
@@ -124,6 +129,10 @@ impl KeyError {
             Self::RootKeyLength { .. } => {
                 "correct the path in `keys`: it may name another file. If it is the root key, copy it again as bytes, because \
                  a line break or base64 makes it longer; if you have no copy, follow docs/runbooks.md#the-root-key-is-lost"
+            }
+            Self::WrappedElsewhere { .. } => {
+                "copy that root key from the host where `infrad key rewrap` ran, and add it to `keys` here. To replace it, list \
+                 the next one before it, then run `infrad key rewrap` again"
             }
             Self::RootKeyAway { .. } => {
                 "run the same command again when the root key is available: `infrad check --live` tests it"
