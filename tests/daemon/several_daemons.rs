@@ -1,6 +1,7 @@
 //! Several daemons on one PostgreSQL database.
 
 mod cut_off;
+mod diagnosis;
 mod failover;
 mod grace;
 mod group;

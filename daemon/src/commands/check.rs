@@ -118,6 +118,9 @@ fn report(config: &Config, found: &[Tried]) -> String {
     let is_new = matches!(keys::is_unused(&config.data_dir), Ok(true));
     lines.extend(config.root_keys.iter().enumerate().map(|(position, root_key)| {
         let state = match root_key.missing_file() {
+            Some(_) if config.database.is_some() => {
+                " (missing: copy it from the host that has it; for a new store, `infrad database create` creates it)"
+            }
             Some(_) if is_new && position == 0 => " (missing: the first start creates it)",
             Some(_) => " (missing)",
             None => "",

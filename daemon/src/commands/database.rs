@@ -52,11 +52,10 @@ async fn create(context: &Context) -> Result<ExitCode, Failure> {
 
 fn hint(error: &StoreError) -> Option<&'static str> {
     match error {
-        StoreError::Unavailable { .. } => {
-            Some("check `database` and each server's answer above, then run `infrad check --live`")
-        }
-        StoreError::Database(_) => Some(
-            "the role needs a database that it owns: `createdb --owner=ROLE NAME`, as an administrator of PostgreSQL",
+        StoreError::Unavailable { problem, .. } => Some(problem.hint()),
+        StoreError::Database(_) | StoreError::Forbidden(_) => Some(
+            "the role needs a database that it owns, and may create tables in its schema: `createdb --owner=ROLE NAME`, or `GRANT \
+             USAGE, CREATE ON SCHEMA public TO ROLE`, as an administrator of PostgreSQL",
         ),
         _ => None,
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::error::Remedy;
 use super::key_rows::{KeyKind, KeyRow, StoredKeys, context};
 use super::row_keys::RowKeys;
 use super::sealed::{FieldSealer, TicketKey};
@@ -220,7 +221,7 @@ async fn unwrap(
                 root_key: &row.root_key,
                 wrapped: &row.wrapped,
                 context: context(&stored.store, row.kind, row.version),
-                has_recovery: false,
+                remedy: Remedy::OtherHost,
                 is_of: &is_of,
             };
             let (key, wrapped_by) = root::unwrap_key(&wrapping, root_keys, data_dir).await?;
