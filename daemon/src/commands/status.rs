@@ -229,6 +229,18 @@ mod tests {
     }
 
     #[test]
+    fn member_without_heartbeat_is_not_seen() {
+        for (seconds_ago, expected) in [
+            (20, "seen 20 s ago"),
+            (21, "not seen for 21 s"),
+            (2040, "not seen for 34 min"),
+            (9000, "not seen for 2 h"),
+        ] {
+            assert_eq!(seen(seconds_ago), expected);
+        }
+    }
+
+    #[test]
     fn certificate_degrades_state_from_threshold_of_alert_on() {
         let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
         // Twelve of 72 days.

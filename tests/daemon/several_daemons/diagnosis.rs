@@ -149,7 +149,7 @@ fn host_without_the_root_key_is_told_to_copy_it() {
     let checked = second.infrad(["check"]).wait().stdout;
     let live = second.infrad(["check", "--live"]).wait().expect(1).stdout;
     let served = second.infrad(["serve"]).wait().expect(1).stderr;
-    expect_all(&checked, &["copy it from the host that has it"]);
+    expect_all(&checked, &["copy it from the host that has it", "database infra on localhost:"]);
     expect_all(
         &live,
         &["copy it from the host that has it", "copy the root key from a host whose daemon has it"],
