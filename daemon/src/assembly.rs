@@ -22,7 +22,7 @@ use infra_shared::clock::Clock;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api;
 use crate::audit::{Audit, AuditError, AuditSettings, Event};
@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::listener::Requests;
 use crate::platform::HandedSockets;
 use crate::sessions::Bindings;
-use crate::store::MemberDescription;
+use crate::store::{MemberDescription, PostgresSettings};
 use crate::tls::Certificates;
 use crate::upkeep::{
     ConfiguredProviders, LiveSessions, RootKeyWatch, Supervision, Upkeep, run_provider_jobs,
@@ -65,6 +65,9 @@ pub struct Daemon {
     stopping: watch::Sender<bool>,
 }
 
+/// A start that takes longer says what it waits for.
+const SLOW_START: Duration = Duration::from_secs(5);
+
 impl Daemon {
     /// Opens the data directory and binds the address, but serves no users yet. Serves operators from the beginning.
     ///
@@ -79,8 +82,9 @@ impl Daemon {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssemblyError> {
         let data_dir = config.data_dir.clone();
+        let database = config.database.as_ref().map(PostgresSettings::describe);
         let assembled = Self::assemble_parts(config, config_path, handed, overrides, clock).await;
-        assembled.map_err(|error| error.located(&data_dir))
+        assembled.map_err(|error| error.located(&data_dir, database))
     }
 
     async fn assemble_parts(
@@ -96,6 +100,11 @@ impl Daemon {
         let lifecycle = Arc::new(Lifecycle::new(config.backends.clone(), clock.clone()));
         let operator_tasks = serve_operators(&config, &mut handed, &lifecycle, &stopped)?;
         let keys = OpenedKeys::wait(&config, &lifecycle).await?;
+        // Stops when it is dropped.
+        let mut slow_start = JoinSet::new();
+        if config.database.is_some() {
+            slow_start.spawn(report_slow_start(lifecycle.clone()));
+        }
         // Before anything is accepted, which it records.
         let audit = open_audit(config.audit.as_ref(), clock.clone())?;
         let data_directory = DataDirectory::open_with(lock, keys, &config, overrides).await?;
@@ -124,7 +133,7 @@ impl Daemon {
         let bindings = Bindings::new(public_urls.clone(), certificates.daemon_identity());
         let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
         // First, so that other daemons with the same store count its providers.
-        data_directory.store.heartbeat(&member_description()).await?;
+        data_directory.store.heartbeat(&member_description(address)).await?;
         let configured =
             ConfiguredProviders::new(data_directory.store.clone(), provider_rows(&data_directory, &sessions));
         configured.apply(&sessions).await?;
@@ -155,6 +164,7 @@ impl Daemon {
             operations: Operations::new(&data_directory, config_path, clock, audit),
         });
         let main = Endpoint::main(listener, tls, config, &running);
+        slow_start.abort_all();
         lifecycle.serve(running.clone());
         Ok(Self { data_directory, running, address, main, redirect, operator_tasks, configured, stopping })
     }
@@ -203,7 +213,7 @@ impl Daemon {
             live_sessions: running.live_sessions.clone(),
             root_key_watch: running.root_key_watch.clone(),
             rollback_reported: AtomicBool::new(false),
-            member: member_description(),
+            member: member_description(self.address),
         });
         let background = tokio::spawn(upkeep.clone().run(supervision.clone()));
         let drain = self.main.limits.drain;
@@ -245,9 +255,24 @@ pub fn expected_public_urls(config: &Config) -> Vec<Origin> {
     public_urls::of(config, config.listen)
 }
 
+/// Says that the start waits for the database, if it lasts.
+async fn report_slow_start(lifecycle: Arc<Lifecycle>) {
+    tokio::time::sleep(SLOW_START).await;
+    let cause = format!(
+        "the database has not confirmed a write for {} s; it may wait for a synchronous standby: `infrad check --live` tests it",
+        SLOW_START.as_secs()
+    );
+    tracing::warn!(cause, "the start waits for the database; users cannot sign in until it ends");
+    lifecycle.wait_for(cause);
+}
+
 /// What other daemons with the same store learn of this one.
-fn member_description() -> MemberDescription {
-    MemberDescription { name: public_urls::host_name(), version: env!("CARGO_PKG_VERSION").to_owned() }
+fn member_description(address: SocketAddr) -> MemberDescription {
+    MemberDescription {
+        name: public_urls::host_name(),
+        address: address.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 fn no_control_socket(data_dir: &Path, source: std::io::Error) -> AssemblyError {

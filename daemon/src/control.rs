@@ -164,6 +164,9 @@ pub struct DaemonStatus {
     /// The daemons that share the store; empty for a store of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Member>,
+    /// The server of the database that this daemon connected to last; `None` for a store of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_server: Option<String>,
     /// Reads of client secrets since the start, by reason.
     pub secret_reads: BTreeMap<String, u64>,
 }

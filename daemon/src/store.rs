@@ -56,8 +56,8 @@ pub use leases::{Job, Lease};
 pub use members::{Member, MemberDescription, MemberID};
 pub use moving::{Fill, Replaceable, StoreState};
 pub use postgres::{
-    ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase, PostgresSettings,
-    ServerFacts,
+    AccessProblem, ClientCertificate, DatabaseHost, DatabasePassword, HostReport, PostgresDatabase,
+    PostgresSettings, ServerFacts, Written,
 };
 pub use provider_endpoints::{EndpointHosts, RememberedEndpoints};
 pub use providers::{ProviderChange, ProviderComparison, ProviderRow};
@@ -110,9 +110,18 @@ pub enum StoreError {
     ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no connection became free in time")]
     Busy,
+    /// A statement had no answer. It may have taken effect.
+    #[error("the database did not answer in {seconds} s")]
+    NoAnswer { seconds: u64 },
+    /// The database stopped a statement at its limit.
+    #[error("the database did not finish in time: {cause}")]
+    TimedOut { cause: String },
     /// No server that accepts writes can be reached, or the connection to it broke.
     #[error("the database is not available: {cause}")]
-    Unavailable { cause: String },
+    Unavailable { cause: String, problem: AccessProblem },
+    /// The role lacks a right.
+    #[error("the database denies it: {0}")]
+    Forbidden(String),
     /// Another transaction changed the same rows. The same operation may succeed if it runs again.
     #[error("the database stopped the transaction because of another one: {0}")]
     Conflict(String),
@@ -144,7 +153,15 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the database was unavailable, so that a retry may succeed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable { .. } | Self::Conflict(_) | Self::Leased(_))
+        matches!(
+            self,
+            Self::Busy
+                | Self::NoAnswer { .. }
+                | Self::TimedOut { .. }
+                | Self::Unavailable { .. }
+                | Self::Conflict(_)
+                | Self::Leased(_)
+        )
     }
 }
 

@@ -234,6 +234,10 @@ impl Upkeep {
             match self.follow_keys_once(keys, &mut dropping).await {
                 Ok(()) => is_failing = false,
                 Err(_) if is_failing => {}
+                // The heartbeat logs an outage.
+                Err(BackupError::Store(error)) if error.is_transient() => {
+                    tracing::debug!(%error, "cannot read the keys in the database");
+                }
                 Err(error) => {
                     is_failing = true;
                     tracing::error!(%error, "cannot follow a rotation of the data key by another member");

@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
 mod cut_off;
+mod diagnosis;
 mod failover;
 mod grace;
 mod group;
@@ -107,6 +108,10 @@ fn daemon_serves_again_when_the_database_is_back() {
     let waits = status.stdout.contains("state         waiting: ") && status.stdout.contains("localhost:");
     assert!(waits, "{status}");
     assert!(members.one.is_running() && members.other.is_running());
+    let log = members.one.log().to_string();
+    for job in ["cannot follow a rotation", "cannot revoke tokens", "cannot read the certificates"] {
+        assert!(!log.contains(job), "one outage, several errors\n{log}");
+    }
     members.server.start_again();
     for daemon in [&members.one, &members.other] {
         let valid = wait::until(LIMIT, || (session(daemon, &token).status == 200).then_some(()));
@@ -127,6 +132,10 @@ fn status_lists_daemons_until_they_stop() {
     assert!(wait::until(LIMIT, || (listed(&members.one) == 2).then_some(())).is_some());
     let text = members.one.infrad(["status"]).wait().expect(0).stdout;
     assert!(text.contains("member        ") && text.contains("(this one)"), "{text}");
+    let server = format!("database      localhost:{}\n", members.server.port());
+    for expected in [server, format!(" at 127.0.0.1:{},", members.other.port())] {
+        assert!(text.contains(&expected), "{expected}: {text}");
+    }
     assert_eq!(members.other.stop(), Some(0));
     assert_eq!(listed(&members.one), 1);
 }

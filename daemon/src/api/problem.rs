@@ -83,6 +83,15 @@ impl ProblemResponse {
         self.code
     }
 
+    /// Says if the daemon's database is away: an address or a network of the caller cannot be the cause.
+    pub(super) fn with_cause_in_store(self, error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } | StoreError::NoAnswer { .. } => self
+                .with_detail("the server cannot reach its database: try again later, or ask your operator"),
+            _ => self,
+        }
+    }
+
     /// Adds advice for the caller.
     pub(super) fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
@@ -165,18 +174,19 @@ pub(super) async fn method_not_allowed() -> ProblemResponse {
 
 impl From<StoreError> for ProblemResponse {
     fn from(error: StoreError) -> Self {
-        Self::new(ProblemCode::Unavailable, &error)
+        Self::new(ProblemCode::Unavailable, &error).with_cause_in_store(&error)
     }
 }
 
 impl From<NotAuthenticated> for ProblemResponse {
     /// The same for every invalid token. Only `GET /v1/session` is more specific, in its own handler.
     fn from(error: NotAuthenticated) -> Self {
-        let code = match &error {
-            NotAuthenticated::Store(_) => ProblemCode::Unavailable,
-            _ => ProblemCode::NotAuthenticated,
-        };
-        Self::new(code, &error)
+        match &error {
+            NotAuthenticated::Store(store) => {
+                Self::new(ProblemCode::Unavailable, &error).with_cause_in_store(store)
+            }
+            _ => Self::new(ProblemCode::NotAuthenticated, &error),
+        }
     }
 }
 
@@ -235,6 +245,9 @@ impl From<LoginError> for ProblemResponse {
             Login::Store(_) => (ProblemCode::Unavailable, None),
         };
         let mut response = Self::new(code, &error);
+        if let Login::Store(store) = &error {
+            response = response.with_cause_in_store(store);
+        }
         if needs_an_operator(&error) {
             response = response.without_retry_after();
         }

@@ -53,7 +53,9 @@ impl From<IssueError> for ProblemResponse {
                 Duration::try_from(*wait).unwrap_or_default(),
                 "your session has the maximum number of audience tokens: wait until one of them expires",
             ),
-            IssueError::AudienceToken(AudienceTokenError::Store(_)) => Self::new(ProblemCode::Unavailable, &reason),
+            IssueError::AudienceToken(AudienceTokenError::Store(error)) => {
+                Self::new(ProblemCode::Unavailable, &reason).with_cause_in_store(error)
+            }
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum AssemblyError {
     Store(#[from] StoreError),
     #[error("{data_dir}: {source}")]
     Database { data_dir: String, source: StoreError },
+    /// `database` names it and its hosts.
+    #[error("{database}: {source}")]
+    SharedDatabase { database: String, source: StoreError },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -69,13 +72,16 @@ impl AssemblyError {
         }
     }
 
-    /// Names the place of a database that failed.
+    /// Names the place of a database that failed: `database`, or the data directory.
     #[must_use]
-    pub fn located(self, data_dir: &Path) -> Self {
+    pub fn located(self, data_dir: &Path, database: Option<String>) -> Self {
         match self {
-            Self::Store(source @ StoreError::Database(_))
-            | Self::Tls(TlsError::Store(source @ StoreError::Database(_))) => {
-                Self::Database { data_dir: data_dir.display().to_string(), source }
+            Self::Store(source @ (StoreError::Database(_) | StoreError::Forbidden(_)))
+            | Self::Tls(TlsError::Store(source @ (StoreError::Database(_) | StoreError::Forbidden(_)))) => {
+                match database {
+                    Some(database) => Self::SharedDatabase { database, source },
+                    None => Self::Database { data_dir: data_dir.display().to_string(), source },
+                }
             }
             other => other,
         }

@@ -22,8 +22,13 @@ impl AssemblyError {
             Self::Store(StoreError::NoSchema { .. }) => {
                 Some("create it once, on one host: `infrad database create`".to_owned())
             }
-            Self::Store(StoreError::Unavailable { .. }) => Some(
-                "correct `database`, or the servers' answers above: `infrad check --live` tests it"
+            Self::Store(StoreError::Unavailable { problem, .. }) => Some(problem.hint().to_owned()),
+            Self::Store(StoreError::Forbidden(_))
+            | Self::SharedDatabase { source: StoreError::Forbidden(_), .. } => {
+                Some("run `infrad check --live`: it names the rights that the role lacks".to_owned())
+            }
+            Self::Store(StoreError::NoAnswer { .. }) => Some(
+                "run `infrad check --live`: it shows if the database waits for a synchronous standby"
                     .to_owned(),
             ),
             Self::Store(StoreError::NotReady { state, .. }) => state.hint().map(ToOwned::to_owned),
@@ -32,6 +37,9 @@ impl AssemblyError {
                  database is lost, accept the file as it is, which revokes all sessions: {}",
                 start_once("--accept-rollback")
             )),
+            Self::SharedDatabase { .. } => {
+                Some("look for the cause in the log of the PostgreSQL server".to_owned())
+            }
             Self::RolledBack { .. } => {
                 Some(format!("to accept the data as it is: {}", start_once("--accept-rollback")))
             }

@@ -64,8 +64,12 @@ impl Lifecycle {
         self.addresses.write().unwrap_or_else(PoisonError::into_inner).push(address);
     }
 
+    /// Says why the start waits. Does nothing once the daemon serves.
     pub(super) fn wait_for(&self, cause: String) {
-        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Progress::Waiting(cause);
+        let mut progress = self.progress.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*progress, Progress::Waiting(_)) {
+            *progress = Progress::Waiting(cause);
+        }
     }
 
     pub(super) fn serve(&self, running: Arc<Running>) {
@@ -164,7 +168,7 @@ impl Lifecycle {
             Ok(running) => {
                 let checked = timeout(STATUS_WAIT, running.sessions.check_store()).await;
                 is_silent = checked.is_err();
-                let checked = checked.unwrap_or(Err(StoreError::Busy));
+                let checked = checked.unwrap_or(Err(StoreError::NoAnswer { seconds: STATUS_WAIT.as_secs() }));
                 (Some(running), checked.err().map(|error| error.to_string()))
             }
             Err(cause) => (None, Some(cause)),
@@ -204,6 +208,7 @@ impl Lifecycle {
             root_key_problem: running.and_then(|running| running.root_key_watch.problem()),
             live_sessions,
             members,
+            database_server: running.and_then(|running| running.operations.store.server()),
             secret_reads: reads,
         })
     }

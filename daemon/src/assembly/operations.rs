@@ -13,7 +13,7 @@ use crate::audit::{Audit, Event};
 use crate::config::Config;
 use crate::control::{Operation, OperationFailure, OperationResult};
 use crate::keys::{KeyError, Rewrapped, RootKeySettings, SharedKeys, StoreKeys};
-use crate::store::{Store, is_disk_full};
+use crate::store::{Store, StoreError, is_disk_full};
 use crate::upkeep::{BackupError, SharedKeyOperation, create_backup, rotate};
 
 /// Operations on an open data directory. Those that change something run one at a time.
@@ -153,14 +153,16 @@ impl From<KeyError> for OperationFailure {
 impl From<BackupError> for OperationFailure {
     fn from(error: BackupError) -> Self {
         let key = if let BackupError::Key(key) = &error { Some(key) } else { None };
-        failure_of(&error, key)
+        let is_transient = matches!(&error, BackupError::Store(store) if store.is_transient());
+        let failure = failure_of(&error, key);
+        Self { is_transient: failure.is_transient || is_transient, ..failure }
     }
 }
 
 impl From<AssemblyError> for OperationFailure {
     fn from(error: AssemblyError) -> Self {
         let key = if let AssemblyError::Key(key) = &error { Some(key) } else { None };
-        failure_of(&error, key)
+        Self { is_transient: error.is_transient(), ..failure_of(&error, key) }
     }
 }
 
@@ -173,7 +175,8 @@ pub(super) fn failure_of(
     let on_disk = is_disk_full(error).then_some(FREE_SPACE);
     OperationFailure {
         cause: error.to_string(),
-        is_transient: key.is_some_and(KeyError::is_transient),
+        is_transient: key.is_some_and(KeyError::is_transient)
+            || error.downcast_ref::<StoreError>().is_some_and(StoreError::is_transient),
         hint: on_disk.map(ToOwned::to_owned).or_else(|| key.and_then(KeyError::hint)),
     }
 }
@@ -182,7 +185,7 @@ pub(super) fn failure_of(
 mod tests {
     use super::*;
     use crate::platform::PlatformError;
-    use crate::store::{DatabaseError, StoreError};
+    use crate::store::DatabaseError;
 
     #[test]
     fn full_disk_has_advice_for_the_operator() {

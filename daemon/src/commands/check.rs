@@ -115,9 +115,15 @@ fn report(config: &Config, found: &[Tried]) -> String {
     lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
     lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
+    lines.extend(config.database.as_ref().map(|settings| {
+        format!("{}, as {}: `infrad check --live` tests it", settings.describe(), settings.user)
+    }));
     let is_new = matches!(keys::is_unused(&config.data_dir), Ok(true));
     lines.extend(config.root_keys.iter().enumerate().map(|(position, root_key)| {
         let state = match root_key.missing_file() {
+            Some(_) if config.database.is_some() => {
+                " (missing: copy it from the host that has it; for a new store, `infrad database create` creates it)"
+            }
             Some(_) if is_new && position == 0 => " (missing: the first start creates it)",
             Some(_) => " (missing)",
             None => "",

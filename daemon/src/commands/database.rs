@@ -149,16 +149,15 @@ pub(super) fn failure_of_store(what: &str, error: &StoreError) -> Failure {
 
 /// The first use of a database, which may have the wrong rights.
 fn failure_of_database(what: &str, error: &StoreError) -> Failure {
-    const OWNER: &str = "the role needs a database that it owns: `createdb --owner=ROLE NAME`, as an administrator of PostgreSQL";
-    let advice = matches!(error, StoreError::Database(_)).then_some(OWNER);
+    const OWNER: &str = "the role needs a database that it owns, and may create tables in its schema: `createdb --owner=ROLE NAME`, or \
+                         `GRANT USAGE, CREATE ON SCHEMA public TO ROLE`, as an administrator of PostgreSQL";
+    let advice = matches!(error, StoreError::Database(_) | StoreError::Forbidden(_)).then_some(OWNER);
     failure_with(what, error, error.is_transient(), advice.or_else(|| hint(error)))
 }
 
 fn hint(error: &StoreError) -> Option<&'static str> {
     match error {
-        StoreError::Unavailable { .. } => {
-            Some("check `database` and each server's answer above, then run `infrad check --live`")
-        }
+        StoreError::Unavailable { problem, .. } => Some(problem.hint()),
         StoreError::InUse { .. } => Some(
             "stop every daemon that uses it, then run the same command again; one that was killed counts for 15 s",
         ),

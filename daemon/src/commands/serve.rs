@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::platform::{self, HandedSockets, HangUp, ServiceManager, lock_memory};
+use crate::store::PostgresSettings;
 
 pub(super) async fn run(
     context: &Context,
@@ -60,9 +61,13 @@ pub(super) async fn run(
 pub(super) async fn prepare(context: &Context, overrides: StartOverrides) -> Result<ExitCode, Failure> {
     let config = context.read_config()?;
     let data_dir = config.data_dir.display();
-    let outcome = DataDirectory::accept(&config, overrides, Arc::new(SystemClock))
-        .await
-        .map_err(|error| failure_of("cannot accept the data", &error.located(&config.data_dir)))?;
+    let outcome =
+        DataDirectory::accept(&config, overrides, Arc::new(SystemClock)).await.map_err(|error| {
+            failure_of(
+                "cannot accept the data",
+                &error.located(&config.data_dir, config.database.as_ref().map(PostgresSettings::describe)),
+            )
+        })?;
     context.terminal.say(&match outcome {
         Outcome::Ended { sessions } => {
             format!(

@@ -90,6 +90,7 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
             lines.push(recovery_line(keys));
         }
     }
+    lines.extend(status.database_server.iter().map(|server| format!("database      {server}")));
     lines.extend(status.members.iter().map(describe_member));
     let reads: Vec<String> =
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
@@ -104,13 +105,27 @@ fn describe_member(member: &Member) -> String {
         1 => ", 1 change behind".to_owned(),
         changes => format!(", {changes} changes behind"),
     };
+    let address = match member.address.as_str() {
+        "" => String::new(),
+        address => format!(" at {}", printable(address, 100)),
+    };
     format!(
-        "member        {}{this}, version {}, data key {}, seen {} s ago{lag}",
+        "member        {}{address}{this}, version {}, data key {}, {}{lag}",
         printable(&member.name, 100),
         printable(&member.version, 100),
         member.data_key_version,
-        member.unseen_milliseconds / 1000,
+        seen(member.unseen_milliseconds / 1000),
     )
+}
+
+/// When a member sent its last heartbeat. It sends one every five seconds.
+fn seen(seconds_ago: u64) -> String {
+    match seconds_ago {
+        0..=20 => format!("seen {seconds_ago} s ago"),
+        21..=119 => format!("not seen for {seconds_ago} s"),
+        120..=7199 => format!("not seen for {} min", seconds_ago / 60),
+        _ => format!("not seen for {} h", seconds_ago / 3600),
+    }
 }
 
 fn state(status: &DaemonStatus) -> String {
@@ -211,6 +226,18 @@ mod tests {
             }],
         }))
         .expect("a status")
+    }
+
+    #[test]
+    fn member_without_heartbeat_is_not_seen() {
+        for (seconds_ago, expected) in [
+            (20, "seen 20 s ago"),
+            (21, "not seen for 21 s"),
+            (2040, "not seen for 34 min"),
+            (9000, "not seen for 2 h"),
+        ] {
+            assert_eq!(seen(seconds_ago), expected);
+        }
     }
 
     #[test]

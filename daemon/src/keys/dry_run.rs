@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::error::Remedy;
 use super::header::{self, Header};
 use super::native::NativeRootKey;
 use super::{KeyError, Keys, RootKey, RootKeySettings};
@@ -45,14 +46,14 @@ pub fn check_wrapped_by(
             None => gone = gone.or(Some(root_key.describe())),
         }
     }
-    let (header_path, has_recovery) = (origin.to_owned(), false);
+    let (header_path, remedy) = (origin.to_owned(), Remedy::OtherHost);
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, header_path, needed: needed.to_owned(), has_recovery },
+        Some(path) => KeyError::RootKeyGone { path, header_path, needed: needed.to_owned(), remedy },
         None => KeyError::OtherRootKey {
             header_path,
             expected: needed.to_owned(),
             configured: configured.join(", "),
-            has_recovery,
+            remedy,
         },
     })
 }
@@ -91,7 +92,7 @@ impl Wrapping {
         }
         Err(KeyError::OtherRootKey {
             header_path: header::path(data_dir).display().to_string(),
-            has_recovery: self.0.recovery.is_some(),
+            remedy: Remedy::of_file(self.0.recovery.is_some()),
             expected: self.0.root_key,
             configured: configured.join(", "),
         })

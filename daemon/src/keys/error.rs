@@ -3,6 +3,24 @@
 use crate::outbound::BackendError;
 use crate::platform::{self, PlatformError};
 
+/// What helps if the root key that wrapped something is not at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// A recovery key opens it too.
+    RecoveryKey,
+    /// Only a copy of the root key opens it.
+    Copy,
+    /// The same, and other hosts have one.
+    OtherHost,
+}
+
+impl Remedy {
+    /// For keys in a file, which may have a recovery key.
+    pub(super) fn of_file(has_recovery: bool) -> Self {
+        if has_recovery { Self::RecoveryKey } else { Self::Copy }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("root key: {0}")]
@@ -18,7 +36,7 @@ pub enum KeyError {
         "root key: {path} is missing, and {header_path} needs the root key {needed}: check its path in `keys`, and that \
          its file system is mounted"
     )]
-    RootKeyGone { path: String, header_path: String, needed: String, has_recovery: bool },
+    RootKeyGone { path: String, header_path: String, needed: String, remedy: Remedy },
     /// The key that has to wrap the data key. It may be another one than the key that unwraps it.
     #[error("root key: {path} is missing: check its path in `keys`, and that its file system is mounted")]
     RootKeyMissing { path: String },
@@ -28,7 +46,12 @@ pub enum KeyError {
     #[error(
         "root key: {header_path} needs the root key {expected}, but `keys` has {configured}: check the paths in `keys`"
     )]
-    OtherRootKey { header_path: String, expected: String, configured: String, has_recovery: bool },
+    OtherRootKey { header_path: String, expected: String, configured: String, remedy: Remedy },
+    /// A member must not undo what another one did on purpose.
+    #[error(
+        "root key: another daemon wrapped the keys of {origin} with the root key {needed}, which `keys` of this host lacks"
+    )]
+    WrappedElsewhere { origin: String, needed: String },
     /// Temporary: a retry may succeed.
     #[error("the root key {id} cannot be reached: {cause}")]
     RootKeyAway { id: String, cause: String },
@@ -87,7 +110,8 @@ impl KeyError {
     pub fn can_be_recovered(&self) -> bool {
         matches!(
             self,
-            Self::RootKeyGone { has_recovery: true, .. } | Self::OtherRootKey { has_recovery: true, .. }
+            Self::RootKeyGone { remedy: Remedy::RecoveryKey, .. }
+                | Self::OtherRootKey { remedy: Remedy::RecoveryKey, .. }
         )
     }
 
@@ -117,7 +141,7 @@ impl KeyError {
                     creating_root_key(path)
                 ));
             }
-            Self::RootKeyGone { path, has_recovery: true, .. } => {
+            Self::RootKeyGone { path, remedy: Remedy::RecoveryKey, .. } => {
                 return Some(format!(
                     "correct the path in `keys`, or restore the file from its copy. Only if the key is lost for good, create \
                      a new one, `{}`, then use the recovery key: `infrad key rewrap --recovery`",
@@ -128,15 +152,24 @@ impl KeyError {
                 "correct the path in `keys`: it may name another file. If it is the root key, copy it again as bytes, because \
                  a line break or base64 makes it longer; if you have no copy, follow docs/runbooks.md#the-root-key-is-lost"
             }
+            Self::WrappedElsewhere { .. } => {
+                "copy that root key from the host where `infrad key rewrap` ran, and add it to `keys` here. To replace it, list \
+                 the next one before it, then run `infrad key rewrap` again"
+            }
             Self::RootKeyAway { .. } => {
                 "run the same command again when the root key is available: `infrad check --live` tests it"
             }
             Self::RootKeyRejected { .. } | Self::DoesNotUnwrap { .. } => {
                 "correct the cause above, then run `infrad check --live`, which tests every root key"
             }
-            Self::OtherRootKey { has_recovery: true, .. } => {
+            Self::OtherRootKey { remedy: Remedy::RecoveryKey, .. } => {
                 "correct the path in `keys`, or add the right root key there. Only if that key is lost for good, name a new \
                  one first in `keys`, then use the recovery key: `infrad key rewrap --recovery`"
+            }
+            Self::RootKeyGone { remedy: Remedy::OtherHost, .. }
+            | Self::OtherRootKey { remedy: Remedy::OtherHost, .. } => {
+                "copy the root key from a host whose daemon has it, as bytes, to the path in `keys`; only the user that infrad \
+                 runs as may read it"
             }
             Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => {
                 "correct the path in `keys`, or find a copy of this root key: only that key opens this file, which was \

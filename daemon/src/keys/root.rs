@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "aws")]
 use super::aws_kms::KMSRootKey;
+use super::error::Remedy;
 use super::header::{self, Header};
 use super::native::NativeRootKey;
 use super::vault_transit::TransitRootKey;
@@ -129,8 +130,7 @@ pub(super) struct Wrapping<'a> {
     pub(super) root_key: &'a str,
     pub(super) wrapped: &'a [u8],
     pub(super) context: String,
-    /// Whether a recovery key opens it too.
-    pub(super) has_recovery: bool,
+    pub(super) remedy: Remedy,
     /// Whether an unwrapped key is the right one and what is stored with it is unchanged.
     pub(super) is_of: &'a (dyn Fn(&DataKey) -> bool + Sync),
 }
@@ -176,7 +176,7 @@ pub(super) async fn unwrap(
         root_key: &header.root_key,
         wrapped: &header.wrapped_data_key.0,
         context: header.context(),
-        has_recovery: header.recovery.is_some(),
+        remedy: Remedy::of_file(header.recovery.is_some()),
         is_of: &|data_key| header.is_signed_by(data_key),
     };
     unwrap_key(&wrapping, root_keys, data_dir).await
@@ -226,13 +226,11 @@ pub(super) async fn unwrap_key(
     if let Some(error) = failed {
         return Err(error);
     }
-    let (header_path, has_recovery) = (wrapping.origin.to_owned(), wrapping.has_recovery);
+    let (header_path, remedy) = (wrapping.origin.to_owned(), wrapping.remedy);
     let expected = wrapping.root_key.to_owned();
     Err(match gone {
-        Some(path) => KeyError::RootKeyGone { path, header_path, needed: expected, has_recovery },
-        None => {
-            KeyError::OtherRootKey { header_path, expected, configured: configured.join(", "), has_recovery }
-        }
+        Some(path) => KeyError::RootKeyGone { path, header_path, needed: expected, remedy },
+        None => KeyError::OtherRootKey { header_path, expected, configured: configured.join(", "), remedy },
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::error::Remedy;
 use super::header::Header;
 use super::key_rows::{KeyKind, KeyRow, StoredKeys, context};
 use super::row_keys::RowKeys;
@@ -31,8 +32,14 @@ struct State {
 struct Unwrapped {
     index: DataKey,
     data: BTreeMap<u32, DataKey>,
-    /// Where the root key is that wraps the current data key.
-    root_key: RootKeySettings,
+    root_key: UsedRootKey,
+}
+
+/// The root key that wraps the current data key, or the last one that did and was configured here.
+#[derive(Clone)]
+struct UsedRootKey {
+    settings: RootKeySettings,
+    id: String,
 }
 
 impl SharedKeys {
@@ -75,7 +82,7 @@ impl SharedKeys {
         if stored.rows.iter().any(|row| row.kind == KeyKind::Index && self.held(row).is_none()) {
             return Err(KeyError::StoreReplaced { origin: origin.to_owned() });
         }
-        let root_key = self.root_key();
+        let root_key = self.state().keys.root_key.clone();
         let held = |row: &KeyRow| self.held(row);
         let keys = unwrap(&stored, held, Some(root_key), origin, root_keys, data_dir).await?;
         let (present, previous) = ticket_keys(stored.current, &keys.data).ok_or_else(|| damaged(origin))?;
@@ -99,12 +106,14 @@ impl SharedKeys {
         KeyRow::wrap(&store, KeyKind::Data, version, &DataKey::random(), root_keys, data_dir).await
     }
 
-    /// Wraps all keys under the first of `root_keys`. The rows take effect once they are stored.
+    /// Wraps all keys under the first of `root_keys`. The rows take effect once they are stored. Refuses to undo what another
+    /// member did with a root key that is not configured here.
     pub async fn rewrapped(
         &self,
         root_keys: &[RootKeySettings],
         data_dir: &Path,
     ) -> Result<Vec<KeyRow>, KeyError> {
+        self.expect_no_other_root_key(root_keys, data_dir)?;
         let StoredKeys { store, rows, .. } = self.stored();
         let mut rewrapped = Vec::with_capacity(rows.len());
         for row in rows {
@@ -112,6 +121,23 @@ impl SharedKeys {
             rewrapped.push(KeyRow::wrap(&store, row.kind, row.version, &key, root_keys, data_dir).await?);
         }
         Ok(rewrapped)
+    }
+
+    /// Fails if another member wrapped the keys, and none of `root_keys` can be the one that it used. A root key that this
+    /// member used itself may be lost.
+    fn expect_no_other_root_key(
+        &self,
+        root_keys: &[RootKeySettings],
+        data_dir: &Path,
+    ) -> Result<(), KeyError> {
+        let (needed, used) = (self.status().root_key, self.state().keys.root_key.id.clone());
+        let may_be = |settings: &RootKeySettings| {
+            matches!(settings.has_wrapped(&needed, data_dir), Ok(Some(true) | None))
+        };
+        if needed == used || root_keys.iter().any(may_be) {
+            return Ok(());
+        }
+        Err(KeyError::WrappedElsewhere { origin: self.origin.clone(), needed })
     }
 
     /// Hold it together with the lease, which does not tell the tasks of this member apart.
@@ -158,7 +184,7 @@ impl SharedKeys {
 
     /// Where the root key is that wraps the current data key.
     pub fn root_key(&self) -> RootKeySettings {
-        self.state().keys.root_key.clone()
+        self.state().keys.root_key.settings.clone()
     }
 
     /// Whether a start with these root keys could open the keys, as far as that can be decided without a network.
@@ -187,7 +213,7 @@ impl SharedKeys {
 async fn unwrap(
     stored: &StoredKeys,
     held: impl Fn(&KeyRow) -> Option<DataKey>,
-    before: Option<RootKeySettings>,
+    before: Option<UsedRootKey>,
     origin: &str,
     root_keys: &[RootKeySettings],
     data_dir: &Path,
@@ -200,7 +226,7 @@ async fn unwrap(
             };
             let wrapped_by = root_keys.iter().find(wraps).filter(|_| row.version == stored.current);
             if let Some(wrapped_by) = wrapped_by.filter(|_| row.kind == KeyKind::Data) {
-                root_key = Some(wrapped_by.clone());
+                root_key = Some(UsedRootKey { settings: wrapped_by.clone(), id: row.root_key.clone() });
             }
             key
         } else {
@@ -210,7 +236,7 @@ async fn unwrap(
                 root_key: &row.root_key,
                 wrapped: &row.wrapped,
                 context: context(&stored.store, row.kind, row.version),
-                has_recovery: false,
+                remedy: Remedy::OtherHost,
                 is_of: &is_of,
             };
             let (key, wrapped_by) = match root::unwrap_key(&wrapping, root_keys, data_dir).await {
@@ -227,7 +253,7 @@ async fn unwrap(
                 Err(error) => return Err(error),
             };
             if row.kind == KeyKind::Data && row.version == stored.current {
-                root_key = Some(wrapped_by);
+                root_key = Some(UsedRootKey { settings: wrapped_by, id: row.root_key.clone() });
             }
             key
         };
@@ -419,5 +445,12 @@ mod tests {
         let at = RowPlace::default();
         assert!(same.row_keys().open(&at, &keys.row_keys().seal(&at, b"row")).is_ok());
         assert_eq!(same.status().root_key, keys.status().root_key);
+
+        // It does not wrap them back, but a member with the key may, also if its file is lost by now.
+        let refused = keys.rewrapped(&place.root_keys, &place.data_dir()).await.err().expect("refused");
+        assert!(matches!(&refused, KeyError::WrappedElsewhere { .. }), "{refused}");
+        let both = [&place.root_keys[..], &next.root_keys[..]].concat();
+        keys.rewrapped(&both, &place.data_dir()).await.expect("it has the key now");
+        same.rewrapped(&place.root_keys, &place.data_dir()).await.expect("it used the key");
     }
 }

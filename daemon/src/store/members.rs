@@ -20,6 +20,8 @@ pub struct MemberID(String);
 pub struct MemberDescription {
     /// The name of its host.
     pub name: String,
+    /// Where it listens. Tells daemons on one host apart.
+    pub address: String,
     pub version: String,
 }
 
@@ -29,6 +31,7 @@ pub struct MemberDescription {
 pub struct Member {
     pub id: MemberID,
     pub name: String,
+    pub address: String,
     pub version: String,
     /// The newest version of the data key that it holds.
     pub data_key_version: u32,
@@ -46,6 +49,14 @@ impl Store {
     /// Whether other daemons may use the same store.
     pub fn is_shared(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// The database server in use. `None` for a store of its own.
+    pub fn server(&self) -> Option<String> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(postgres) => postgres.server(),
+        }
     }
 
     /// The clock that all daemons with this store agree on: that of the host, or of a shared database.

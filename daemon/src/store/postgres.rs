@@ -57,7 +57,8 @@ use touch::Uses;
 use transactions::in_transaction;
 
 pub use database::PostgresDatabase;
-pub use diagnosis::{HostReport, ServerFacts};
+pub use diagnosis::{HostReport, ServerFacts, Written};
+pub use error::AccessProblem;
 pub use settings::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresSettings};
 
 /// One member's view of the store in a shared database.
@@ -99,6 +100,11 @@ impl Postgres {
         in_transaction!(&postgres, transaction => dummy::insert(&transaction, keys).await)?;
         postgres.read_latest().await?;
         Ok(postgres)
+    }
+
+    /// The server in use.
+    pub(in crate::store) fn server(&self) -> Option<String> {
+        self.connections.connector().last_host()
     }
 
     pub(in crate::store) fn clock(&self, host: Arc<dyn Clock>) -> Arc<dyn Clock> {

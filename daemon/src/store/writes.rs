@@ -37,19 +37,24 @@ impl Writes {
     }
 
     /// Counts a write. Database errors count as failures; an unexpected row does not. A database that is away fails the
-    /// next read too, so only errors of the database itself are remembered.
+    /// next read too, so only errors of the database itself and missing answers are remembered: a database that waits for
+    /// a lost standby still answers reads.
     pub(super) fn record<T>(&self, begun: Instant, written: &Result<T, StoreError>) {
         let microseconds = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
-        let failure = match written {
-            Err(StoreError::Database(error)) => Some(error.to_string()),
-            _ => None,
-        };
+        let failure = failure(written);
         let is_away = written.as_ref().is_err_and(StoreError::is_transient);
         let count = if failure.is_some() || is_away { &self.failed } else { &self.done };
         count.fetch_add(1, Ordering::Relaxed);
         if failure.is_some() {
             *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        }
+    }
+
+    /// Remembers that a write failed, without counting it.
+    pub(super) fn remember<T>(&self, written: &Result<T, StoreError>) {
+        if let Some(failure) = failure(written) {
+            *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         }
     }
 
@@ -75,10 +80,19 @@ impl Writes {
     }
 }
 
+/// What a write tells of the writes after it.
+fn failure<T>(written: &Result<T, StoreError>) -> Option<String> {
+    match written {
+        Err(StoreError::Database(error)) => Some(error.to_string()),
+        Err(error @ (StoreError::NoAnswer { .. } | StoreError::Forbidden(_))) => Some(error.to_string()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::DatabaseError;
+    use crate::store::{AccessProblem, DatabaseError};
 
     #[test]
     fn write_failure_lasts_until_probe_succeeds() {
@@ -90,10 +104,17 @@ mod tests {
         writes.observe(|| Err::<(), _>(StoreError::UnexpectedRow("a row"))).expect_err("not as expected");
         writes.observe(|| Ok(())).expect("a transaction that wrote nothing");
         writes.check().expect_err("it is not known to be over");
-        let away = StoreError::Unavailable { cause: "connection refused".to_owned() };
+        let away = StoreError::Unavailable {
+            cause: "connection refused".to_owned(),
+            problem: AccessProblem::Unreachable,
+        };
         writes.observe(|| Err::<(), _>(away)).expect_err("not reached");
         writes.succeeded();
         writes.check().expect("the probe was written");
         assert_eq!((writes.counts().done, writes.counts().failed), (3, 2));
+
+        // A database that waits for a standby it lost answers reads.
+        writes.remember(&Err::<(), _>(StoreError::NoAnswer { seconds: 15 }));
+        assert!(matches!(writes.check(), Err(StoreError::NotWritten(cause)) if cause.contains("in 15 s")));
     }
 }

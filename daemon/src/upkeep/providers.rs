@@ -69,6 +69,8 @@ fn log_failure(kind: JobKind, started: &Result<usize, StoreError>, is_failing: &
         && !*is_failing
     {
         match kind {
+            // The heartbeat logs an outage.
+            _ if error.is_transient() => tracing::debug!(%error, "cannot read what to do at providers"),
             JobKind::Revalidation => tracing::error!(%error, "cannot revalidate sessions"),
             JobKind::Revocation => tracing::error!(%error, "cannot revoke tokens at providers"),
         }

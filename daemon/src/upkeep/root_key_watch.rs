@@ -43,6 +43,8 @@ struct Seen {
     root_keys: Vec<RootKeySettings>,
     config: Option<FileState>,
     files: Option<Vec<Option<FileState>>>,
+    /// The id of the root key that wraps the data key. Another member may change it.
+    needed: String,
     problem: Option<String>,
 }
 
@@ -63,7 +65,8 @@ impl RootKeyWatch {
         root_keys: Vec<RootKeySettings>,
         read: ReadRootKeys,
     ) -> Self {
-        let seen = Mutex::new(Seen { root_keys, config: None, files: None, problem: None });
+        let seen =
+            Mutex::new(Seen { root_keys, config: None, files: None, needed: String::new(), problem: None });
         Self(Arc::new(Shared {
             config_path,
             data_dir,
@@ -89,7 +92,7 @@ impl RootKeyWatch {
         .await
     }
 
-    /// Looks at the files, and reads only those that changed.
+    /// Looks at the files and at what wraps the data key, and reads only files that changed.
     pub(super) async fn look(&self, keys: &Arc<StoreKeys>) {
         let found = self.find_within(LIMIT, keys).await;
         let before = std::mem::replace(&mut *lock(&self.0.problem), found.clone());
@@ -157,14 +160,15 @@ impl Shared {
             FileState::of_key(path)
         };
         let files: Vec<Option<FileState>> = native.iter().map(state_of).collect();
-        if seen.files.as_ref() != Some(&files) {
+        let needed = keys.status().root_key;
+        if seen.files.as_ref() != Some(&files) || seen.needed != needed {
             let read = native.iter().map(|path| path.display().to_string());
             self.reads(read.collect::<Vec<String>>().join(" or "));
             let checking = keys.check(&self.data_dir, &seen.root_keys);
             let checked = tokio::runtime::Handle::current().block_on(checking);
             let problem =
                 checked.err().map(|error| describe(&error.to_string(), &seen.root_keys, opened_with));
-            (seen.files, seen.problem) = (Some(files), problem);
+            (seen.files, seen.needed, seen.problem) = (Some(files), needed, problem);
         }
         seen.problem.clone()
     }

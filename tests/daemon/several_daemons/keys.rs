@@ -1,10 +1,14 @@
 //! `infrad key` and `infrad database create` while daemons run on one database.
 
-use infra_harness::login;
-use infra_harness::provider::Provider;
-use infra_peers::postgresql::PostgreSQL;
+use std::os::unix::fs::PermissionsExt;
 
-use super::{Members, prepare, session};
+use infra_harness::daemon::Daemon;
+use infra_harness::provider::Provider;
+use infra_harness::{login, wait};
+use infra_peers::postgresql::PostgreSQL;
+use infra_peers::root_keys::native;
+
+use super::{LIMIT, Members, prepare, session};
 
 #[test]
 fn rotation_leaves_sessions_and_logins_working() {
@@ -32,6 +36,34 @@ fn rotation_leaves_sessions_and_logins_working() {
     for daemon in daemons {
         assert_eq!(session(daemon, &later).status, 200, "{}", daemon.log());
     }
+}
+
+#[test]
+fn daemon_without_the_new_root_key_is_degraded() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let mut members = Members::start(server);
+    let next = members.one.directory().join("next.key");
+    std::fs::write(&next, [7; 32]).expect("a file");
+    std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o400)).expect("a mode");
+    let old = members.one.root_key();
+    members.one.change(|it| it.root_keys = Some(format!("[{}, {}]", native(&next), native(&old))));
+    members.one.infrad(["key", "rewrap"]).wait().expect(0);
+    let says = |daemon: &Daemon, state: &str| {
+        let mut said = String::new();
+        let found = wait::until(LIMIT, || {
+            said = daemon.infrad(["status"]).wait().stdout;
+            said.contains(state).then_some(())
+        });
+        assert!(found.is_some(), "{said}\n{}", daemon.log());
+        said
+    };
+    let said = says(&members.other, "state         degraded: ");
+    assert!(said.contains("needs the root key native:"), "{said}");
+    let refused = members.other.infrad(["key", "rewrap"]).wait().expect(1);
+    refused.stderr_contains(&["another daemon wrapped the keys", "copy that root key"]);
+    members.other.change(|it| it.root_keys = Some(format!("[{}]", native(&next))));
+    says(&members.other, "state         ready");
+    says(&members.one, "state         ready");
 }
 
 /// Pods of a deployment start at the same time.

@@ -12,24 +12,20 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-const CONFIGURATION: &str = "\
-defaults
-  mode tcp
-  timeout connect 2s
-  timeout client 1m
-  timeout server 1m
-  retries 3
-  option redispatch
-frontend users
-  bind 127.0.0.1:PORT
-  default_backend members
-backend members
-  balance roundrobin
-  option httpchk
-  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost
-  http-check expect status 204
-  default-server check check-ssl verify none check-alpn http/1.1 inter 1s fastinter 200ms fall 1 rise 1
-";
+/// The page with the configuration that operators copy.
+const PAGE: &str = include_str!("../../../docs/several-daemons.md");
+
+/// The configuration of the page, for this port of this machine. Without PROXY headers, because tests also connect to daemons
+/// directly.
+fn configuration(port: u16) -> String {
+    let (_, block) = PAGE.split_once("```\ndefaults").expect("the page has a configuration");
+    let (block, _) = block.split_once("```").expect("the block ends");
+    let block = block.replace("bind :443", &format!("bind 127.0.0.1:{port}"));
+    let block = block.replace("hdr Host infra.example.com", "hdr Host localhost");
+    let block = block.replace(" send-proxy-v2 check-send-proxy", "");
+    let lines = block.lines().filter(|line| !line.starts_with("  server "));
+    format!("defaults{}\n", lines.collect::<Vec<_>>().join("\n"))
+}
 
 /// A running load balancer, stopped when dropped.
 pub struct HAProxy {
@@ -49,7 +45,7 @@ impl HAProxy {
         let program = peers::find_file("/usr/sbin/haproxy")?;
         let directory = TempDir::with_prefix("infra-haproxy-").expect("a temporary directory");
         let port = ports.all()[0];
-        let mut configuration = CONFIGURATION.replace("PORT", &port.to_string());
+        let mut configuration = configuration(port);
         for (number, member) in members.iter().enumerate() {
             let _ = writeln!(configuration, "  server member{number} 127.0.0.1:{member}");
         }

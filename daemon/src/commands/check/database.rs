@@ -7,7 +7,7 @@ use super::live::Tried;
 use crate::config::Config;
 use crate::identity::{CheckResult, Outcome};
 use crate::keys::SharedKeys;
-use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError, StoreState};
+use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError, StoreState, Written};
 
 const OLDEST: i32 = 140_000;
 /// Newer ones are not tested.
@@ -32,14 +32,10 @@ pub(super) async fn check(config: &Config) -> Vec<Tried> {
     for HostReport { host, facts } in &reports {
         match facts {
             Ok(facts) => describe(host, facts).into_iter().for_each(|(what, outcome)| add(what, outcome)),
-            Err(cause) => add(
-                host.clone(),
-                fails(
-                    cause.clone(),
-                    "check the server, its `pg_hba.conf`, and `database` in the configuration",
-                    true,
-                ),
-            ),
+            Err(failure) => {
+                let (problem, cause) = (failure.problem, failure.cause.clone());
+                add(host.clone(), fails(cause, problem.hint(), problem.is_transient()));
+            }
         }
     }
     let primaries = reports.iter().filter(|it| it.facts.as_ref().is_ok_and(|facts| !facts.is_standby));
@@ -53,35 +49,57 @@ pub(super) async fn check(config: &Config) -> Vec<Tried> {
         1 => {}
         count => add(
             what,
-            fails(format!("{count} servers are primaries"), "keep the right one in `database.hosts`", false),
+            fails(
+                format!("{count} servers are primaries"),
+                "stop the old one at once, and rebuild it as a standby",
+                false,
+            ),
         ),
     }
-    match keys(config, &database).await {
-        Ok(()) => add("schema and keys".to_owned(), Outcome::Works),
-        Err((cause, hint)) => add("schema and keys".to_owned(), fails(cause, &hint, false)),
-    }
+    let outcome = if reports.iter().all(|it| it.facts.is_err()) {
+        // The causes are in the lines above.
+        Outcome::Unknown { cause: "no server answers".to_owned() }
+    } else {
+        keys(config, &database).await
+    };
+    add("schema and keys".to_owned(), outcome);
     tried
 }
 
 /// Opens the keys and checks the state of the store, as a start would.
-async fn keys(config: &Config, database: &PostgresDatabase) -> Result<(), (String, String)> {
+async fn keys(config: &Config, database: &PostgresDatabase) -> Outcome {
     let create = "create them once, on one host: `infrad database create`";
-    let stored = database.keys().await.map_err(|error| {
-        let hint = if matches!(error, StoreError::NoSchema { .. }) { create } else { "" };
-        (error.to_string(), hint.to_owned())
-    })?;
-    let stored = stored.ok_or_else(|| ("there are no keys yet".to_owned(), create.to_owned()))?;
+    let stored = match database.keys().await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return fails("there are no keys yet".to_owned(), create, false),
+        Err(error) => {
+            let hint = match &error {
+                StoreError::NoSchema { .. } => create,
+                StoreError::Unavailable { problem, .. } => problem.hint(),
+                StoreError::Forbidden(_) => GRANT,
+                _ => "",
+            };
+            return fails(error.to_string(), hint, error.is_transient());
+        }
+    };
     let opened = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
-    opened.map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))?;
+    if let Err(error) = opened {
+        return fails(error.to_string(), &error.hint().unwrap_or_default(), error.is_transient());
+    }
     match database.state().await {
-        Ok(None | Some((_, StoreState::Ready))) => Ok(()),
+        Ok(None | Some((_, StoreState::Ready))) => Outcome::Works,
         Ok(Some((_, state))) => {
             let error = StoreError::NotReady { database: database.describe().to_owned(), state };
-            Err((error.to_string(), state.hint().unwrap_or_default().to_owned()))
+            fails(error.to_string(), state.hint().unwrap_or_default(), false)
         }
-        Err(error) => Err((error.to_string(), String::new())),
+        Err(error) => fails(error.to_string(), "", error.is_transient()),
     }
 }
+
+/// For a role that does not own the tables.
+const GRANT: &str = "make the role the owner of the tables, or grant it, as an administrator of PostgreSQL in this database: \
+    `GRANT USAGE ON SCHEMA public TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE`; \
+    for a role that only reads, also `ALTER ROLE ROLE RESET default_transaction_read_only`";
 
 fn describe(host: &str, facts: &ServerFacts) -> Vec<(String, Outcome)> {
     let role = if facts.is_standby { "standby" } else { "primary" };
@@ -98,12 +116,47 @@ fn describe(host: &str, facts: &ServerFacts) -> Vec<(String, Outcome)> {
             "the role is a superuser, so a stolen password opens every database of the server".to_owned();
         found.push((format!("{host}: role"), fails(cause, hint, false)));
     }
+    if !facts.lacking.is_empty() {
+        let cause = format!("the role lacks {}", listed(&facts.lacking));
+        found.push((format!("{host}: rights of the role"), fails(cause, GRANT, false)));
+    }
+    match &facts.written {
+        Written::Untested => {}
+        Written::Done => found.push((format!("{host}: a write"), Outcome::Works)),
+        Written::Hangs(seconds) => {
+            let cause = format!("the database did not answer in {seconds} s");
+            let hint = if facts.synchronous_standbys.is_empty() {
+                "look for a transaction that holds the row: `SELECT * FROM pg_stat_activity`"
+            } else {
+                STANDBY
+            };
+            found.push((format!("{host}: a write"), fails(cause, hint, true)));
+        }
+        Written::Failed(cause) => {
+            let hint = "look for the cause in the log of the server";
+            found.push((format!("{host}: a write"), fails(cause.clone(), hint, false)));
+        }
+    }
     if !facts.is_standby {
         found.push((format!("{host}: durability"), durability(facts)));
         found.push((format!("{host}: failover"), failover(facts)));
     }
     found
 }
+
+/// The first few, and how many more.
+fn listed(lacking: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown = lacking.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    match lacking.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// For a primary that waits for a standby it lost.
+const STANDBY: &str = "start the standby; or, to go on without it, remove it from `synchronous_standby_names` and run `SELECT \
+    pg_reload_conf()`. Two standbys and `ANY 1 (a, b)` survive the loss of one";
 
 fn version(number: i32) -> Outcome {
     match number {
@@ -147,6 +200,18 @@ fn failover(facts: &ServerFacts) -> Outcome {
             "`synchronous_standby_names` is empty: a failover can lose the last sign-ins and sign-outs, so a session that \
              was signed out may be valid again"
         }
+        (_, 0) if waits => {
+            let cause = "`synchronous_standby_names` is set, and no standby is connected: sign-ins and sign-outs hang";
+            return fails(cause.to_owned(), STANDBY, true);
+        }
+        (_, _) if waits && facts.confirming_standbys == Some(0) => {
+            let cause =
+                "no connected standby is one of `synchronous_standby_names`: sign-ins and sign-outs hang";
+            return fails(cause.to_owned(), STANDBY, true);
+        }
+        (_, _) if waits && facts.confirming_standbys.is_none() && facts.written != Written::Done => {
+            "this role cannot see if a standby confirms commits: `GRANT pg_read_all_stats TO ROLE` lets it"
+        }
         _ if !waits => "`synchronous_commit` is `local`: a failover can lose the last sign-ins and sign-outs",
         _ => return Outcome::Works,
     };
@@ -179,6 +244,9 @@ mod tests {
             clock_ahead: SignedDuration::from_millis(-1200),
             is_pooled: true,
             schema: Some(1),
+            confirming_standbys: Some(1),
+            lacking: Vec::new(),
+            written: Written::Done,
         }
     }
 
@@ -199,6 +267,7 @@ mod tests {
             [
                 "ok db1: PostgreSQL 15.18, primary, over TLSv1.3, through a pooler in transaction mode",
                 "ok db1: clock, -1.2 s ahead of this host",
+                "ok db1: a write",
                 "ok db1: durability",
                 "ok db1: failover",
             ]
@@ -220,6 +289,15 @@ mod tests {
             "unknown db1: failover",
             "no standby is connected",
         );
+        is(|it| it.connected_standbys = 0, "failed db1: failover", "no standby is connected");
+        is(|it| it.confirming_standbys = Some(0), "failed db1: failover", "hang");
+        is(
+            |it| (it.confirming_standbys, it.written) = (None, Written::Hangs(4)),
+            "unknown db1: failover",
+            "cannot see",
+        );
+        is(|it| it.written = Written::Hangs(4), "failed db1: a write", "did not answer in 4 s");
+        is(|it| it.lacking.push("INSERT on sessions".to_owned()), "failed db1: rights", "INSERT on sessions");
         is(|it| it.synchronous_commit = "local".to_owned(), "unknown db1: failover", "`local`");
         is(|it| it.synchronous_commit = "off".to_owned(), "failed db1: durability", "sign-outs");
         is(|it| it.is_durable = false, "failed db1: durability", "`fsync`");

@@ -166,7 +166,9 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
             }
             Ok(None) => {
                 let error = KeyError::RootKeyMissing { path: root_key.describe() };
-                let hint = service_access::keep_running(config, &error).or(error.hint());
+                // Another host made the key of a store that exists.
+                let copy = config.database.as_ref().map(|_| MISSING_HERE.to_owned());
+                let hint = service_access::keep_running(config, &error).or(copy).or_else(|| error.hint());
                 failed(&error, &hint.unwrap_or_default())
             }
             Err(error) => {
@@ -192,6 +194,10 @@ async fn try_root_keys(config: &Config) -> Vec<Tried> {
     }
     tried
 }
+
+/// For a root key of a store in a database.
+const MISSING_HERE: &str =
+    "copy it from the host that has it; for a new store, `infrad database create` creates it";
 
 fn failed(error: &KeyError, hint: &str) -> Outcome {
     Outcome::Fails { cause: error.to_string(), hint: hint.to_owned(), is_transient: error.is_transient() }

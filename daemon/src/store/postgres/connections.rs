@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tokio_postgres::Transaction;
 
 use super::connector::Connector;
+use super::error::AccessProblem;
 use super::settings::PostgresSettings;
 use crate::store::StoreError;
 
@@ -64,6 +65,7 @@ impl Connections {
             _ if self.pool.status().size >= MOST => Err(StoreError::Busy),
             _ => Err(StoreError::Unavailable {
                 cause: format!("{} did not answer in {} s", self.description, WAIT.as_secs()),
+                problem: AccessProblem::Unreachable,
             }),
         }
     }
@@ -78,8 +80,14 @@ impl Connections {
         work: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut client = self.lend().await?;
-        let done = timeout(OPERATION, work(client.get())).await.unwrap_or(Err(StoreError::Busy));
-        if !matches!(done, Err(StoreError::Busy | StoreError::Unavailable { .. })) {
+        let done = timeout(OPERATION, work(client.get()))
+            .await
+            .unwrap_or(Err(StoreError::NoAnswer { seconds: OPERATION.as_secs() }));
+        let is_over = !matches!(
+            done,
+            Err(StoreError::NoAnswer { .. } | StoreError::TimedOut { .. } | StoreError::Unavailable { .. })
+        );
+        if is_over {
             client.give_back();
         }
         done

@@ -18,7 +18,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::describe;
+use super::error::{AccessProblem, describe};
 use super::settings::{ClientCertificate, DatabaseHost, PostgresSettings};
 use crate::platform::{self, blocking};
 use crate::store::StoreError;
@@ -31,6 +31,26 @@ const TO_ALL_HOSTS: Duration = Duration::from_millis(4500);
 /// A server that is cut off without a word is noticed after this time.
 const UNANSWERED: Duration = Duration::from_secs(5);
 const LARGEST_FILE: usize = 64 * 1024;
+
+/// Why there is no connection to one host.
+#[derive(Debug, Clone)]
+pub struct ConnectFailure {
+    pub cause: String,
+    pub problem: AccessProblem,
+}
+
+impl ConnectFailure {
+    pub(super) fn unanswered(limit: Duration) -> Self {
+        let cause = format!("it did not answer within {:.1} s", limit.as_secs_f32());
+        Self { cause, problem: AccessProblem::Unreachable }
+    }
+}
+
+impl From<tokio_postgres::Error> for ConnectFailure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self { cause: describe(&error), problem: AccessProblem::of(&error) }
+    }
+}
 
 /// Opens connections for the pool.
 #[derive(Debug)]
@@ -45,8 +65,9 @@ pub(in crate::store) struct Connector {
 impl Connector {
     pub(super) fn new(settings: PostgresSettings) -> Result<Self, StoreError> {
         // TLS 1.2 too, because poolers and managed databases may be older. Both versions have forward secrecy here.
-        let mut tls = http::client_config(&settings.trust, true)
-            .map_err(|error| StoreError::Unavailable { cause: error.to_string() })?;
+        let mut tls = http::client_config(&settings.trust, true).map_err(|error| {
+            StoreError::Unavailable { cause: error.to_string(), problem: AccessProblem::UnknownAuthority }
+        })?;
         // The name of the protocol (IANA), which newer servers check.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
         Ok(Self { settings, tls, last: AtomicUsize::new(0) })
@@ -61,7 +82,7 @@ impl Connector {
         &self,
         host: &DatabaseHost,
         attributes: TargetSessionAttrs,
-    ) -> Result<Client, String> {
+    ) -> Result<Client, ConnectFailure> {
         let mut configuration = self.configuration(host).await?;
         configuration.target_session_attrs(attributes);
         match host {
@@ -72,7 +93,28 @@ impl Connector {
         }
     }
 
-    async fn configuration(&self, host: &DatabaseHost) -> Result<Config, String> {
+    /// The host that was connected to last.
+    pub(super) fn last_host(&self) -> Option<String> {
+        self.settings.hosts.get(self.last.load(Ordering::Relaxed)).map(ToString::to_string)
+    }
+
+    /// Stops the statement of this client, which may otherwise wait on the server for ever.
+    pub(super) async fn cancel(&self, host: &DatabaseHost, client: &Client) {
+        let token = client.cancel_token();
+        let canceling = async {
+            match host {
+                DatabaseHost::TCP { .. } => match self.tls().await {
+                    Ok(tls) => token.cancel_query(MakeRustlsConnect::new(tls)).await.ok(),
+                    Err(_) => None,
+                },
+                DatabaseHost::Socket { .. } => token.cancel_query(NoTls).await.ok(),
+            }
+        };
+        // If it fails, the server notices the closed connection later.
+        let _ = timeout(TO_ONE_HOST, canceling).await;
+    }
+
+    async fn configuration(&self, host: &DatabaseHost) -> Result<Config, ConnectFailure> {
         let mut configuration = Config::new();
         match host {
             DatabaseHost::TCP { name, port } => {
@@ -84,7 +126,10 @@ impl Connector {
         }
         if let Some(password) = &self.settings.password {
             let read = password.backends.resolve(&password.reference).await;
-            let read = read.map_err(|error| format!("cannot read the password: {error}"))?;
+            let read = read.map_err(|error| ConnectFailure {
+                cause: format!("cannot read the password: {error}"),
+                problem: AccessProblem::Password,
+            })?;
             configuration.password(read.expose_secret());
         }
         configuration
@@ -99,7 +144,7 @@ impl Connector {
         Ok(configuration)
     }
 
-    async fn tls(&self) -> Result<ClientConfig, String> {
+    async fn tls(&self) -> Result<ClientConfig, ConnectFailure> {
         let mut tls = self.tls.clone();
         if let Some(certificate) = self.settings.client_certificate.clone() {
             let provider = Arc::clone(tls.crypto_provider());
@@ -109,7 +154,9 @@ impl Connector {
                 certified
                     .map_err(|error| format!("cannot use {}: {error}", certificate.certificate.display()))
             });
-            tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(read.await?));
+            tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(
+                read.await.map_err(|cause| ConnectFailure { cause, problem: AccessProblem::Other })?,
+            ));
         }
         Ok(tls)
     }
@@ -123,24 +170,28 @@ impl Manager for Connector {
         let (hosts, last) = (&self.settings.hosts, self.last.load(Ordering::Relaxed));
         let limit = TO_ONE_HOST.min(TO_ALL_HOSTS / u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX));
         let mut failures = vec![String::new(); hosts.len()];
+        let mut problem = AccessProblem::Unreachable;
         for (number, host) in hosts.iter().enumerate().cycle().skip(last).take(hosts.len()) {
             let connecting = self.connect_to(host, TargetSessionAttrs::ReadWrite);
             let connected = timeout(limit, connecting).await;
-            let connected = connected
-                .unwrap_or_else(|_| Err(format!("it did not answer within {:.1} s", limit.as_secs_f32())));
+            let connected = connected.unwrap_or_else(|_| Err(ConnectFailure::unanswered(limit)));
             match connected {
                 Ok(client) => {
                     self.last.store(number, Ordering::Relaxed);
                     return Ok(client);
                 }
-                Err(cause) => {
+                Err(ConnectFailure { cause, problem: found }) => {
+                    // A host that answers says more than one that does not.
+                    if problem == AccessProblem::Unreachable {
+                        problem = found;
+                    }
                     if let Some(failure) = failures.get_mut(number) {
                         *failure = format!("{host}: {cause}");
                     }
                 }
             }
         }
-        Err(StoreError::Unavailable { cause: failures.join("; ") })
+        Err(StoreError::Unavailable { cause: failures.join("; "), problem })
     }
 
     async fn recycle(&self, client: &mut Client, _: &Metrics) -> RecycleResult<StoreError> {
@@ -148,12 +199,12 @@ impl Manager for Connector {
     }
 }
 
-async fn start<T>(configuration: &Config, tls: T) -> Result<Client, String>
+async fn start<T>(configuration: &Config, tls: T) -> Result<Client, ConnectFailure>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = configuration.connect(tls).await.map_err(|error| describe(&error))?;
+    let (client, connection) = configuration.connect(tls).await?;
     // Ends with the client.
     tokio::spawn(async move {
         // The user of the connection gets the error too.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use infra_shared::http::{Untrusted, untrusted};
 use tokio_postgres::error::SqlState;
 
 use crate::store::{DatabaseError, StoreError};
@@ -14,14 +15,110 @@ impl From<tokio_postgres::Error> for StoreError {
                 Self::Conflict(cause)
             }
             // The limits of a statement, and of its wait for a lock.
-            Some(&(SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE)) => Self::Busy,
-            Some(state) if is_away(state) => Self::Unavailable { cause },
+            Some(&(SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE)) => Self::TimedOut { cause },
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Forbidden(cause),
+            Some(state) if is_away(state) => Self::Unavailable { cause, problem: AccessProblem::of(&error) },
             Some(state) => DatabaseError::new(cause, *state == SqlState::DISK_FULL).into(),
-            None if is_lost(&error) => Self::Unavailable { cause },
+            None if is_lost(&error) => Self::Unavailable { cause, problem: AccessProblem::of(&error) },
             None => DatabaseError::new(cause, false).into(),
         }
     }
 }
+
+/// Why this daemon has no connection, as far as the advice differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessProblem {
+    Unreachable,
+    Standby,
+    NoPassword,
+    Password,
+    UnknownAuthority,
+    WrongName,
+    CertificateDates,
+    NoDatabase,
+    NoEntry,
+    Forbidden,
+    Other,
+}
+
+impl AccessProblem {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::INVALID_PASSWORD) => return Self::Password,
+            Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => return Self::NoEntry,
+            Some(&SqlState::INVALID_CATALOG_NAME) => return Self::NoDatabase,
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => return Self::Forbidden,
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => return Self::Standby,
+            Some(state) if is_away(state) => return Self::Unreachable,
+            Some(_) => return Self::Other,
+            None => {}
+        }
+        match untrusted(error) {
+            Some(Untrusted::WrongName) => return Self::WrongName,
+            Some(Untrusted::Expired | Untrusted::NotYetValid) => return Self::CertificateDates,
+            Some(Untrusted::NoTLS) => return Self::Other,
+            Some(_) => return Self::UnknownAuthority,
+            None => {}
+        }
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        if cause == PASSWORD_MISSING {
+            return Self::NoPassword;
+        }
+        if cause == READ_ONLY {
+            return Self::Standby;
+        }
+        if is_lost(error) || error.to_string() == "timeout waiting for server" {
+            return Self::Unreachable;
+        }
+        Self::Other
+    }
+
+    /// What the operator can try.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Unreachable => {
+                "start PostgreSQL there, or correct `database.hosts`; a firewall may be between both hosts"
+            }
+            Self::Standby => "promote one of the standbys, or add the primary to `database.hosts`",
+            Self::NoPassword => "set `database.password`, or `clientCertificate` and `clientKey`",
+            Self::Password => {
+                "store the password of this role where `database.password` points; an administrator of PostgreSQL changes it \
+                 with `\\password ROLE` in psql"
+            }
+            Self::UnknownAuthority => {
+                "set `database.caFile` to the CA that issued the certificate of the server"
+            }
+            Self::WrongName => {
+                "write a name of the server's certificate in `database.hosts`, or give the server a certificate for this name"
+            }
+            Self::CertificateDates => {
+                "compare the clock of this host with the dates of the server's certificate; if the clock is right, renew the \
+                 certificate"
+            }
+            Self::NoDatabase => {
+                "correct `database.name`, or create the database as an administrator of PostgreSQL: `createdb --owner=ROLE NAME`"
+            }
+            Self::NoEntry => {
+                "correct `database.user`, or allow it in `pg_hba.conf` of the server, `hostssl DATABASE ROLE NETWORK \
+                 scram-sha-256`, and reload the server"
+            }
+            Self::Forbidden => {
+                "let the role connect, as an administrator of PostgreSQL: `GRANT CONNECT ON DATABASE NAME TO ROLE`"
+            }
+            Self::Other => "look for the cause in the log of the server, and correct `database`",
+        }
+    }
+
+    /// Whether waiting may help.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Standby | Self::Other)
+    }
+}
+
+/// What the client library says if the server requests a password.
+const PASSWORD_MISSING: &str = "password missing";
+/// What the client library says of a server that accepts no writes.
+const READ_ONLY: &str = "database does not allow writes";
 
 /// Whether the server is stopping, starting, full, or no primary any more.
 fn is_away(state: &SqlState) -> bool {
@@ -45,6 +142,12 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
 
 /// The cause, without `DETAIL`, which may contain the values of a row.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(reason) = untrusted(error) {
+        return format!("this host rejects the certificate of the server: {reason}");
+    }
+    if error.source().is_some_and(|cause| cause.to_string() == PASSWORD_MISSING) {
+        return "the server requires a password, and `database.password` is not set".to_owned();
+    }
     match error.as_db_error() {
         Some(reported) if has_fixed_words(reported.code()) => {
             let message: String = reported.message().chars().take(LONGEST_MESSAGE).collect();

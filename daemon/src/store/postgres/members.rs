@@ -19,6 +19,8 @@ const FORGOTTEN_AFTER: &str = "1 day";
 #[derive(Serialize, Deserialize)]
 struct Contents {
     name: String,
+    #[serde(default)]
+    address: String,
     version: String,
 }
 
@@ -28,13 +30,15 @@ impl Postgres {
         &self,
         description: &MemberDescription,
     ) -> Result<(), StoreError> {
-        let contents = Contents { name: description.name.clone(), version: description.version.clone() };
+        let MemberDescription { name, address, version } = description.clone();
+        let contents = Contents { name, address, version };
         let contents = serde_json::to_vec(&contents).expect("texts are JSON");
         let sealed = self.rows.seal(&place(&self.member), &contents);
         let newest_key = number(self.rows.newest_version())?;
         let schema = number(schema::known())?;
         let known = self.counter.load(Ordering::Acquire);
-        self.connections
+        let written = self
+            .connections
             .run(async |client| {
                 let transaction = client.transaction().await?;
                 moving::expect_ready(&transaction, self.connections.describe()).await?;
@@ -64,7 +68,9 @@ impl Postgres {
                     .await?;
                 Ok(transaction.commit().await?)
             })
-            .await
+            .await;
+        self.writes.remember(&written);
+        written
     }
 
     /// Forgets this member, when it stops.
@@ -108,6 +114,7 @@ impl Postgres {
             is_this: id == self.member,
             id,
             name: contents.name,
+            address: contents.address,
             version: contents.version,
             data_key_version: u32::try_from(row.try_get::<_, i32>(3)?).map_err(|_| unexpected())?,
             started_at: moment(row.try_get(4)?)?,

@@ -77,7 +77,9 @@ impl Postgres {
             let answered = match opened {
                 Ok(client) => {
                     let asked = self.ask(client, &statement, known, own.as_ref());
-                    timeout(MAX_AGE, asked).await.unwrap_or(Err(StoreError::Busy))
+                    timeout(MAX_AGE, asked)
+                        .await
+                        .unwrap_or(Err(StoreError::NoAnswer { seconds: MAX_AGE.as_secs() }))
                 }
                 Err(error) => Err(error),
             };

@@ -22,6 +22,15 @@ const VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (
     singleton smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1), version integer NOT NULL);
     INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING";
 
+/// The namespace with the tables, if the role may not look into it.
+pub(super) const HIDDEN: &str = "SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relname = 'schema_version' AND c.relkind = 'r' AND NOT has_schema_privilege(n.oid, 'USAGE') LIMIT 1";
+
+/// What the role lacks for this namespace.
+pub(super) fn hidden(namespace: &str) -> String {
+    format!("the role lacks USAGE on the schema {namespace}, which has the tables")
+}
+
 /// The newest schema that this infrad supports.
 pub(in crate::store) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("few migrations")
@@ -33,7 +42,10 @@ async fn version(connections: &Connections) -> Result<u32, StoreError> {
         .run(async |client| {
             let exists = "SELECT to_regclass('schema_version') IS NOT NULL";
             if !client.query_typed_one(exists, &[]).await?.try_get(0)? {
-                return Ok(0);
+                return match client.query_typed_opt(HIDDEN, &[]).await? {
+                    Some(row) => Err(StoreError::Forbidden(hidden(row.try_get(0)?))),
+                    None => Ok(0),
+                };
             }
             let row = client.query_typed_one("SELECT version FROM schema_version", &[]).await?;
             number(row.try_get(0)?)

@@ -72,7 +72,7 @@ impl Attempts {
 pub(super) async fn limited<T>(
     working: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    timeout(OPERATION, working).await.unwrap_or(Err(StoreError::Busy))
+    timeout(OPERATION, working).await.unwrap_or(Err(StoreError::NoAnswer { seconds: OPERATION.as_secs() }))
 }
 
 impl Postgres {

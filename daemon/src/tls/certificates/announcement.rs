@@ -38,6 +38,10 @@ impl Certificates {
             match self.follow(&mut followed).await {
                 Ok(()) => is_failing = false,
                 Err(_) if is_failing => {}
+                // The heartbeat logs an outage.
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "cannot read the certificates that other members may have changed");
+                }
                 Err(error) => {
                     is_failing = true;
                     tracing::error!(%error, "cannot read the certificates that other members may have changed");

@@ -39,7 +39,8 @@ async fn each_change_of_sessions_has_the_next_number() {
 async fn heartbeat_records_how_far_member_lags() {
     let Some(server) = PostgreSQL::start() else { return };
     let store = store_on(&server).await;
-    let description = MemberDescription { name: "one".to_owned(), version: "1".to_owned() };
+    let description =
+        MemberDescription { name: "one".to_owned(), address: String::new(), version: "1".to_owned() };
     let lag = async || {
         store.heartbeat(&description).await.expect("stored");
         store.members().await.expect("an answer").iter().map(|member| member.lag).collect::<Vec<_>>()

@@ -146,7 +146,11 @@ async fn written_rows_do_not_stop_daemons() {
                 VALUES ('someone', 1, '\\x00', 1, 0, 0, 0, 'infinity')";
     server.sql("infra", junk);
     store.compare_providers(&[]).await.expect("an answer");
-    let member = MemberDescription { name: "auth1".to_owned(), version: "1".to_owned() };
+    let member = MemberDescription {
+        name: "auth1".to_owned(),
+        address: "127.0.0.1:8300".to_owned(),
+        version: "1".to_owned(),
+    };
     store.heartbeat(&member).await.expect("stored");
     assert_eq!(store.members().await.expect("an answer").len(), 1);
 }

@@ -347,7 +347,11 @@ async fn planted_row_is_left_out_of_copy() {
 async fn database_in_use_is_not_replaced() {
     let Some(both) = Both::start().await else { return };
     used(&both).await;
-    let description = MemberDescription { name: "auth1".to_owned(), version: "1".to_owned() };
+    let description = MemberDescription {
+        name: "auth1".to_owned(),
+        address: "127.0.0.1:8300".to_owned(),
+        version: "1".to_owned(),
+    };
     let target = both.fill().await;
     let refused = target.store.heartbeat(&description).await.expect_err("the copy is unfinished");
     assert!(matches!(refused, StoreError::NotReady { state: StoreState::Filling, .. }), "{refused}");
