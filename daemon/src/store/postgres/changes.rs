@@ -14,12 +14,12 @@ use crate::store::{Lease, StoreError};
 ///
 /// Fails for no value that someone else wrote to these tables, because a sign-out must always succeed: a number at its end
 /// starts again, and a number that exists gets another mark. Members notice both.
-const RECORD: &str = "WITH next AS (INSERT INTO counter AS c (singleton, value) VALUES (1, 1) ON CONFLICT (singleton) \
-                      DO UPDATE SET value = CASE WHEN c.value BETWEEN 0 AND 1000000000000000000 THEN c.value + 1 ELSE 1 END \
-                      RETURNING value) \
-                      INSERT INTO changes AS c (number, session_ids, is_all) SELECT value, $1, $2 FROM next \
-                      ON CONFLICT (number) DO UPDATE SET session_ids = excluded.session_ids, is_all = excluded.is_all, \
-                      mark = excluded.mark, at = excluded.at RETURNING number, mark::text";
+const RECORD: &str = "WITH next AS (INSERT INTO counter AS c (singleton, value, origin) VALUES (1, 1, '') \
+    ON CONFLICT (singleton) DO UPDATE SET value = CASE WHEN c.value BETWEEN 0 AND 1000000000000000000 THEN c.value + 1 \
+    ELSE 1 END RETURNING value) \
+    INSERT INTO changes AS c (number, session_ids, is_all) SELECT value, $1, $2 FROM next \
+    ON CONFLICT (number) DO UPDATE SET session_ids = excluded.session_ids, is_all = excluded.is_all, \
+    mark = excluded.mark, at = excluded.at RETURNING number, mark::text";
 
 /// Where the tables were created. A replica and its primary have the same; a restored dump has another than it says.
 pub(super) const ORIGIN: &str =
