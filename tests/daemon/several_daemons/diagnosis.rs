@@ -80,7 +80,7 @@ fn lost_synchronous_standby_is_no_green_state() {
     let Some(server) = PostgreSQL::start() else { return };
     let mut members = Members::start(server);
     members.server.set("synchronous_standby_names", "lost");
-    let checked = members.one.infrad(["check", "--live"]).wait().expect(4).stdout;
+    let checked = members.one.infrad(["check", "--live"]).wait().expect(1).stdout;
     expect_all(&checked, &["did not answer in 4 s", "no standby is connected", "start the standby"]);
     let mut last = None;
     let is_red = || {
