@@ -46,7 +46,13 @@ fn daemon_without_the_new_root_key_is_degraded() {
     std::fs::write(&next, [7; 32]).expect("a file");
     std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o400)).expect("a mode");
     let old = members.one.root_key();
-    members.one.change(|it| it.root_keys = Some(format!("[{}, {}]", native(&next), native(&old))));
+    let use_keys = |daemon: &mut Daemon, keys: String| {
+        daemon.change(|configuration| {
+            configuration.root_keys = Some(keys);
+            configuration.more.push_str("rollbackGuardFile: none\n");
+        });
+    };
+    use_keys(&mut members.one, format!("[{}, {}]", native(&next), native(&old)));
     members.one.infrad(["key", "rewrap"]).wait().expect(0);
     let says = |daemon: &Daemon, state: &str| {
         let mut said = String::new();
@@ -61,7 +67,7 @@ fn daemon_without_the_new_root_key_is_degraded() {
     assert!(said.contains("needs the root key native:"), "{said}");
     let refused = members.other.infrad(["key", "rewrap"]).wait().expect(1);
     refused.stderr_contains(&["another daemon wrapped the keys", "copy that root key"]);
-    members.other.change(|it| it.root_keys = Some(format!("[{}]", native(&next))));
+    use_keys(&mut members.other, format!("[{}]", native(&next)));
     says(&members.other, "state         ready");
     says(&members.one, "state         ready");
 }
