@@ -174,6 +174,8 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/sessions.md", "ID          USER", Shown("a table that `infrad sessions list` prints")),
     ("docs/several-daemons.md", "$ createuser", Shown("for an administrator of PostgreSQL")),
     ("docs/several-daemons.md", "hostssl", Shown("a line of pg_hba.conf")),
+    ("docs/several-daemons.md", "publicURLs:", Shown("part of a configuration: config/tests/database.rs")),
+    ("docs/several-daemons.md", "defaults", Elsewhere("tests/peers/src/haproxy.rs, which reads it")),
     ("docs/several-daemons.md", "query_wait_timeout", Shown("settings of PgBouncer")),
     ("docs/several-daemons.md", "database:", Shown("part of a configuration: config/tests/database.rs")),
     ("docs/several-daemons.md", "$ ", Elsewhere("tests/daemon/several_daemons.rs")),
