@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::Transaction;
 
@@ -127,9 +128,14 @@ impl InUse {
 }
 
 impl Drop for InUse {
+    /// Stops what the server still does for this connection: a commit that waits for a lost standby would keep a connection of
+    /// the server for as long as that takes.
     fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            drop(Object::take(client));
+        let Some(client) = self.0.take() else { return };
+        let pool = Object::pool(&client);
+        let client = Object::take(client);
+        if let (false, Some(pool), Ok(runtime)) = (client.is_closed(), pool, Handle::try_current()) {
+            runtime.spawn(async move { pool.manager().cancel_at_last_host(&client).await });
         }
     }
 }

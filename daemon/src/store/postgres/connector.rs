@@ -114,6 +114,12 @@ impl Connector {
         let _ = timeout(TO_ONE_HOST, canceling).await;
     }
 
+    pub(super) async fn cancel_at_last_host(&self, client: &Client) {
+        if let Some(host) = self.settings.hosts.get(self.last.load(Ordering::Relaxed)) {
+            self.cancel(host, client).await;
+        }
+    }
+
     async fn configuration(&self, host: &DatabaseHost) -> Result<Config, ConnectFailure> {
         let mut configuration = Config::new();
         match host {

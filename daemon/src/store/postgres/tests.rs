@@ -17,7 +17,7 @@ use super::connections::Connections;
 use super::{DatabaseHost, DatabasePassword, PostgresDatabase, PostgresSettings, schema};
 use crate::keys::RowKeys;
 use crate::secrets::Backends;
-use crate::store::{MemberID, Store, StoreError};
+use crate::store::{MemberDescription, MemberID, Store, StoreError};
 
 /// A store in a new database.
 async fn store_on(server: &PostgreSQL) -> Store {
@@ -157,5 +157,34 @@ async fn error_repeats_no_value_of_a_row() {
         let failed = connections.run(async |client| Ok(client.batch_execute(statement).await?)).await;
         let failed = failed.expect_err("not possible");
         assert!(!format!("{failed} {failed:?}").contains("canary"), "{failed:?}");
+    }
+}
+
+/// The lock stands for a commit that waits for a standby.
+#[tokio::test]
+async fn statement_that_nobody_waits_for_ends_on_the_server() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    let holder = connect(&over_socket(&server, "infra")).await.expect("a connection");
+    let held = holder.client().await.expect("a connection");
+    held.batch_execute("BEGIN; LOCK TABLE members IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
+    let heartbeat = tokio::spawn(async move {
+        let (name, address) = ("auth1".to_owned(), "127.0.0.1:8300".to_owned());
+        store.heartbeat(&MemberDescription { name, address, version: "1".to_owned() }).await
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    for (begin, expected) in [(true, "1"), (false, "0")] {
+        if !begin {
+            heartbeat.abort();
+        }
+        let mut count = String::new();
+        for _ in 0..600 {
+            count = server.sql_as("postgres", "infra", waiting);
+            if count == expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(count, expected, "waiting statements");
     }
 }
