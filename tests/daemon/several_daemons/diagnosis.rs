@@ -146,14 +146,14 @@ fn host_without_the_root_key_is_told_to_copy_it() {
     let second = prepare(&provider, &server, None);
     let checked = second.infrad(["check"]).wait().stdout;
     let live = second.infrad(["check", "--live"]).wait().expect(1).stdout;
-    let served = second.infrad(["serve"]).wait().expect(1).stderr;
+    let refusal = second.infrad(["serve"]).wait().expect(1).stderr;
     expect_all(&checked, &["copy it from the host that has it", "database infra on localhost:"]);
     expect_all(
         &live,
         &["copy it from the host that has it", "copy the root key from a host whose daemon has it"],
     );
-    expect_all(&served, &["copy the root key from a host whose daemon has it"]);
-    for said in [checked, live, served] {
+    expect_all(&refusal, &["copy the root key from a host whose daemon has it"]);
+    for said in [checked, live, refusal] {
         assert!(!said.contains("urandom") && !said.contains("recovery key"), "{said}");
     }
     drop(first);
