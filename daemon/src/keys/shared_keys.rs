@@ -447,7 +447,7 @@ mod tests {
         assert_eq!(same.status().root_key, keys.status().root_key);
 
         // It does not wrap them back, but a member with the key may, also if its file is lost by now.
-        let refused = keys.rewrapped(&place.root_keys, &place.data_dir()).await.err().expect("refused");
+        let refused = keys.rewrapped(&place.root_keys, &place.data_dir()).await.expect_err("refused");
         assert!(matches!(&refused, KeyError::WrappedElsewhere { .. }), "{refused}");
         let both = [&place.root_keys[..], &next.root_keys[..]].concat();
         keys.rewrapped(&both, &place.data_dir()).await.expect("it has the key now");
