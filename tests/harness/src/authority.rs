@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use infra_shared::pin::Pin;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, DnType,
@@ -134,7 +136,7 @@ impl Authority {
         Leaf {
             chain_pem: format!("{}{}", certificate.pem(), self.issuer.pem()),
             chain: vec![certificate.der().clone(), self.certificate()],
-            key_pem: key.serialize_pem(),
+            key_pem: self.kind.key_pem(&key),
             key: PrivateKeyDer::try_from(key.serialize_der()).expect("the key that was just made"),
         }
     }
@@ -148,6 +150,19 @@ impl KeyKind {
             Self::Ed25519 => &PKCS_ED25519,
         };
         KeyPair::generate_for(algorithm).expect("a key")
+    }
+
+    /// Without the public key in it, because OpenSSL reads no such key of Ed25519 (RFC 8410 §7).
+    fn key_pem(self, key: &KeyPair) -> String {
+        const BEFORE_SEED: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let der = key.serialize_der();
+        match (self, der.get(BEFORE_SEED.len()..48)) {
+            (Self::Ed25519, Some(seed)) => {
+                let text = BASE64_STANDARD.encode([BEFORE_SEED.as_slice(), seed].concat());
+                format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+            }
+            _ => key.serialize_pem(),
+        }
     }
 }
 
