@@ -86,7 +86,7 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
             lines.push("              keep infrad running: docs/runbooks.md#the-root-key-is-lost".to_owned());
         }
         // A shared store has no recovery key yet.
-        if status.members.is_empty() {
+        if status.database_server.is_none() {
             lines.push(recovery_line(keys));
         }
     }

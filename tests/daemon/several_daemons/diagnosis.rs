@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use infra_harness::authority::Authority;
-use infra_harness::daemon::Daemon;
+use infra_harness::daemon::{Daemon, ProviderEntry};
 use infra_harness::provider::Provider;
 use infra_harness::wait;
 use infra_peers::postgresql::{PASSWORD, PostgreSQL, USER};
@@ -157,4 +157,24 @@ fn host_without_the_root_key_is_told_to_copy_it() {
         assert!(!said.contains("urandom") && !said.contains("recovery key"), "{said}");
     }
     drop(first);
+}
+
+#[test]
+fn check_names_files_of_database_that_are_missing() {
+    let provider = Provider::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let daemon = Daemon::prepare(vec![ProviderEntry::of(&provider)], |configuration| {
+        configuration.more = format!(
+            "database: {{kind: postgresql, hosts: [db1.example.test], name: infra, user: infrad, password: 'file:{}', \
+             clientCertificate: {}, clientKey: {}}}\n",
+            file("password"),
+            file("client.pem"),
+            file("client.key"),
+        );
+    });
+    let checked = daemon.infrad(["check"]).wait().expect(1).stdout;
+    for name in ["password", "client.pem", "client.key"] {
+        assert!(checked.contains(&format!("{} is missing", file(name))), "{name}: {checked}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::identity::{CheckResult, Outcome};
 use crate::keys::RootKeySettings;
 use crate::platform::{self, Access, Account, Purpose, UNIT, Unit};
 use crate::secrets::Reference;
+use crate::store::ClientCertificate;
 use crate::tls::OtherSource;
 
 /// Where the unit keeps what it writes: what is checked, the line of the configuration, and the directory.
@@ -116,6 +117,22 @@ impl AccessChecker<'_> {
         for service in &config.services {
             for credential in &service.credentials {
                 secret(format!("service {}", service.name), "credential", credential);
+            }
+        }
+        if let Some(database) = &config.database {
+            if let Some(password) = &database.password {
+                secret("database".to_owned(), "password", &password.reference);
+            }
+            if let Some(ClientCertificate { certificate, private_key }) = &database.client_certificate {
+                let what = |kind: &str, path: &Path| format!("{kind} {}", path.display());
+                let (public, private) = (Purpose::Public, Purpose::CertificateKey);
+                found.push(self.file(
+                    "database",
+                    what("client certificate", certificate),
+                    certificate,
+                    public,
+                ));
+                found.push(self.file("database", what("client key", private_key), private_key, private));
             }
         }
         found.into_iter().flatten().collect()

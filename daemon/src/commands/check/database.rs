@@ -12,7 +12,7 @@ use crate::store::{HostReport, PostgresDatabase, ServerFacts, StoreError, StoreS
 const OLDEST: i32 = 140_000;
 /// Newer ones are not tested.
 const FIRST_UNTESTED: i32 = 190_000;
-/// Members judge limits by their own clocks.
+/// Daemons use the clock of the database, but a host's own one judges certificates.
 const CLOCKS_MAY_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 
 pub(super) async fn check(config: &Config) -> Vec<Tried> {
@@ -103,7 +103,12 @@ const GRANT: &str = "make the role the owner of the tables, or grant it, as an a
 
 fn describe(host: &str, facts: &ServerFacts) -> Vec<(String, Outcome)> {
     let role = if facts.is_standby { "standby" } else { "primary" };
-    let tls = facts.tls.as_deref().unwrap_or("a Unix socket");
+    // The server sees the connection of a pooler, if there is one.
+    let tls = match &facts.tls {
+        Some(version) => version.as_str(),
+        None if host.starts_with('/') => "a Unix socket",
+        None => "TLS to a pooler, which uses no TLS itself",
+    };
     let pooled = if facts.is_pooled { ", through a pooler in transaction mode" } else { "" };
     let mut found = vec![(
         format!("{host}: PostgreSQL {}, {role}, over {tls}{pooled}", facts.version),
@@ -172,8 +177,9 @@ fn clock(facts: &ServerFacts) -> Outcome {
     if facts.clock_ahead.abs() <= CLOCKS_MAY_DIFFER {
         return Outcome::Works;
     }
-    let cause =
-        "the clocks differ by more than a minute, so sessions may expire too early or too late".to_owned();
+    let cause = "the clocks differ by more than a minute: sessions expire by the clock of the database, certificates by that of this \
+                 host"
+        .to_owned();
     fails(cause, "synchronize both clocks (NTP)", false)
 }
 

@@ -12,7 +12,7 @@ use crate::services;
 
 /// A reference, and whose secret it is.
 struct Named<'a> {
-    /// `provider` or `service`, and its name.
+    /// `provider` or `service`, and its name; `database`.
     owner: (&'static str, &'a str),
     what: &'static str,
     reference: &'a Reference,
@@ -31,7 +31,11 @@ fn all(config: &Config) -> impl Iterator<Item = Named<'_>> {
             reference,
         })
     });
-    secrets.chain(credentials)
+    let password = config.database.iter().filter_map(|database| {
+        let reference = &database.password.as_ref()?.reference;
+        Some(Named { owner: ("database", &database.name), what: "password", reference })
+    });
+    secrets.chain(credentials).chain(password)
 }
 
 /// Fails with the first secret whose contents cannot be used. A missing one is no error here, because only the service may
