@@ -142,7 +142,7 @@ impl Postgres {
         let SealedTable { name, id, token_mac, user_key, created_at, expires_at } = table;
         let select = format!(
             "SELECT ctid::text, key_version, \
-             CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
+             CASE WHEN octet_length(sealed) <= 16777216 THEN sealed ELSE '' END, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
              FROM {name} WHERE key_version < $1 LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
         );
         let update = format!(
@@ -158,8 +158,9 @@ impl Postgres {
                 places.push(row.try_get::<_, String>(0)?);
                 sealed.push(self.reseal(name, row)?);
             }
-            transaction.execute_typed(&update, parameters![version, places, sealed]).await?;
-            Ok(rows.len())
+            // Not the number of rows: what keeps a row from being changed would keep a rotation from ending.
+            let resealed = transaction.execute_typed(&update, parameters![version, places, sealed]).await?;
+            usize::try_from(resealed).map_err(|_| StoreError::UnexpectedRow("a count"))
         })
     }
 
