@@ -71,9 +71,9 @@ const SLOW_START: Duration = Duration::from_secs(5);
 impl Daemon {
     /// Opens the data directory and binds the address, but serves no users yet. Serves operators from the beginning.
     ///
-    /// While the first root key or a shared database is unavailable, retries with growing delays. Ends sessions whose provider or user the
-    /// configuration no longer admits, before any request can use them. Uses sockets in `handed` for the configured
-    /// addresses that have one.
+    /// While the first root key or a shared database is unavailable, retries with growing delays. Ends sessions whose provider
+    /// or user the configuration no longer admits, before any request can use them. Uses sockets in `handed` for the
+    /// configured addresses that have one.
     pub async fn assemble(
         config: Config,
         config_path: PathBuf,

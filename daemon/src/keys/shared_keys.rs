@@ -241,7 +241,7 @@ async fn unwrap(
             };
             let (key, wrapped_by) = match root::unwrap_key(&wrapping, root_keys, data_dir).await {
                 Ok(unwrapped) => unwrapped,
-                // Rows of infrad may need it. If it is of someone else, nothing does.
+                // No row of infrad needs a foreign key.
                 Err(error)
                     if row.kind == KeyKind::Data
                         && row.version != stored.current

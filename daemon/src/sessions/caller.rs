@@ -121,7 +121,7 @@ impl AcceptedTokens<'_> {
 }
 
 impl Sessions {
-    /// Validates the session token in `text` of a caller who wants to see or change something in the store.
+    /// Validates the session token of a request that reads or changes the store.
     pub async fn authenticate(
         &self,
         text: &str,

@@ -99,7 +99,7 @@ pub(super) fn check_replaceable(
         (Replaceable::WithoutLiveSessions, StoreState::Ready) if live > 0 => {
             Err(StoreError::HasSessions { database, live })
         }
-        // Nobody has used an incomplete one.
+        // An incomplete copy was never in use.
         (_, StoreState::Filling) => Ok(()),
         (Replaceable::SameStore, _) if !holds_same && sessions > 0 => {
             Err(StoreError::OtherStore { database })

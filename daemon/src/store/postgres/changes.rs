@@ -12,8 +12,8 @@ use crate::store::{Lease, StoreError};
 
 /// Call it last in the transaction: until the commit, it delays all other changes.
 ///
-/// Fails for no value that someone else wrote to these tables, because a sign-out must always succeed: a number at its end
-/// starts again, and a number that exists gets another mark. Members notice both.
+/// Succeeds for every value in these tables, because an attacker with write access must not prevent a sign-out: a number at
+/// its end starts again, and a number that exists gets another mark. Members notice both.
 const RECORD: &str = "WITH next AS (INSERT INTO counter AS c (singleton, value, origin) VALUES (1, 1, '') \
     ON CONFLICT (singleton) DO UPDATE SET value = CASE WHEN c.value BETWEEN 0 AND 1000000000000000000 THEN c.value + 1 \
     ELSE 1 END RETURNING value) \

@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(clock.now(), at(expected));
         }
         host.advance(SignedDuration::from_secs(60));
-        assert_eq!(clock.now(), at(759_950), "it goes on while nothing answers");
+        assert_eq!(clock.now(), at(759_950), "it continues without answers");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(in crate::store) struct Connections {
     description: String,
 }
 
-/// A connection in use. Closed unless it is given back: after a failure, it may still run the statement.
+/// A connection in use. Closed when dropped, unless it was released: after a failure, it may still run the statement.
 pub(super) struct InUse(Option<Client>);
 
 impl Connections {
@@ -89,7 +89,7 @@ impl Connections {
             Err(StoreError::NoAnswer { .. } | StoreError::TimedOut { .. } | StoreError::Unavailable { .. })
         );
         if is_over {
-            client.give_back();
+            client.release();
         }
         done
     }
@@ -119,10 +119,10 @@ impl Connections {
 
 impl InUse {
     pub(super) fn get(&mut self) -> &mut Client {
-        self.0.as_mut().expect("it is given back once, at the end")
+        self.0.as_mut().expect("the connection is released once, at the end")
     }
 
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn release(&mut self) {
         drop(self.0.take());
     }
 }

@@ -14,7 +14,7 @@ use crate::store::{ClientInfo, EndReason, NewSession, StoreError, TokenHash, tim
 /// Far away, so that no purge deletes the rows: the year 9999.
 const NEVER: i64 = 253_402_207_200_000;
 
-/// Also for rows that someone else changed: without good ones, every unknown token would fail like the database.
+/// Also replaces rows that were changed.
 const REPLACING: &str = "ON CONFLICT (id) DO UPDATE SET token_mac = excluded.token_mac, key_version = excluded.key_version, \
                          sealed = excluded.sealed, created_at = excluded.created_at, expires_at = excluded.expires_at";
 

@@ -120,7 +120,7 @@ const PASSWORD_MISSING: &str = "password missing";
 /// What the client library says of a server that accepts no writes.
 const READ_ONLY: &str = "database does not allow writes";
 
-/// Whether the server is stopping, starting, full, or no primary any more.
+/// Whether the server is stopping, starting, full, or no longer the primary.
 fn is_away(state: &SqlState) -> bool {
     const AWAY: [SqlState; 6] = [
         SqlState::ADMIN_SHUTDOWN,
@@ -172,8 +172,8 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
 /// The longest part of a message for the log, in characters.
 const LONGEST_MESSAGE: usize = 200;
 
-/// Whether messages of the class name at most roles, databases, tables and columns. Others may quote values, or are the words of
-/// whoever can write functions.
+/// Whether messages of the class name at most roles, databases, tables and columns. Others may quote values, or come
+/// from functions in the database.
 fn has_fixed_words(state: &SqlState) -> bool {
     const CLASSES: [&str; 12] = ["08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "XX"];
     CLASSES.iter().any(|class| state.code().starts_with(class))

@@ -16,12 +16,13 @@ use crate::store::{ClientInfo, EndReason, Ended, NewSession, StoreError, StoredS
 pub(super) const DUMMY_ID: &str = "0000000000";
 
 /// Of the table `sessions`, called `s`.
-/// A seal that is larger than any of infrad does not open, and is not read: it would fill the memory of every daemon.
+/// Seals over 256 KiB are read as empty and do not open: 256 groups of 256 bytes fit, and a larger row would fill the memory of
+/// every daemon.
 pub(super) const COLUMNS: &str = "s.id, s.token_mac, s.user_key, s.key_version, \
     CASE WHEN octet_length(s.sealed) <= 262144 THEN s.sealed ELSE '' END AS sealed, s.created_at, s.expires_at, \
     s.last_used_at, s.ended_at, left(s.end_reason, 64) AS end_reason, s.revision";
 
-/// Counts a change, for every value that someone else wrote: a session can always be ended.
+/// Counts a change. Accepts every stored value, so that a session can always be revoked.
 pub(super) const NEXT_REVISION: &str =
     "revision = CASE WHEN s.revision BETWEEN 0 AND 1000000000 THEN s.revision + 1 ELSE 0 END";
 

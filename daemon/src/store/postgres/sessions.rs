@@ -133,7 +133,7 @@ async fn live_of_user(
         .await?;
     let mut live = Vec::with_capacity(rows.len());
     for row in &rows {
-        // A row that infrad did not write keeps nobody from signing in.
+        // A row with invalid values must not block sign-ins.
         let (created_at, id) = (time::from_database(row.try_get("created_at")?), row.try_get("id")?);
         if let (Ok(created_at), Ok(id)) = (created_at, session_id(id)) {
             live.push((created_at, id));

@@ -67,7 +67,7 @@ pub(super) fn moment(milliseconds: Option<i64>) -> Result<Option<Timestamp>, Sto
     milliseconds.map(time::from_database).transpose()
 }
 
-/// The rows that infrad wrote. Someone else's must not keep a daemon from starting or answering.
+/// Returns the rows with valid contents, and logs the others: an attacker with write access must not stop a daemon.
 pub(super) fn well_formed<T>(
     rows: impl Iterator<Item = Result<T, StoreError>>,
 ) -> Result<Vec<T>, StoreError> {

@@ -160,7 +160,7 @@ async fn error_repeats_no_value_of_a_row() {
     }
 }
 
-/// The lock stands for a commit that waits for a standby.
+/// A lock keeps the statement waiting, as a lost standby would.
 #[tokio::test]
 async fn statement_that_nobody_waits_for_ends_on_the_server() {
     let Some(server) = PostgreSQL::start() else { return };

@@ -48,7 +48,7 @@ impl Postgres {
 
     fn found(&self, token: &Token, hash: TokenHash, row: &Row) -> Result<Option<FoundToken>, StoreError> {
         let session = stored(&self.rows, row);
-        // Its columns may be those of someone who can write to the table.
+        // An attacker with write access may have changed the dummy row.
         if row.try_get::<_, &str>("id")? == DUMMY_ID {
             return Ok(None);
         }

@@ -20,7 +20,7 @@ macro_rules! repeated {
                 let mut lent = postgres.connections.lend().await?;
                 let $client = lent.get();
                 let done = $operation?;
-                lent.give_back();
+                lent.release();
                 Ok(done)
             };
             let done = $crate::store::postgres::transactions::limited(working).await;
@@ -85,7 +85,7 @@ impl Postgres {
         limited(async {
             let mut client = self.connections.lend().await?;
             let rows = client.get().query_typed(statement, parameters).await?;
-            client.give_back();
+            client.release();
             Ok(rows)
         })
         .await

@@ -199,7 +199,7 @@ CREATE TABLE counter (
     -- The latest time that a purge saw. Expiry never uses an earlier one.
     latest_time bigint   NOT NULL DEFAULT 0,
     -- The server and the table where the row was written. It differs from where it is after a dump was restored, and after
-    -- someone else deleted the row.
+    -- an attacker deleted the row.
     origin      text     COLLATE "C" NOT NULL DEFAULT ''
 );
 

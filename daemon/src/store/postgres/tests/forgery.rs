@@ -65,7 +65,7 @@ async fn planted_session_is_unknown() {
     assert!(store.find_token(token.expose()).await.expect("an answer").is_none());
 }
 
-/// A sign-out succeeds and is seen by other members, whatever someone else wrote to the tables.
+/// A sign-out succeeds and reaches other members, also after an attacker wrote to the tables.
 #[tokio::test]
 async fn written_rows_do_not_keep_sessions_alive() {
     let Some(server) = PostgreSQL::start() else { return };
