@@ -163,7 +163,11 @@ fn backup_of_file_restores_into_database_and_back() {
     assert_status(&daemon, &token, 401);
 
     let later = login::over_http(&daemon, &provider);
-    daemon.infrad(["backup", "of-database"]).wait().expect(0);
+    daemon
+        .infrad(["backup", "of-database"])
+        .wait()
+        .expect(0)
+        .stderr_contains(&["keep the root key elsewhere, because only this key opens it"]);
     daemon.infrad(["backup", "verify", "of-database"]).wait().expect(0);
     daemon.infrad(["restore", "of-database"]).wait().expect(1).stderr_contains(&["while infrad is running"]);
     let mut other = host_beside(&daemon, &provider, Some(&server));

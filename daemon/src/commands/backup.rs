@@ -64,10 +64,15 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     // Atomically: the file is complete or absent.
     beside.persist_noclobber(file).map_err(|error| failed(&error))?;
     crate::platform::sync_directory(file).map_err(|error| failed(&error))?;
-    context.terminal.say(&format!(
-        "{name} is a backup of the store; keep the root key and the recovery key elsewhere, because only they open \
-         it"
-    ));
+    context.terminal.say(&if config.database.is_some() {
+        // A shared store has no recovery key yet.
+        format!("{name} is a backup of the store; keep the root key elsewhere, because only this key opens it")
+    } else {
+        format!(
+            "{name} is a backup of the store; keep the root key and the recovery key elsewhere, because only they open \
+             it"
+        )
+    });
     Ok(ExitCode::SUCCESS)
 }
 
