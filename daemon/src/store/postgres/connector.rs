@@ -25,9 +25,11 @@ use crate::store::StoreError;
 
 /// How long one address may take to accept a connection.
 const TO_ONE_ADDRESS: Duration = Duration::from_secs(1);
-/// How long one host may take until it can be used, whatever its servers do. All hosts share the wait of a caller.
-const TO_ONE_HOST: Duration = Duration::from_secs(2);
+/// How long all hosts may take together until one can be used, whatever their servers do. Less than the wait of a caller.
+/// They share it equally. One host has all of it, because a busy server may take seconds for the handshakes.
 const TO_ALL_HOSTS: Duration = Duration::from_millis(4500);
+/// How long a cancel request may take.
+const TO_CANCEL: Duration = Duration::from_secs(2);
 /// A server that is cut off without a word is noticed after this time.
 const UNANSWERED: Duration = Duration::from_secs(5);
 const LARGEST_FILE: usize = 64 * 1024;
@@ -111,7 +113,7 @@ impl Connector {
             }
         };
         // If it fails, the server notices the closed connection later.
-        let _ = timeout(TO_ONE_HOST, canceling).await;
+        let _ = timeout(TO_CANCEL, canceling).await;
     }
 
     pub(super) async fn cancel_at_last_host(&self, client: &Client) {
@@ -174,7 +176,7 @@ impl Manager for Connector {
 
     async fn create(&self) -> Result<Client, StoreError> {
         let (hosts, last) = (&self.settings.hosts, self.last.load(Ordering::Relaxed));
-        let limit = TO_ONE_HOST.min(TO_ALL_HOSTS / u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX));
+        let limit = TO_ALL_HOSTS / u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
         let mut failures = vec![String::new(); hosts.len()];
         let mut problem = AccessProblem::Unreachable;
         for (number, host) in hosts.iter().enumerate().cycle().skip(last).take(hosts.len()) {
