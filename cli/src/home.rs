@@ -120,10 +120,11 @@ impl Home {
         Ok((state, result))
     }
 
-    /// Runs `act` under the lock for changes, so that no other process changes the files or holds the lock meanwhile.
-    pub fn while_locked<T>(&self, act: impl FnOnce() -> T) -> Result<T, HomeError> {
+    /// Runs `act` while no other process changes the kubeconfig. The files of this directory stay unlocked, because `kubectl`
+    /// may run `infra`.
+    pub fn while_kubeconfig_locked<T>(&self, act: impl FnOnce() -> T) -> Result<T, HomeError> {
         directory::ensure(&self.path, self.terminal)?;
-        let _lock = Lock::acquire(&self.path.join("lock"))?;
+        let _lock = Lock::acquire(&self.path.join("kubectl.lock"))?;
         Ok(act())
     }
 

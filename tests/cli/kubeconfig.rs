@@ -472,6 +472,23 @@ fn hanging_kubectl_is_ended() {
     assert!(wait::until(Duration::from_secs(30), || ended().then_some(())).is_some());
 }
 
+/// As the kubectl of the Google Cloud CLI does, to learn the version of the cluster.
+#[test]
+fn kubectl_that_runs_the_plugin_is_not_kept_waiting() {
+    let Some(setup) = Setup::start() else { return };
+    let alice = setup.alice();
+    let script = format!(
+        "case \"$*\" in *set-context*) '{}' --server '{}' kubernetes token --cluster prod >'{}' || exit 9 ;; esac\nexec KUBECTL \"$@\"",
+        infra_harness::program::built("infra").display(),
+        setup.daemon.origin(),
+        alice.home().join("credential").display(),
+    );
+    let path = setup.path_with(&alice, &script);
+    setup.configure(&alice, "prod", &[]).env("PATH", path).run().expect(0);
+    let credential = fs::read_to_string(alice.home().join("credential")).expect("the plugin ran");
+    assert!(credential.contains("ExecCredential"), "{credential}");
+}
+
 #[test]
 fn lock_of_another_program_is_waited_for() {
     let Some(setup) = Setup::start() else { return };

@@ -73,7 +73,8 @@ Files:
   ~/.infra/config.json    the known servers, and what proves each
   ~/.infra/sessions.json  the sessions with their tokens, readable only by you
   ~/.infra/lock           locked while one of these files changes
-  ~/.infra/login.lock     locked while a sign-in runs";
+  ~/.infra/login.lock     locked while a sign-in runs
+  ~/.infra/kubectl.lock   locked while `infra kubernetes configure` runs";
 
 pub(super) const SESSIONS: &str = "\
 Examples:

@@ -12,6 +12,7 @@ use super::{LIMIT, Members, session};
 use crate::monitoring::metric;
 
 const IN_GRACE: &str = "infrad_validations_in_grace_total";
+const FROM_MEMORY: &str = "infrad_token_cache_hits_total";
 
 /// Restarts a daemon with this grace, metrics and an audit log. Returns the address of its metrics.
 fn allow_grace(daemon: &mut Daemon, grace: &str, ports: &Ports) -> String {
@@ -24,6 +25,16 @@ fn allow_grace(daemon: &mut Daemon, grace: &str, ports: &Ports) -> String {
     });
     daemon.restart();
     address
+}
+
+/// Validates a session token until memory knows it. The first poll after a start empties the memory.
+fn expect_in_memory(daemon: &Daemon, metrics: &str, token: &str) {
+    let is_known = || {
+        let before = metric(metrics, FROM_MEMORY);
+        assert_eq!(session(daemon, token).status, 200, "{}", daemon.log());
+        (metric(metrics, FROM_MEMORY) > before).then_some(())
+    };
+    assert!(wait::until(LIMIT, is_known).is_some(), "memory never knows the token\n{}", daemon.log());
 }
 
 fn events(daemon: &Daemon, name: &str) -> Vec<Value> {
@@ -43,6 +54,9 @@ fn known_token_is_valid_in_grace_and_nothing_else() {
         for token in [&token, &signed_out] {
             assert_eq!(session(daemon, token).status, 200, "{}", daemon.log());
         }
+    }
+    for token in [&token, &signed_out] {
+        expect_in_memory(&members.one, &metrics, token);
     }
     assert_eq!(metric(&metrics, IN_GRACE), Some(0.0));
     members.server.stop();

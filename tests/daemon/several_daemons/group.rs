@@ -37,6 +37,11 @@ impl Access {
         }
     }
 
+    /// To servers at these hosts, with a file of the password and one of the CA.
+    pub(super) fn at(hosts: impl IntoIterator<Item = String>, password: PathBuf, authority: PathBuf) -> Self {
+        Self { hosts: hosts.into_iter().collect(), password, authority }
+    }
+
     /// With these hosts instead.
     pub(super) fn through(self, hosts: impl IntoIterator<Item = String>) -> Self {
         Self { hosts: hosts.into_iter().collect(), ..self }

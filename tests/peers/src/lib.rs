@@ -15,6 +15,7 @@ pub mod haproxy;
 pub mod kubernetes_api;
 pub mod moto;
 pub mod openbao;
+pub mod patroni;
 pub mod pebble;
 pub mod pgbouncer;
 pub mod postgresql;

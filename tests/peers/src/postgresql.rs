@@ -301,7 +301,7 @@ impl Drop for PostgreSQL {
 }
 
 /// The programs of the newest version, or `None` after a report.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let found = VERSIONS.iter().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
     let mut found = found.filter(|programs| programs.join("initdb").exists());
     // Reports what is missing.

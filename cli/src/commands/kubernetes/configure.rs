@@ -51,8 +51,12 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
     }
     let kubectl = Kubectl::new(program, arguments.kubeconfig.as_deref(), home);
     // Concurrent runs of `kubectl config` can lose each other's entries.
-    context.home.while_locked(|| kubeconfig::add(&kubectl, &entries))??;
-    context.terminal.info(&format!("the kubeconfig now has the context {}", entries.name));
+    context.home.while_kubeconfig_locked(|| kubeconfig::add(&kubectl, &entries))??;
+    let uses = match &entries.variable {
+        (name, Some(value)) => format!(", which uses {name}={value}"),
+        _ => String::new(),
+    };
+    context.terminal.info(&format!("the kubeconfig now has the context {}{uses}", entries.name));
     Ok(Exit::Done)
 }
 
