@@ -99,6 +99,8 @@ pub struct Config {
     /// Destination of the audit log, if there is one.
     pub audit: Option<AuditSettings>,
     pub log: LogSettings,
+    /// The files of CA certificates, each with the section that names it. They were read already.
+    pub ca_files: Vec<(String, PathBuf)>,
     /// Warnings about valid but insecure settings.
     pub warnings: Vec<String>,
     /// SHA-256 of the file. `None` if the file contains a secret.

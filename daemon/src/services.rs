@@ -16,6 +16,7 @@ use crate::sessions::{
     AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
     SessionUse, Sessions,
 };
+use crate::store::Presented;
 use credentials::Credentials;
 
 pub use allowed::AllowedUsers;
@@ -127,9 +128,13 @@ impl Services {
     }
 
     /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
-    pub async fn authorize(&self, service: &Service, token: &str) -> Result<AuthorizedCaller, Denied> {
+    pub async fn authorize(
+        &self,
+        service: &Service,
+        presented: Presented<'_>,
+    ) -> Result<AuthorizedCaller, Denied> {
         service.check_rules(
-            self.sessions.authenticate_for(token, service.accepted(), SessionUse::Recorded).await?,
+            self.sessions.authenticate_for(presented, service.accepted(), SessionUse::Recorded).await?,
         )
     }
 

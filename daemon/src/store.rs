@@ -40,6 +40,7 @@ use std::time::Duration;
 use infra_shared::printable::counted;
 use jiff::Timestamp;
 
+use crate::fair_queue::QueueError;
 use crate::keys::{DatabaseKey, RowKeys};
 use crate::platform::{PlatformError, since_boot, start_once};
 use engine::Engine;
@@ -71,7 +72,7 @@ pub use sqlite::{DatabaseFile, copy_file, remove, remove_strays, verify_file};
 pub use tickets::TicketState;
 pub use token_cache::{CacheCounts, DEFAULT_CACHE_SIZE};
 pub use token_hash::TokenHash;
-pub use token_lookup::FoundToken;
+pub use token_lookup::{FoundToken, Presented};
 pub use transfer::Copied;
 pub use writes::WriteCounts;
 
@@ -110,6 +111,9 @@ pub enum StoreError {
     ClockBehind { now: Timestamp, latest: Timestamp },
     #[error("the database is busy: no connection became free in time")]
     Busy,
+    /// Other look-ups of tokens wait for the database.
+    #[error("the database is busy: {0}")]
+    Queued(#[from] QueueError),
     /// A statement had no answer. It may have taken effect.
     #[error("the database did not answer in {seconds} s")]
     NoAnswer { seconds: u64 },
@@ -156,6 +160,7 @@ impl StoreError {
         matches!(
             self,
             Self::Busy
+                | Self::Queued(_)
                 | Self::NoAnswer { .. }
                 | Self::TimedOut { .. }
                 | Self::Unavailable { .. }

@@ -6,6 +6,7 @@ mod host;
 use std::time::Duration;
 
 use host::Host;
+use infra_harness::authority::Authority;
 use infra_harness::documents::Page;
 use infra_harness::wait;
 
@@ -174,6 +175,23 @@ fn advice_keeps_what_protects_the_host() {
     let checked = with("audit: {file: /etc/infra/audit.jsonl}", "audit");
     assert!(checked.contains("`audit: {file: /var/log/infrad/audit.jsonl}`"), "{checked}");
     assert!(!checked.contains("ReadWritePaths"), "{checked}");
+}
+
+/// Root reads every file, and the service does not.
+#[test]
+fn check_names_ca_file_that_service_cannot_read() {
+    let Some(host) = Host::new() else { return };
+    let authority = Authority::new();
+    let pem = std::fs::read_to_string(authority.file()).expect("the CA");
+    let database = "database: {kind: postgresql, hosts: [/run/postgresql], name: infra, user: infrad, caFile: /etc/infra/db-ca.pem}";
+    host.run(&format!(
+        "printf '%s' '{pem}' >/etc/infra/db-ca.pem; chown root:root /etc/infra/db-ca.pem; chmod 0600 /etc/infra/db-ca.pem
+         sed -i '/^rollbackGuardFile/d' {CONFIGURATION}; echo '{database}' >>{CONFIGURATION}"
+    ))
+    .expect(0);
+    let checked = host.run("infrad check").expect(1).stdout;
+    assert!(checked.contains("failed   database: CA file /etc/infra/db-ca.pem"), "{checked}");
+    host.run("chmod 0644 /etc/infra/db-ca.pem; infrad check").expect(0);
 }
 
 #[test]

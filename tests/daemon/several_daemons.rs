@@ -5,6 +5,7 @@
 mod cut_off;
 mod diagnosis;
 mod failover;
+mod far_database;
 mod grace;
 mod group;
 mod key_rotation;

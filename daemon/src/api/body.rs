@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::Api;
 use super::problem::{ProblemResponse, no_memory};
 use crate::listener::NoMemory;
+use crate::store::Presented;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
@@ -38,6 +40,11 @@ pub(super) struct JSON<T>(pub(super) T);
 
 /// The token in `Authorization: Bearer`, not validated yet.
 pub(super) struct UnverifiedBearer(pub(super) String);
+
+/// The token that a client presents from this address.
+pub(super) fn presented(token: &str, from: SocketAddr) -> Presented<'_> {
+    Presented { token, client: from.ip() }
+}
 
 /// The single `token` of a form (RFC 7662 §2.1), not validated yet. Other fields are ignored.
 pub(super) struct UnverifiedToken {

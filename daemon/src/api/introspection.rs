@@ -1,16 +1,18 @@
 //! `POST /v1/introspect`: token introspection for services (RFC 7662).
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use infra_shared::api::ProblemCode;
 use serde::Serialize;
 
 use super::Api;
-use super::body::{FORM, UnverifiedToken, body_timeout, has_media_type, is_from_web_page, token_in};
+use super::body::{
+    FORM, UnverifiedToken, body_timeout, has_media_type, is_from_web_page, presented, token_in,
+};
 use super::problem::{ProblemResponse, json_response};
 use super::service_credential::{authenticate_any_service, authenticate_any_service_cached};
-use crate::listener::{CachedResponse, PendingBody};
+use crate::listener::{CachedResponse, PeerAddress, PendingBody};
 use crate::services::{Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -47,10 +49,11 @@ struct Inactive {
 /// Unknown, expired, revoked and foreign tokens, and users whom the service does not admit, get the same answer.
 pub(super) async fn introspect(
     State(api): State<Api>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedToken { token, headers }: UnverifiedToken,
 ) -> Result<Response, ProblemResponse> {
     let service = authenticate_any_service(&api, &headers).await?;
-    match api.services.authorize(service, &token).await {
+    match api.services.authorize(service, presented(&token, from)).await {
         Ok(authorized) => Ok(describe(&authorized, service)),
         Err(Denied::Token(NotAuthenticated::Store(error))) => {
             Err(ProblemResponse::new(ProblemCode::Unavailable, &error))

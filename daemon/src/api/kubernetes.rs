@@ -1,7 +1,9 @@
 //! `POST /v1/kubernetes/{cluster}/tokenreview`: the token webhook of Kubernetes API servers
 //! (`authentication.k8s.io/v1`).
 
-use axum::extract::{Path, State};
+use std::net::SocketAddr;
+
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use infra_shared::api::ProblemCode;
@@ -9,10 +11,11 @@ use infra_shared::printable::printable;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
-use super::body::JSON;
+use super::body::{JSON, presented};
 use super::log_limiter::LogLimiter;
 use super::problem::{ProblemResponse, json_response};
 use super::service_credential::authenticate_service;
+use crate::listener::PeerAddress;
 use crate::services::{Cluster, ClusterUser, Denied, Service};
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -74,16 +77,18 @@ struct UserInfo<'a> {
 pub(super) async fn review(
     State(api): State<Api>,
     Path(cluster): Path<String>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     headers: HeaderMap,
     JSON(asked): JSON<ReviewRequest>,
 ) -> Result<Response, ProblemResponse> {
-    validate(&api, &cluster, &headers, &asked).await.map_err(ProblemResponse::without_retry_after)
+    validate(&api, &cluster, &headers, from, &asked).await.map_err(ProblemResponse::without_retry_after)
 }
 
 async fn validate(
     api: &Api,
     cluster: &str,
     headers: &HeaderMap,
+    from: SocketAddr,
     asked: &ReviewRequest,
 ) -> Result<Response, ProblemResponse> {
     let no_cluster = || {
@@ -128,7 +133,7 @@ async fn validate(
              `--authentication-token-webhook-version=v1`",
         ));
     }
-    let authorized = match api.services.authorize(service, &asked.spec.token).await {
+    let authorized = match api.services.authorize(service, presented(&asked.spec.token, from)).await {
         Ok(authorized) => authorized,
         Err(Denied::Token(NotAuthenticated::Store(error))) => {
             return Err(ProblemResponse::new(ProblemCode::Unavailable, &error));

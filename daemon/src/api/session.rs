@@ -1,29 +1,34 @@
 //! `GET /v1/session`: describes the session of a token. `DELETE /v1/session`: revokes it.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use infra_shared::api::{CurrentSession, NewerSessions, ProblemCode};
 
 use super::Api;
-use super::body::{UnverifiedBearer, credentials, is_from_web_page};
+use super::body::{UnverifiedBearer, credentials, is_from_web_page, presented};
 use super::problem::{ProblemResponse, json_response, no_content};
 use super::server::with_rollover_header;
-use crate::listener::CachedResponse;
+use crate::listener::{CachedResponse, PeerAddress};
 use crate::sessions::{AcceptedTokens, Caller, NotAuthenticated, SessionUse};
-use crate::store::CachedJson;
+use crate::store::{CachedJson, Presented};
 
 /// Describes the token's holder. For a revoked or expired session it says so, which only the token's holder can
 /// learn.
 pub(super) async fn show(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Response {
-    with_rollover_header(&api, show_session(&api, query, &token).await)
+    with_rollover_header(&api, show_session(&api, query, presented(&token, from)).await)
 }
 
-async fn show_session(api: &Api, query: Option<String>, token: &str) -> Result<Response, ProblemResponse> {
+async fn show_session(
+    api: &Api,
+    query: Option<String>,
+    token: Presented<'_>,
+) -> Result<Response, ProblemResponse> {
     let session_use = match query.as_deref() {
         None | Some("" | "use=true") => SessionUse::Recorded,
         Some("use=false") => SessionUse::NotRecorded,
@@ -61,14 +66,18 @@ fn describe(api: &Api, caller: &Caller, newer: Option<NewerSessions>) -> Respons
     json_response(StatusCode::OK, &CurrentSession { session, user, now: api.sessions.now(), newer })
 }
 
-pub(super) async fn revoke(State(api): State<Api>, UnverifiedBearer(token): UnverifiedBearer) -> Response {
-    with_rollover_header(&api, log_out(&api, &token).await)
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
+    UnverifiedBearer(token): UnverifiedBearer,
+) -> Response {
+    with_rollover_header(&api, log_out(&api, presented(&token, from)).await)
 }
 
-async fn log_out(api: &Api, token: &str) -> Result<Response, ProblemResponse> {
+async fn log_out(api: &Api, token: Presented<'_>) -> Result<Response, ProblemResponse> {
     let caller = api.sessions.authenticate(token, SessionUse::Recorded).await.inspect_err(|error| {
         if matches!(error, NotAuthenticated::Store(_)) {
-            api.sessions.forget_token(token);
+            api.sessions.forget_token(token.token);
         }
     })?;
     api.sessions.log_out(&caller).await?;

@@ -1,7 +1,7 @@
 //! `GET /v1/sessions`: lists the caller's sessions, or for an administrator a user's. `DELETE /v1/sessions/{id}`:
 //! revokes one. `DELETE /v1/sessions?which=others`: revokes all but the caller's.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use infra_shared::api::{ListedSessions, ProblemCode};
@@ -9,8 +9,9 @@ use infra_shared::token_text::SessionID;
 use serde::Deserialize;
 
 use super::Api;
-use super::body::UnverifiedBearer;
+use super::body::{UnverifiedBearer, presented};
 use super::problem::{ProblemResponse, json_response, no_content};
+use crate::listener::PeerAddress;
 use crate::sessions::SessionUse;
 use crate::store::UserFilter;
 
@@ -24,13 +25,14 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     State(api): State<Api>,
     wanted: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, ProblemResponse> {
     let Ok(Query(wanted)) = wanted else {
         return Err(ProblemResponse::new(ProblemCode::BadRequest, &"unknown query")
             .with_detail("the only parameter is `user`: another user's e-mail or subject"));
     };
-    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
+    let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
     let sessions = match wanted.user {
         None => api.sessions.list_own(&caller).await?,
         Some(user) => api
@@ -60,6 +62,7 @@ enum OthersAlone {
 pub(super) async fn revoke_others(
     State(api): State<Api>,
     others: Result<Query<Others>, axum::extract::rejection::QueryRejection>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, ProblemResponse> {
     let Ok(Query(others)) = others else {
@@ -68,7 +71,7 @@ pub(super) async fn revoke_others(
              sessions",
         ));
     };
-    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
+    let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
     let response =
         api.sessions.revoke_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
     tracing::info!(
@@ -89,9 +92,10 @@ fn not_an_administrator() -> ProblemResponse {
 pub(super) async fn revoke(
     State(api): State<Api>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, ProblemResponse> {
-    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
+    let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
     // A path that is not UTF-8 is an unknown id.
     let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
     let is_revoked = match &id {

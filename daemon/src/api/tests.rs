@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::audit::Audit;
 use crate::keys::{Keys, RootKeySettings};
+use crate::listener::PeerAddress;
 use crate::secrets::Backends;
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
 use crate::sessions::{Bindings, SessionLimits, SessionSetup};
@@ -82,6 +83,7 @@ async fn protected_endpoint_rejects_missing_credentials() {
         if !kind.is_empty() {
             request = request.header("content-type", kind);
         }
+        let request = request.extension(PeerAddress((std::net::Ipv4Addr::LOCALHOST, 1).into()));
         let request = request.body(Body::from(body)).expect("a request");
         let response = router.clone().oneshot(request).await.expect("a response");
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{} {path}", route.method);

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use infra_shared::api::{AudienceTokenRequest, AudienceTokenResponse, ProblemCode};
 
 use super::Api;
-use super::body::{JSON, UnverifiedBearer};
+use super::body::{JSON, UnverifiedBearer, presented};
 use super::problem::{ProblemResponse, json_response};
+use crate::listener::PeerAddress;
 use crate::services::{IssueError, NotAClusterUser};
 use crate::sessions::{AudienceTokenError, SessionUse};
 
 pub(super) async fn issue(
     State(api): State<Api>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     UnverifiedBearer(token): UnverifiedBearer,
     JSON(wanted): JSON<AudienceTokenRequest>,
 ) -> Result<Response, ProblemResponse> {
-    let caller = api.sessions.authenticate(&token, SessionUse::Recorded).await?;
+    let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
     let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
     tracing::info!(session = %caller.session().id, service = service.settings().name, "issued an audience token");
     let body = AudienceTokenResponse {

@@ -3,16 +3,18 @@
 //! Proxies use the method, the headers and sometimes the path of the original request. Only `Authorization` is
 //! evaluated.
 
-use axum::extract::{Path, State};
+use std::net::SocketAddr;
+
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use infra_shared::api::ProblemCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Api;
-use super::body::credentials;
+use super::body::{credentials, presented};
 use super::problem::{ProblemResponse, without_body};
-use crate::listener::CachedResponse;
+use crate::listener::{CachedResponse, PeerAddress};
 use crate::services::Denied;
 use crate::sessions::{AuthorizedCaller, NotAuthenticated};
 
@@ -34,21 +36,28 @@ const INVALID_TOKEN: &str = "Bearer realm=\"infra\", error=\"invalid_token\"";
 pub(super) async fn verify(
     State(api): State<Api>,
     Path(service): Path<String>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
-    validate(&api, &service, &headers).await
+    validate(&api, &service, &headers, from).await
 }
 
 /// The same route for proxies that append the original path.
 pub(super) async fn verify_below(
     State(api): State<Api>,
     Path((service, _)): Path<(String, String)>,
+    Extension(PeerAddress(from)): Extension<PeerAddress>,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
-    validate(&api, &service, &headers).await
+    validate(&api, &service, &headers, from).await
 }
 
-async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Response, ProblemResponse> {
+async fn validate(
+    api: &Api,
+    service: &str,
+    headers: &HeaderMap,
+    from: SocketAddr,
+) -> Result<Response, ProblemResponse> {
     let service = api.services.find(service).ok_or_else(|| {
         ProblemResponse::new(ProblemCode::NotFound, &"unknown service").with_detail(
             "the daemon has no service with that name: compare it with `services` in its configuration",
@@ -61,7 +70,8 @@ async fn validate(api: &Api, service: &str, headers: &HeaderMap) -> Result<Respo
         )
         .with_challenge(MISSING_TOKEN)
     })?;
-    let authorized = api.services.authorize(service, token).await.map_err(|reason| match &reason {
+    let authorized = api.services.authorize(service, presented(token, from)).await;
+    let authorized = authorized.map_err(|reason| match &reason {
         Denied::Token(NotAuthenticated::Store(_)) => ProblemResponse::new(ProblemCode::Unavailable, &reason),
         Denied::Token(_) => {
             ProblemResponse::new(ProblemCode::NotAuthenticated, &reason).with_challenge(INVALID_TOKEN)

@@ -107,6 +107,12 @@ async fn move_store(context: &Context, to_file: bool) -> Result<ExitCode, Failur
                     counted(copied.left_out, "row")
                 ));
             }
+            if copied.corrected > 0 {
+                context.terminal.warn(&format!(
+                    "corrected {} with values that infrad never writes: find out who can write to the store",
+                    counted(copied.corrected, "row")
+                ));
+            }
         }
     }
     let start = if Unit::find().is_some() { "systemctl start infrad" } else { "infrad serve" };

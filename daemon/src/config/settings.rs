@@ -83,6 +83,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         services,
         audit,
         log,
+        ca_files: tree.texts_of("caFile").into_iter().map(|(section, path)| (section, path.into())).collect(),
         warnings,
         digest: None,
         sections: Sections::from_tree(tree),

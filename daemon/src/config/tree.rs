@@ -44,6 +44,32 @@ impl Node {
         let tree: Spanned<Value> = serde_saphyr::from_str(text).map_err(|error| fault(&error, text))?;
         Ok(tree.into())
     }
+
+    /// The texts of all keys with this name, each with the section of the file that it is in.
+    pub(super) fn texts_of(&self, key: &str) -> Vec<(String, String)> {
+        let Value::Section(sections) = &self.value else { return Vec::new() };
+        let found = sections.iter().flat_map(|(section, node)| {
+            let mut texts = Vec::new();
+            node.collect_texts(key, &mut texts);
+            texts.into_iter().map(|text| (section.text.clone(), text.to_owned()))
+        });
+        found.collect()
+    }
+
+    fn collect_texts<'a>(&'a self, key: &str, texts: &mut Vec<&'a str>) {
+        match &self.value {
+            Value::List(nodes) => nodes.iter().for_each(|node| node.collect_texts(key, texts)),
+            Value::Section(entries) => {
+                for (name, node) in entries {
+                    match &node.value {
+                        Value::Text(text) if name.text == key => texts.push(text),
+                        _ => node.collect_texts(key, texts),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Converts the parser's error without its text, which quotes the file and may contain a secret.

@@ -46,6 +46,11 @@ pub struct RowPlace<'a> {
     pub expires_at: i64,
 }
 
+/// Contents are padded to a multiple of this, so that the length of a row says little about them.
+const BLOCK: usize = 128;
+/// Ends the contents. Zeros follow (ISO/IEC 7816-4).
+const END: u8 = 0x80;
+
 /// A sealed row and the version of the data key that opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRow {
@@ -113,14 +118,15 @@ impl RowKeys {
         let version = sealing.current;
         let key = sealing.by_version.get(&version).expect("the current data key is one of all");
         let key_version = i32::try_from(version).expect("there are few data keys");
-        SealedRow { key_version, bytes: key.seal(&self.context(place, key_version), plaintext) }
+        SealedRow { key_version, bytes: key.seal(&self.context(place, key_version), &padded(plaintext)) }
     }
 
     pub fn open(&self, place: &RowPlace<'_>, row: &SealedRow) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
         let sealing = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
         let version = u32::try_from(row.key_version).map_err(|_| DecryptError)?;
         let key = sealing.by_version.get(&version).ok_or(DecryptError)?;
-        key.open(&self.context(place, row.key_version), &row.bytes).ok_or(DecryptError)
+        let opened = key.open(&self.context(place, row.key_version), &row.bytes).ok_or(DecryptError)?;
+        without_padding(opened).ok_or(DecryptError)
     }
 
     /// Whether rows of this version can be opened. Another member may have published a newer one.
@@ -174,6 +180,24 @@ impl SealingKeys {
     }
 }
 
+fn padded(plaintext: &[u8]) -> Zeroizing<Vec<u8>> {
+    let length = (plaintext.len() + 1).next_multiple_of(BLOCK);
+    // Room for everything: a buffer that grows would leave plaintext behind.
+    let mut padded = Zeroizing::new(Vec::with_capacity(length));
+    padded.extend_from_slice(plaintext);
+    padded.push(END);
+    padded.resize(length, 0);
+    padded
+}
+
+fn without_padding(mut padded: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+    let end = padded.iter().rposition(|byte| *byte != 0)?;
+    (padded.get(end) == Some(&END)).then(|| {
+        padded.truncate(end);
+        padded
+    })
+}
+
 /// Prefixes each part with its length, so that different parts never encode the same.
 fn parts(parts: &[&[u8]]) -> Vec<u8> {
     let mut text = Vec::new();
@@ -199,6 +223,20 @@ mod tests {
 
     fn key(byte: u8) -> DataKey {
         DataKey(Zeroizing::new([byte; 32]))
+    }
+
+    #[test]
+    fn length_of_row_says_little_about_its_contents() {
+        let keys = RowKeys::fixed();
+        let length = |contents: &[u8]| {
+            let row = keys.seal(&PLACE, contents);
+            assert_eq!(keys.open(&PLACE, &row).expect("its own row").as_slice(), contents);
+            row.bytes.len()
+        };
+        // Contents may end as the padding does.
+        let lengths = [b"".as_slice(), b"al", b"maximilian-longname", b"\x80\0\0", &[0; 127]].map(length);
+        assert_eq!(lengths, [length(b"alice"); 5]);
+        assert_eq!(length(&[1; 128]), lengths[0] + BLOCK);
     }
 
     #[test]

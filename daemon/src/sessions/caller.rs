@@ -10,7 +10,9 @@ use serde_json::value::to_raw_value;
 use super::{Sessions, truncate_to_second};
 use crate::audit::{Event, RejectedToken};
 use crate::identity::Email;
-use crate::store::{AudienceRestriction, CachedJson, EndReason, FoundToken, StoreError, StoredSession};
+use crate::store::{
+    AudienceRestriction, CachedJson, EndReason, FoundToken, Presented, StoreError, StoredSession,
+};
 
 /// Whether a request counts as use of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,25 +126,28 @@ impl Sessions {
     /// Validates the session token of a request that reads or changes the store.
     pub async fn authenticate(
         &self,
-        text: &str,
+        presented: impl Into<Presented<'_>>,
         session_use: SessionUse,
     ) -> Result<Caller, NotAuthenticated> {
-        let authorized = self.validate_and_count(text, AcceptedTokens::SESSION_TOKEN, session_use).await?;
+        let (presented, accepted) = (presented.into(), AcceptedTokens::SESSION_TOKEN);
+        let authorized = self.validate_and_count(presented, accepted, session_use).await?;
         Ok(authorized.caller)
     }
 
-    /// Validates the token in `text` for a service, where only `accepted` ones are valid. While the shared database is
+    /// Validates a token for a service, where only `accepted` ones are valid. While the shared database is
     /// away, memory answers for as long as the grace lasts.
     pub async fn authenticate_for(
         &self,
-        text: &str,
+        presented: impl Into<Presented<'_>>,
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
+        let presented = presented.into();
+        let text = presented.token;
         if let Some(authorized) = self.validate_in_grace(text, accepted, session_use).await {
             return Ok(authorized);
         }
-        match self.validate_and_count(text, accepted, session_use).await {
+        match self.validate_and_count(presented, accepted, session_use).await {
             // The database went away meanwhile.
             Err(NotAuthenticated::Store(error)) if error.is_transient() => {
                 let in_grace = self.validate_in_grace(text, accepted, session_use).await;
@@ -154,11 +159,11 @@ impl Sessions {
 
     async fn validate_and_count(
         &self,
-        text: &str,
+        presented: Presented<'_>,
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        let validated = self.validate(text, accepted, session_use).await;
+        let validated = self.validate(presented, accepted, session_use).await;
         if let Err(error) = &validated {
             self.count_rejected_token(error);
         }
@@ -216,11 +221,11 @@ impl Sessions {
 
     async fn validate(
         &self,
-        text: &str,
+        presented: Presented<'_>,
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        let mut found = self.store.find_token(text).await?.ok_or(NotAuthenticated::Unknown)?;
+        let mut found = self.store.find_token(presented).await?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.checked_now()?;
         // The last use in the cache may be outdated, if a read of the session overlapped it.
         if self.has_expired(&found.session, now) {

@@ -18,6 +18,7 @@ mod dummy;
 mod error;
 mod key_rotation;
 mod leases;
+mod limited_stream;
 mod listing;
 mod lost_commits;
 mod members;
@@ -49,10 +50,12 @@ use infra_shared::clock::Clock;
 
 use super::writes::Writes;
 use super::{MemberID, StoreError};
+use crate::fair_queue::FairQueue;
 use crate::keys::RowKeys;
 use clock::Offset;
 use connections::Connections;
 use lost_commits::RecentRevocations;
+use probe::OneCheck;
 use touch::Uses;
 use transactions::in_transaction;
 
@@ -64,6 +67,9 @@ pub use settings::{ClientCertificate, DatabaseHost, DatabasePassword, PostgresSe
 /// One member's view of the store in a shared database.
 pub(in crate::store) struct Postgres {
     connections: Connections,
+    /// In front of look-ups of tokens.
+    look_ups: FairQueue,
+    check: OneCheck,
     rows: Arc<RowKeys>,
     writes: Writes,
     member: MemberID,
@@ -87,6 +93,8 @@ impl Postgres {
     ) -> Result<Self, StoreError> {
         let postgres = Self {
             connections: database.into_connections(),
+            look_ups: token_lookup::queue(),
+            check: OneCheck::default(),
             rows,
             writes: Writes::default(),
             member,

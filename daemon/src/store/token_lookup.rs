@@ -1,5 +1,6 @@
 //! Looks up tokens: in the cache, and then in the database.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use infra_shared::clock::Clock;
 use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::Timestamp;
 
-use super::engine::{Engine, await_engine};
+use super::engine::Engine;
 use super::{AudienceRestriction, CacheCounts, RevokedAgain, Store, StoreError, StoredSession, TokenHash};
 
 /// A token with the right secret: its session and, for an audience token, its grant.
@@ -19,6 +20,14 @@ pub struct FoundToken {
     pub restriction: Option<Arc<AudienceRestriction>>,
 }
 
+/// A token as a client presents it, not validated yet.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    pub token: &'a str,
+    /// Orders the look-ups of all clients, because anyone can cause one.
+    pub client: IpAddr,
+}
+
 /// A well-formed token of either kind.
 pub(super) enum Token {
     Session(SessionToken),
@@ -27,7 +36,11 @@ pub(super) enum Token {
 
 impl Store {
     /// Looks up a token, in the cache first. A revocation is seen at once.
-    pub async fn find_token(&self, text: &str) -> Result<Option<FoundToken>, StoreError> {
+    pub async fn find_token(
+        &self,
+        presented: impl Into<Presented<'_>>,
+    ) -> Result<Option<FoundToken>, StoreError> {
+        let Presented { token: text, client } = presented.into();
         self.check_age()?;
         let hash = TokenHash::of_text(text);
         if let Some(found) = self.cache.find(text, &hash) {
@@ -35,7 +48,10 @@ impl Store {
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
-        let found = await_engine!(self, engine => engine.read_token(&token, hash))?;
+        let found = match &self.engine {
+            Engine::Sqlite(engine) => engine.read_token(&token, hash).await?,
+            Engine::Postgres(engine) => Box::pin(engine.read_token(&token, hash, client)).await?,
+        };
         if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
             self.cache.insert(text, found, read_start);
         }
@@ -90,5 +106,13 @@ impl Token {
     fn parse(text: &str) -> Option<Self> {
         let session = || SessionToken::parse(text).map(Self::Session);
         AudienceToken::parse(text).map(Self::Audience).or_else(session)
+    }
+}
+
+/// Most tests have one client.
+#[cfg(test)]
+impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Presented<'a> {
+    fn from(token: &'a T) -> Self {
+        Self { token: token.as_ref(), client: std::net::Ipv4Addr::LOCALHOST.into() }
     }
 }

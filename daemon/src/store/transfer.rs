@@ -4,7 +4,9 @@
 //! fields of its rows, and a target seals them with its own keys. What only a running daemon needs is left out: leases,
 //! members, answers to ACME challenges, recorded changes.
 
-use jiff::Timestamp;
+mod corrections;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -145,7 +147,12 @@ pub struct Copied {
     pub live: u64,
     /// Rows of the source that infrad did not write, and that no daemon accepts.
     pub left_out: u64,
+    /// Rows with a value that infrad never writes. The copy has the nearest valid one.
+    pub corrected: u64,
 }
+
+/// The clocks of daemons and databases differ by less.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A digest over batches, and their counts.
 #[derive(Default)]
@@ -183,12 +190,17 @@ impl Contents {
     }
 
     /// Fails if `copy` has other contents.
-    fn expect_same(self, copy: Self, database: &str, left_out: u64) -> Result<Copied, StoreError> {
+    fn expect_same(
+        self,
+        copy: Self,
+        database: &str,
+        [left_out, corrected]: [u64; 2],
+    ) -> Result<Copied, StoreError> {
         let (sessions, live) = (self.sessions, self.live);
         if (sessions, self.digest.finalize()) != (copy.sessions, copy.digest.finalize()) {
             return Err(StoreError::CopyDiffers { database: database.to_owned() });
         }
-        Ok(Copied { sessions, live, left_out })
+        Ok(Copied { sessions, live, left_out, corrected })
     }
 }
 
@@ -216,7 +228,10 @@ async fn fill_database(
 ) -> Result<Copied, StoreError> {
     let (mut source, mut contents, mut copy) =
         (FileReader::open(from).await?, Contents::default(), Contents::default());
-    while let Some(batch) = source.next().await? {
+    let mut corrected = 0;
+    while let Some(mut batch) = source.next().await? {
+        // The clock of the file's host may have been ahead.
+        corrected += batch.correct(i64::MAX);
         contents.add(&batch, now);
         database.write_batch(fill, &batch, &sealer).await?;
     }
@@ -224,7 +239,7 @@ async fn fill_database(
     while let Some(batch) = written.next().await? {
         copy.add(&batch, now);
     }
-    contents.expect_same(copy, database.describe(), 0)
+    contents.expect_same(copy, database.describe(), [0, corrected])
 }
 
 /// Copies a shared database to the new file `to`, and compares every row. `sealer` is the one of the database. Reads and
@@ -235,11 +250,14 @@ pub(super) async fn copy_to_file(
     to: DatabaseFile,
     now: Timestamp,
 ) -> Result<Copied, StoreError> {
+    let not_after = time::to_database(now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX));
     let (now, name) = (time::to_database(now), to.path.display().to_string());
     let (mut contents, mut copy) = (Contents::default(), Contents::default());
     let mut source = database.snapshot(sealer).await?;
     let mut target = FileWriter::create(to).await?;
-    while let Some(batch) = source.next().await? {
+    let mut corrected = 0;
+    while let Some(mut batch) = source.next().await? {
+        corrected += batch.correct(not_after);
         contents.add(&batch, now);
         target.write(batch).await?;
     }
@@ -248,7 +266,7 @@ pub(super) async fn copy_to_file(
         copy.add(&batch, now);
     }
     written.close().await?;
-    contents.expect_same(copy, &name, source.left_out())
+    contents.expect_same(copy, &name, [source.left_out(), corrected])
 }
 
 /// The providers that members listed, as one daemon with a file would have stored them. Members that differ about a provider

@@ -72,8 +72,15 @@ pub async fn create_backup(
         tempfile::Builder::new().prefix(platform::BESIDE).tempdir_in(data_dir).map_err(&failed)?;
     let path = directory.path().join("backup");
     let to = DatabaseFile { path: path.clone(), key: keys.database_key(), sealer: keys.field_sealer() };
-    if let Some(Copied { left_out: left_out @ 1.., .. }) = store.copy_to(to, sealer, now).await? {
-        tracing::warn!(left_out, "the backup lacks rows that infrad did not write");
+    if let Some(Copied { left_out, corrected, .. }) = store.copy_to(to, sealer, now).await?
+        && left_out + corrected > 0
+    {
+        tracing::warn!(
+            left_out,
+            corrected,
+            "infrad did not write some rows of the database, or not like this: the backup lacks them, or has the nearest \
+             valid values: find out who can write to the database"
+        );
     }
     let mut database = File::open(&path).map_err(&failed)?;
     // The open file stays readable after its directory is removed.

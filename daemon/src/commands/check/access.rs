@@ -107,6 +107,10 @@ impl AccessChecker<'_> {
             found.push(self.file("https", what("certificate", certificate), certificate, Purpose::Public));
             found.push(self.file("https", what("private key", key), key, Purpose::CertificateKey));
         }
+        // This command has read them with its own rights.
+        for (section, path) in config.ca_files.iter().filter(|_| self.unit.is_some()) {
+            found.push(self.file(section, format!("CA file {}", path.display()), path, Purpose::Public));
+        }
         let mut secret = |about: String, what: &str, reference: &Reference| {
             let Some(path) = config.backends.file_of(reference) else { return };
             found.push(self.file(&about, format!("{what} {reference}"), &path, Purpose::Secret));

@@ -76,9 +76,9 @@ async fn insert(
 
 impl AudienceTokenPlace {
     /// Of the table `audience_tokens`, called `a`. No name is that of a column of a session.
-    pub(super) const COLUMNS: &str = "a.id AS audience_token_id, a.token_mac AS audience_token_mac, \
-        a.session_id AS audience_token_session, a.key_version AS audience_token_key_version, \
-        CASE WHEN octet_length(a.sealed) <= 262144 THEN a.sealed ELSE '' END AS audience_token_sealed, a.created_at AS audience_token_created_at, \
+    pub(super) const COLUMNS: &str = "left(a.id, 64) AS audience_token_id, a.token_mac AS audience_token_mac, \
+        left(a.session_id, 64) AS audience_token_session, a.key_version AS audience_token_key_version, \
+        CASE WHEN octet_length(a.sealed) <= 16384 THEN a.sealed ELSE '' END AS audience_token_sealed, a.created_at AS audience_token_created_at, \
         a.expires_at AS audience_token_expires_at";
 
     pub(super) fn new(id: &str, session: &SessionID, life: [Timestamp; 2]) -> Self {

@@ -14,9 +14,9 @@ use super::settings::PostgresSettings;
 use crate::store::StoreError;
 
 /// Connections of one member. A server allows 100 by default, for all members.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 /// How long a caller waits for a connection, including a new one. Longer in unit tests, for a busy machine.
-const WAIT: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 5 });
+pub(super) const WAIT: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 5 });
 /// How long one operation may take. Longer than the limit of a statement, which the server has (see `schema`).
 pub(super) const OPERATION: Duration = Duration::from_secs(if cfg!(test) { 120 } else { 15 });
 /// How often a transaction runs if another one stops it.

@@ -1,5 +1,6 @@
 //! Connects to the first host that accepts writes, and proves which server it is.
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +13,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::ExposeSecret;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{AccessProblem, describe};
+use super::error::{AccessProblem, READ_ONLY, describe};
+use super::limited_stream::{Answers, Limited, LimitedTls, Refused};
 use super::settings::{ClientCertificate, DatabaseHost, PostgresSettings};
 use crate::platform::{self, blocking};
 use crate::store::StoreError;
@@ -62,6 +64,8 @@ pub(in crate::store) struct Connector {
     tls: ClientConfig,
     /// The host that was connected to last. It is tried first.
     last: AtomicUsize,
+    /// Of all connections.
+    answers: Answers,
 }
 
 impl Connector {
@@ -72,7 +76,7 @@ impl Connector {
         })?;
         // The name of the protocol (IANA), which newer servers check.
         tls.alpn_protocols = vec![b"postgresql".to_vec()];
-        Ok(Self { settings, tls, last: AtomicUsize::new(0) })
+        Ok(Self { settings, tls, last: AtomicUsize::new(0), answers: Answers::default() })
     }
 
     pub(super) fn settings(&self) -> &PostgresSettings {
@@ -86,12 +90,24 @@ impl Connector {
         attributes: TargetSessionAttrs,
     ) -> Result<Client, ConnectFailure> {
         let mut configuration = self.configuration(host).await?;
-        configuration.target_session_attrs(attributes);
+        let answers = self.answers.clone();
         match host {
             DatabaseHost::TCP { .. } => {
-                start(&configuration, MakeRustlsConnect::new(self.tls().await?)).await
+                configuration.target_session_attrs(attributes);
+                let tls = MakeRustlsConnect::new(self.tls().await?);
+                let (client, connection) = configuration.connect(LimitedTls { tls, answers }).await?;
+                run(connection);
+                Ok(client)
             }
-            DatabaseHost::Socket { .. } => start(&configuration, NoTls).await,
+            DatabaseHost::Socket { directory, port } => {
+                let stream = Limited::new(open_socket(directory, *port).await?, answers);
+                let (client, connection) = configuration.connect_raw(stream, NoTls).await?;
+                run(connection);
+                if attributes == TargetSessionAttrs::ReadWrite {
+                    expect_writable(&client).await?;
+                }
+                Ok(client)
+            }
         }
     }
 
@@ -109,7 +125,10 @@ impl Connector {
                     Ok(tls) => token.cancel_query(MakeRustlsConnect::new(tls)).await.ok(),
                     Err(_) => None,
                 },
-                DatabaseHost::Socket { .. } => token.cancel_query(NoTls).await.ok(),
+                DatabaseHost::Socket { directory, port } => match open_socket(directory, *port).await {
+                    Ok(stream) => token.cancel_query_raw(stream, NoTls).await.ok(),
+                    Err(_) => None,
+                },
             }
         };
         // If it fails, the server notices the closed connection later.
@@ -128,8 +147,8 @@ impl Connector {
             DatabaseHost::TCP { name, port } => {
                 configuration.host(name).port(*port).ssl_mode(SslMode::Require);
             }
-            DatabaseHost::Socket { directory, port } => {
-                configuration.host_path(directory).port(*port).ssl_mode(SslMode::Disable);
+            DatabaseHost::Socket { .. } => {
+                configuration.ssl_mode(SslMode::Disable);
             }
         }
         if let Some(password) = &self.settings.password {
@@ -207,20 +226,34 @@ impl Manager for Connector {
     }
 }
 
-async fn start<T>(configuration: &Config, tls: T) -> Result<Client, ConnectFailure>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-{
-    let (client, connection) = configuration.connect(tls).await?;
-    // Ends with the client.
+async fn open_socket(directory: &Path, port: u16) -> Result<UnixStream, ConnectFailure> {
+    let connected = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}"))).await;
+    connected.map_err(|error| ConnectFailure {
+        cause: format!("error connecting to server: {error}"),
+        problem: AccessProblem::Unreachable,
+    })
+}
+
+/// As the library does for other hosts.
+async fn expect_writable(client: &Client) -> Result<(), ConnectFailure> {
+    let shown = client.simple_query("SHOW transaction_read_only").await?;
+    let is_on = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("on"));
+    if shown.iter().any(is_on) {
+        return Err(ConnectFailure { cause: READ_ONLY.to_owned(), problem: AccessProblem::Standby });
+    }
+    Ok(())
+}
+
+/// Runs a connection until its client ends.
+fn run(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
     tokio::spawn(async move {
-        // The user of the connection gets the error too.
-        if let Err(error) = connection.await {
-            tracing::debug!("a connection to the database ended: {}", describe(&error));
+        let Err(error) = connection.await else { return };
+        match Refused::in_causes(&error) {
+            // The user of the connection learns only that it was closed.
+            Some(reason) => tracing::error!(%reason, "closed a connection to the database"),
+            None => tracing::debug!("a connection to the database ended: {}", describe(&error)),
         }
     });
-    Ok(client)
 }
 
 fn read(files: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {

@@ -69,7 +69,7 @@ pub(super) async fn read_keys(client: &Transaction<'_>) -> Result<Option<StoredK
     let rows = client
         .query_typed(
             "SELECT kind, version, root_key, wrapped, check_mac FROM keys \
-             WHERE octet_length(root_key) <= 4096 AND octet_length(wrapped) <= 65536 ORDER BY kind, version LIMIT 1000",
+             WHERE octet_length(root_key) <= 4096 AND octet_length(wrapped) <= 16384 ORDER BY kind, version LIMIT 1000",
             &[],
         )
         .await?;

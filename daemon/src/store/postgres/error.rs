@@ -5,6 +5,7 @@ use std::error::Error;
 use infra_shared::http::{Untrusted, untrusted};
 use tokio_postgres::error::SqlState;
 
+use super::limited_stream::Refused;
 use crate::store::{DatabaseError, StoreError};
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -32,6 +33,7 @@ pub enum AccessProblem {
     Standby,
     NoPassword,
     Password,
+    WeakPasswordMethod,
     UnknownAuthority,
     WrongName,
     CertificateDates,
@@ -50,6 +52,11 @@ impl AccessProblem {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => return Self::Forbidden,
             Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => return Self::Standby,
             Some(state) if is_away(state) => return Self::Unreachable,
+            Some(_) => return Self::Other,
+            None => {}
+        }
+        match Refused::in_causes(error) {
+            Some(Refused::ClearText | Refused::MD5) => return Self::WeakPasswordMethod,
             Some(_) => return Self::Other,
             None => {}
         }
@@ -85,6 +92,10 @@ impl AccessProblem {
                 "store the password of this role where `database.password` points; an administrator of PostgreSQL changes it \
                  with `\\password ROLE` in psql"
             }
+            Self::WeakPasswordMethod => {
+                "let the server ask with SCRAM: `scram-sha-256` in `pg_hba.conf`, or as `auth_type` of PgBouncer; then set the \
+                 password of the role again with `\\password ROLE` in psql"
+            }
             Self::UnknownAuthority => {
                 "set `database.caFile` to the CA that issued the certificate of the server"
             }
@@ -118,7 +129,7 @@ impl AccessProblem {
 /// What the client library says if the server requests a password.
 const PASSWORD_MISSING: &str = "password missing";
 /// What the client library says of a server that accepts no writes.
-const READ_ONLY: &str = "database does not allow writes";
+pub(super) const READ_ONLY: &str = "database does not allow writes";
 
 /// Whether the server is stopping, starting, full, or no longer the primary.
 fn is_away(state: &SqlState) -> bool {
@@ -142,6 +153,9 @@ fn is_lost(error: &tokio_postgres::Error) -> bool {
 
 /// The cause, without `DETAIL`, which may contain the values of a row.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(reason) = Refused::in_causes(error) {
+        return reason.to_string();
+    }
     if let Some(reason) = untrusted(error) {
         return format!("this host rejects the certificate of the server: {reason}");
     }

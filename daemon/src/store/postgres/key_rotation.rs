@@ -11,8 +11,8 @@ use crate::keys::{KeyRow, RowPlace, SealedRow, StoredKeys};
 use crate::store::key_rotation::MembersBehind;
 use crate::store::{Lease, StoreError, time};
 
-/// Rows sealed again per transaction.
-const BATCH: i64 = 500;
+/// Rows sealed again per transaction. All of the largest size fit in one answer.
+const BATCH: i64 = 100;
 
 /// A table of sealed rows, and the SQL expressions of what the seal of each row binds.
 struct SealedTable {
@@ -142,11 +142,11 @@ impl Postgres {
         let SealedTable { name, id, token_mac, user_key, created_at, expires_at } = table;
         let select = format!(
             "SELECT ctid::text, key_version, \
-             CASE WHEN octet_length(sealed) <= 16777216 THEN sealed ELSE '' END, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
+             CASE WHEN octet_length(sealed) <= 262144 THEN sealed END, {id}, {token_mac}, {user_key}, {created_at}, {expires_at} \
              FROM {name} WHERE key_version < $1 LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
         );
         let update = format!(
-            "UPDATE {name} t SET key_version = $1, sealed = u.sealed \
+            "UPDATE {name} t SET key_version = $1, sealed = coalesce(u.sealed, t.sealed) \
              FROM unnest($2, $3) AS u (place, sealed) WHERE t.ctid = u.place::tid"
         );
         let version = number(self.rows.current_version())?;
@@ -164,9 +164,10 @@ impl Postgres {
         })
     }
 
-    /// A row that does not open is of no use to anyone, and keeps its seal.
-    fn reseal(&self, table: &'static str, row: &Row) -> Result<Vec<u8>, StoreError> {
-        let sealed = SealedRow { key_version: row.try_get(1)?, bytes: row.try_get(2)? };
+    /// A row that does not open, or is larger than any of infrad, is of no use to anyone and keeps its seal: `None`.
+    fn reseal(&self, table: &'static str, row: &Row) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(bytes) = row.try_get(2)? else { return Ok(None) };
+        let sealed = SealedRow { key_version: row.try_get(1)?, bytes };
         let place = RowPlace {
             table,
             id: row.try_get(3)?,
@@ -176,10 +177,10 @@ impl Postgres {
             expires_at: row.try_get(7)?,
         };
         if let Ok(opened) = self.rows.open(&place, &sealed) {
-            return Ok(self.rows.seal(&place, &opened).bytes);
+            return Ok(Some(self.rows.seal(&place, &opened).bytes));
         }
         tracing::error!(table, "left a row as it was that infrad did not write like this");
-        Ok(sealed.bytes)
+        Ok(None)
     }
 
     /// A member that was paused or killed delays this until its row is forgotten, because it may still seal with an older

@@ -2,10 +2,13 @@
 
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::Postgres;
-use super::session_rows::{COLUMNS, HAS_SESSION_ID, session_id, stored_rows};
-use super::statements::{count, parameters};
+use super::session_rows::{
+    COLUMNS_OF_MANY, HAS_SESSION_ID, LARGE_ROWS, replace, select_again, session_id, stored_rows, unread,
+};
+use super::statements::{Parameter, count, parameters};
 use crate::store::{SessionPage, StoreError, StoredSession, time};
 
 impl Postgres {
@@ -17,10 +20,11 @@ impl Postgres {
     ) -> Result<SessionPage, StoreError> {
         let after = after.as_ref().map_or("", SessionID::as_str);
         let select = format!(
-            "SELECT {COLUMNS} FROM sessions s WHERE s.id > $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
+            "SELECT {COLUMNS_OF_MANY} FROM sessions s WHERE s.id > $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
              AND {HAS_SESSION_ID} ORDER BY s.id LIMIT $3"
         );
-        let rows = self.read(&select, parameters![after, time::to_database(now), i64::from(at_most)]).await?;
+        let rows =
+            self.read_many(&select, parameters![after, time::to_database(now), i64::from(at_most)]).await?;
         let is_last = rows.len() < at_most as usize;
         // Of the last row, even if that one does not open.
         let last = rows.last().filter(|_| !is_last);
@@ -35,12 +39,12 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
         let select = format!(
-            "SELECT {COLUMNS} FROM sessions s WHERE (s.subject_key = $1 OR s.email_key = $2) AND s.ended_at IS NULL \
+            "SELECT {COLUMNS_OF_MANY} FROM sessions s WHERE (s.subject_key = $1 OR s.email_key = $2) AND s.ended_at IS NULL \
              AND s.expires_at > $3 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
         );
         let (subject, email) = (self.rows.subject_key(name), self.rows.email_key(name));
         let rows = self
-            .read(
+            .read_many(
                 &select,
                 parameters![subject.as_slice(), email.as_slice(), time::to_database(now), i64::from(at_most)],
             )
@@ -78,14 +82,24 @@ impl Postgres {
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
         let select = format!(
-            "SELECT {COLUMNS} FROM sessions s WHERE s.user_key = $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
+            "SELECT {COLUMNS_OF_MANY} FROM sessions s WHERE s.user_key = $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
              AND s.created_at > $3 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
         );
         let user_key = self.rows.user_key(issuer, subject);
         let rows = self
-            .read(&select, parameters![user_key.as_slice(), time::to_database(now), after, limit])
+            .read_many(&select, parameters![user_key.as_slice(), time::to_database(now), after, limit])
             .await?;
         stored_rows(&self.rows, &rows)
+    }
+
+    /// Reads sessions, and again the few that are too large to be read with many others.
+    async fn read_many(&self, statement: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
+        let mut rows = self.read(statement, parameters).await?;
+        for ids in unread(&rows, &["sealed"])?.chunks(LARGE_ROWS) {
+            let again = self.read(&select_again(), parameters![ids.to_vec()]).await?;
+            replace(&mut rows, again)?;
+        }
+        Ok(rows)
     }
 
     pub(in crate::store) async fn count_live_sessions(

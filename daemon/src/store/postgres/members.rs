@@ -93,7 +93,7 @@ impl Postgres {
         let rows = self
             .connections
             .run(async |client| {
-                let select = "SELECT id, key_version, CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END, newest_key, \
+                let select = "SELECT id, key_version, CASE WHEN octet_length(sealed) <= 4096 THEN sealed ELSE '' END, newest_key, \
                     (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM seen_at) * 1000)::bigint, \
                     (extract(epoch FROM now() - seen_at) * 1000)::bigint, lag \
                     FROM members ORDER BY started_at, id";

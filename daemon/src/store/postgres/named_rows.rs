@@ -23,7 +23,7 @@ impl NamedRow {
         let Self { table, key } = self;
         let name = postgres.rows.name_key(table, name);
         let select = format!(
-            "SELECT key_version, CASE WHEN octet_length(sealed) <= 1048576 THEN sealed ELSE '' END AS sealed \
+            "SELECT key_version, CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END AS sealed \
              FROM {table} WHERE {key} = $1"
         );
         let row = postgres.read_one(&select, parameters![name.as_slice()]).await?;

@@ -30,12 +30,12 @@ impl Postgres {
         &self,
         rows: &[ProviderRow],
     ) -> Result<ProviderComparison, StoreError> {
-        let select = "SELECT p.member_id, p.name_key, p.key_version, \
-                      CASE WHEN octet_length(p.sealed) <= 262144 THEN p.sealed ELSE '' END AS sealed, EXISTS \
-                      (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') \
-                      AS is_running FROM providers p";
-        let stored = self.read(select, &[]).await?;
-        let stored = well_formed(stored.iter().map(|row| self.read_provider(row)))?;
+        let (mut stored, mut after) = (Vec::new(), Some(<(String, Vec<u8>)>::default()));
+        while let Some((member, name)) = after {
+            let page = self.read(SELECT, parameters![member, name, i64::from(PAGE)]).await?;
+            stored.extend(well_formed(page.iter().map(|row| self.read_provider(row)))?);
+            after = last(&page)?;
+        }
         Ok(compare(rows, &stored))
     }
 
@@ -61,6 +61,22 @@ impl Postgres {
         };
         Ok(StoredProvider { name, issuer, allow_policy, member })
     }
+}
+
+/// Rows of any length that fit in one answer.
+pub(super) const PAGE: u32 = 100;
+
+/// A page of the rows of all members, after the one with the member `$1` and the name `$2`. Those of infrad have short IDs.
+pub(super) const SELECT: &str = "SELECT p.member_id, p.name_key, p.key_version, \
+     CASE WHEN octet_length(p.sealed) <= 262144 THEN p.sealed ELSE '' END AS sealed, EXISTS \
+     (SELECT FROM members m WHERE m.id = p.member_id AND m.seen_at > now() - interval '15 s') AS is_running \
+     FROM providers p WHERE (p.member_id, p.name_key) > ($1, $2) AND octet_length(p.member_id) <= 64 \
+     ORDER BY p.member_id, p.name_key LIMIT $3";
+
+/// The last row of a page, if another page may follow.
+pub(super) fn last(page: &[Row]) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+    let last = page.last().filter(|_| page.len() >= PAGE as usize);
+    last.map(|row| Ok((row.try_get("member_id")?, row.try_get("name_key")?))).transpose()
 }
 
 /// Opens a row with the columns `member_id`, `name_key`, `key_version` and `sealed`.

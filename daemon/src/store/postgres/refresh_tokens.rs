@@ -15,6 +15,9 @@ use crate::keys::{DecryptError, FieldSealer, RowKeys, RowPlace, SealedRow};
 use crate::store::refresh_tokens::revoked_before;
 use crate::store::{Lease, LeaseRequest, NewRefreshToken, NextAttempt, RefreshTokenRow, StoreError, time};
 
+/// Of the table `refresh_tokens`, called `r`. Larger ones are read as empty and do not open.
+pub(super) const SEALED: &str = "CASE WHEN octet_length(r.sealed) > 262144 THEN '' ELSE r.sealed END";
+pub(super) const SEALED_OF_MANY: &str = "CASE WHEN octet_length(r.sealed) > 4096 THEN '' ELSE r.sealed END";
 /// How much the clocks of members may differ.
 const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -79,7 +82,7 @@ impl Postgres {
             "WITH due AS (SELECT session_id, lost_since FROM refresh_tokens WHERE {due_sql} LIMIT $6 \
              FOR NO KEY UPDATE SKIP LOCKED) \
              UPDATE refresh_tokens r SET {claim_sql} FROM due WHERE r.session_id = due.session_id \
-             RETURNING r.session_id, r.key_version, r.sealed, r.version, r.failures, due.lost_since"
+             RETURNING r.session_id, r.key_version, {SEALED} AS sealed, r.version, r.failures, due.lost_since"
         );
         let provider = provider_key(&self.rows, &request.provider);
         let rows = self

@@ -4,8 +4,10 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use tokio_postgres::{Row, Transaction};
 
-use super::session_rows::{COLUMNS, NEXT_REVISION, SessionPlace, session_id};
-use super::statements::{Parameter, parameter};
+use super::session_rows::{
+    COLUMNS_OF_MANY, LARGE_ROWS, NEXT_REVISION, SessionPlace, replace, select_again, session_id, unread,
+};
+use super::statements::{Parameter, parameter, parameters};
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
 use crate::keys::RowKeys;
@@ -66,14 +68,18 @@ impl Revocation<'_> {
             "WITH page AS (SELECT id FROM sessions WHERE ended_at IS NULL AND id > $3 AND {} ORDER BY id LIMIT $4 \
              FOR NO KEY UPDATE) \
              UPDATE sessions s SET ended_at = $1, end_reason = $2, {NEXT_REVISION} FROM page \
-             WHERE s.id = page.id RETURNING {COLUMNS}",
+             WHERE s.id = page.id RETURNING {COLUMNS_OF_MANY}",
             values.condition()
         );
         let (at, reason, limit) = (time::to_database(self.at), self.reason.as_str(), i64::from(PAGE));
         let common: [Parameter<'_>; 4] =
             [parameter(&at), parameter(&reason), parameter(&after), parameter(&limit)];
         let parameters: Vec<Parameter<'_>> = common.into_iter().chain(values.parameters()).collect();
-        let rows = transaction.query_typed(&statement, &parameters).await?;
+        let mut rows = transaction.query_typed(&statement, &parameters).await?;
+        for large in unread(&rows, &["sealed"])?.chunks(LARGE_ROWS) {
+            let again = transaction.query_typed(&select_again(), parameters![large.to_vec()]).await?;
+            replace(&mut rows, again)?;
+        }
         let mut ids: Vec<&str> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
         ids.sort_unstable();
         let next = ids.last().filter(|_| rows.len() >= usize::from(PAGE)).map(|last| (*last).to_owned());

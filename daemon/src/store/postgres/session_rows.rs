@@ -1,5 +1,6 @@
 //! Rows of sessions: what is in clear, what is sealed, and how they are written and read.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use infra_shared::api::User;
@@ -15,12 +16,28 @@ use crate::store::{ClientInfo, EndReason, Ended, NewSession, StoreError, StoredS
 /// The ID of the dummy row, read if a session or token does not exist.
 pub(super) const DUMMY_ID: &str = "0000000000";
 
-/// Of the table `sessions`, called `s`.
-/// Seals over 256 KiB are read as empty and do not open: 256 groups of 256 bytes fit, and a larger row would fill the memory of
-/// every daemon.
-pub(super) const COLUMNS: &str = "s.id, s.token_mac, s.user_key, s.key_version, \
-    CASE WHEN octet_length(s.sealed) <= 262144 THEN s.sealed ELSE '' END AS sealed, s.created_at, s.expires_at, \
-    s.last_used_at, s.ended_at, left(s.end_reason, 64) AS end_reason, s.revision";
+/// Of the table `sessions`, called `s`. Seals over this length are read as empty and do not open.
+macro_rules! columns {
+    ($largest:literal) => {
+        concat!(
+            "left(s.id, 64) AS id, s.token_mac, s.user_key, s.key_version, CASE WHEN octet_length(s.sealed) <= ",
+            $largest,
+            " THEN s.sealed ELSE '' END AS sealed, s.created_at, s.expires_at, s.last_used_at, s.ended_at, \
+             left(s.end_reason, 64) AS end_reason, s.revision"
+        )
+    };
+}
+
+/// 256 groups of 256 bytes fit. A larger row would fill the memory of every daemon. For up to [`LARGE_ROWS`].
+pub(super) const COLUMNS: &str = columns!(262_144);
+/// For thousands of rows, within the limit of an answer. Rows with larger seals are read again.
+pub(super) const COLUMNS_OF_MANY: &str = columns!(4096);
+/// Rows with seals of any length that fit in one answer.
+pub(super) const LARGE_ROWS: usize = 100;
+/// Reads rows again by their IDs.
+pub(super) fn select_again() -> String {
+    format!("SELECT {COLUMNS} FROM sessions s WHERE s.id = ANY($1)")
+}
 
 /// Counts a change. Accepts every stored value, so that a session can always be revoked.
 pub(super) const NEXT_REVISION: &str =
@@ -183,6 +200,34 @@ pub(super) fn stored(keys: &RowKeys, row: &Row) -> Result<StoredSession, StoreEr
         cached_json: OnceLock::new(),
         is_admitted: OnceLock::new(),
     })
+}
+
+/// The IDs of rows of [`COLUMNS_OF_MANY`] whose seals in these columns were not read.
+pub(super) fn unread(rows: &[Row], columns: &[&str]) -> Result<Vec<String>, StoreError> {
+    let mut ids = Vec::new();
+    for row in rows {
+        for column in columns {
+            if row.try_get::<_, Option<&[u8]>>(column)?.is_some_and(<[u8]>::is_empty) {
+                ids.push(row.try_get("id")?);
+                break;
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// Replaces rows by the same ones that were read again.
+pub(super) fn replace(rows: &mut [Row], again: Vec<Row>) -> Result<(), StoreError> {
+    let mut complete = HashMap::with_capacity(again.len());
+    for row in again {
+        complete.insert(row.try_get::<_, String>("id")?, row);
+    }
+    for row in rows {
+        if let Some(found) = complete.remove(row.try_get::<_, &str>("id")?) {
+            *row = found;
+        }
+    }
+    Ok(())
 }
 
 /// Reads rows of lists. A row that does not open is left out, because it cannot be used for anything.

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use tokio_postgres::Transaction;
 
 use super::revocation::{Revocation, RevokedPage};
-use super::session_rows::{COLUMNS, Contents, NEXT_REVISION, SessionPlace, session_id, stored};
+use super::session_rows::{
+    COLUMNS, Contents, HAS_SESSION_ID, LARGE_ROWS, NEXT_REVISION, SessionPlace, session_id, stored,
+};
 use super::statements::parameters;
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
@@ -176,17 +178,24 @@ async fn forget_addresses(
     at_most: u32,
 ) -> Result<usize, StoreError> {
     let select = format!(
-        "SELECT {COLUMNS} FROM sessions s WHERE s.has_address ORDER BY s.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
+        "SELECT {COLUMNS} FROM sessions s WHERE s.has_address AND {HAS_SESSION_ID} ORDER BY s.id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
     );
-    let rows = transaction.query_typed(&select, parameters![i64::from(at_most)]).await?;
+    let at_most = i64::from(at_most).min(i64::try_from(LARGE_ROWS).expect("a few rows"));
+    let rows = transaction.query_typed(&select, parameters![at_most]).await?;
     for row in &rows {
         let place = SessionPlace::of_row(row)?;
-        let (token_hash, contents) = place.open(keys, row)?;
-        let sealed = place.seal(keys, &token_hash, &contents.without_address());
+        // A row that does not open has no address for anyone.
+        let sealed = match place.open(keys, row) {
+            Ok((token_hash, contents)) => Some(place.seal(keys, &token_hash, &contents.without_address())),
+            Err(StoreError::UnexpectedRow(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let (key_version, sealed) = sealed.map(|it| (it.key_version, it.bytes)).unzip();
         transaction
             .execute_typed(
-                "UPDATE sessions SET has_address = false, key_version = $2, sealed = $3 WHERE id = $1",
-                parameters![place.id(), sealed.key_version, sealed.bytes],
+                "UPDATE sessions SET has_address = false, key_version = coalesce($2, key_version), \
+                 sealed = coalesce($3, sealed) WHERE id = $1",
+                parameters![place.id(), key_version, sealed],
             )
             .await?;
     }

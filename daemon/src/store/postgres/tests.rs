@@ -4,6 +4,8 @@ mod canary;
 mod changes;
 mod forgery;
 mod grace;
+mod impostor;
+mod look_ups;
 mod lost_commits;
 mod members;
 mod touch;

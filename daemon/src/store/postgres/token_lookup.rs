@@ -1,15 +1,36 @@
 //! Reads tokens with their sessions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio_postgres::Row;
 
 use super::Postgres;
 use super::audience_tokens::AudienceTokenPlace;
+use super::connections::{MOST, WAIT};
 use super::session_rows::{COLUMNS, DUMMY_ID, stored};
 use super::statements::parameters;
+use crate::addresses::client_key;
+use crate::fair_queue::{FairQueue, QueueLimits};
 use crate::store::token_lookup::Token;
 use crate::store::{FoundToken, StoreError, TokenHash};
+
+/// Connections that look-ups of tokens leave to everything else. The poll has one of them.
+const RESERVED: usize = 4;
+/// As many as the exchanges of one client that wait.
+const WAITING_PER_CLIENT: usize = 256;
+const MAX_WAITING: usize = 4096;
+
+/// The queue in front of look-ups. Anyone can cause them with tokens that do not exist, so they get a share of the
+/// connections, by turns of the clients.
+pub(super) fn queue() -> FairQueue {
+    FairQueue::new(QueueLimits {
+        concurrent: MOST - RESERVED,
+        waiting_per_client: WAITING_PER_CLIENT,
+        waiting: MAX_WAITING,
+        timeout: WAIT,
+    })
+}
 
 impl Postgres {
     /// Reads a token from the database.
@@ -20,7 +41,9 @@ impl Postgres {
         &self,
         token: &Token,
         hash: TokenHash,
+        client: IpAddr,
     ) -> Result<Option<FoundToken>, StoreError> {
+        let _permit = self.look_ups.acquire(client_key(client)).await?;
         let (table, id) = match token {
             Token::Session(token) => ("sessions", token.id().as_str()),
             Token::Audience(token) => ("audience_tokens", token.id().as_str()),

@@ -34,7 +34,10 @@ impl Postgres {
             Ok(client.get().batch_execute(begin).await?)
         })
         .await?;
-        Ok(Snapshot { client, keys: self.rows.clone(), sealer, position: START, left_out: 0 })
+        let mut snapshot = Snapshot { client, keys: self.rows.clone(), sealer, position: START, left_out: 0 };
+        snapshot.expect_current_key().await?;
+        snapshot.count_odd_keys().await?;
+        Ok(snapshot)
     }
 
     /// Writes rows of another store. Fails once another command fills the database.
@@ -80,6 +83,15 @@ impl Snapshot {
         };
         self.position = position;
         Ok(Some(batch))
+    }
+
+    /// Fails if another member has switched to a newer data key. A row of any other key that is not held is none of infrad.
+    async fn expect_current_key(&mut self) -> Result<(), StoreError> {
+        let current = self.row("SELECT data_key_version FROM store").await?;
+        if self.keys.is_held(current.try_get(0)?) {
+            return Ok(());
+        }
+        Err(StoreError::UnexpectedRow("a data key that this daemon does not hold yet"))
     }
 
     /// Rows that infrad did not write, and that were skipped.

@@ -2,6 +2,7 @@
 
 mod rollback;
 mod transfer;
+mod written_rows;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -10,10 +10,12 @@ use crate::store::postgres::audience_tokens::AudienceTokenPlace;
 use crate::store::postgres::certificates::{self, CERTIFICATES};
 use crate::store::postgres::named_rows::NamedRow;
 use crate::store::postgres::provider_endpoints::ENDPOINTS;
-use crate::store::postgres::providers::{self, provider_key};
-use crate::store::postgres::refresh_tokens;
-use crate::store::postgres::session_rows::{COLUMNS, DUMMY_ID, SessionPlace};
-use crate::store::postgres::statements::{parameters, well_formed};
+use crate::store::postgres::providers::{self, PAGE, provider_key};
+use crate::store::postgres::refresh_tokens::{self, SEALED, SEALED_OF_MANY};
+use crate::store::postgres::session_rows::{
+    COLUMNS, COLUMNS_OF_MANY, DUMMY_ID, HAS_SESSION_ID, LARGE_ROWS, SessionPlace, replace, unread,
+};
+use crate::store::postgres::statements::{count, parameters};
 use crate::store::transfer::{
     AudienceTokenRecord, BATCH, CLIENT_SECRET_REFERENCE, CREDENTIALS, CertificateRecord,
     ConsumedTicketRecord, PRIVATE_KEY, ProviderRecord, RefreshTokenRecord, RolloverRecord, Secret,
@@ -21,22 +23,31 @@ use crate::store::transfer::{
 };
 use crate::store::{RememberedEndpoints, StoreError, time};
 
+/// Far more than a daemon begins until one succeeds.
+const MOST_ORDERS: u32 = 1000;
+/// The others are only counted.
+const LOGGED: u64 = 100;
+
 impl Snapshot {
     /// Returns the sessions after one, and the ID of the last if more may follow.
     pub(super) async fn sessions(
         &mut self,
         after: &str,
     ) -> Result<(Vec<SessionRecord>, Option<String>), StoreError> {
-        let select = format!(
-            "SELECT {COLUMNS}, r.provider_key, r.key_version AS token_key_version, r.sealed AS token_sealed, r.version, \
-             r.due_at, r.revoke_after, r.leased_until, r.failures, r.lost_since FROM sessions s \
-             LEFT JOIN refresh_tokens r ON r.session_id = s.id \
-             WHERE s.id > $1 AND s.id <> $2 ORDER BY s.id LIMIT $3"
+        let select = select_sessions(
+            [COLUMNS_OF_MANY, SEALED_OF_MANY],
+            &format!("s.id > $1 AND s.id <> $2 AND {HAS_SESSION_ID} ORDER BY s.id LIMIT $3"),
         );
-        let rows = self.rows(&select, parameters![after, DUMMY_ID, i64::from(BATCH)]).await?;
+        let mut rows = self.rows(&select, parameters![after, DUMMY_ID, i64::from(BATCH)]).await?;
+        let select_again = select_sessions([COLUMNS, SEALED], "s.id = ANY($1)");
+        // Each has two seals.
+        for ids in unread(&rows, &["sealed", "token_sealed"])?.chunks(LARGE_ROWS / 2) {
+            let again = self.rows(&select_again, parameters![ids.to_vec()]).await?;
+            replace(&mut rows, again)?;
+        }
         let keys = self.keys.clone();
-        let sessions = self.opened(&rows, ["id", "key_version"], |row| session(row, &keys))?;
-        Ok((sessions, last(&rows, "id")?))
+        let sessions = self.opened(&rows, "id", |row| session(row, &keys))?;
+        Ok((sessions, last(&rows, "id", BATCH)?))
     }
 
     pub(super) async fn audience_tokens(
@@ -44,52 +55,64 @@ impl Snapshot {
         after: &str,
     ) -> Result<(Vec<AudienceTokenRecord>, Option<String>), StoreError> {
         let select = format!(
-            "SELECT {} FROM audience_tokens a WHERE a.id > $1 AND a.id <> $2 ORDER BY a.id LIMIT $3",
+            "SELECT {} FROM audience_tokens a WHERE a.id > $1 AND a.id <> $2 AND octet_length(a.id) <= 64 \
+             ORDER BY a.id LIMIT $3",
             AudienceTokenPlace::COLUMNS
         );
         let rows = self.rows(&select, parameters![after, DUMMY_ID, i64::from(BATCH)]).await?;
         let keys = self.keys.clone();
-        let columns = ["audience_token_id", "audience_token_key_version"];
-        let tokens = self.opened(&rows, columns, |row| audience_token(row, &keys))?;
-        Ok((tokens, last(&rows, "audience_token_id")?))
+        let tokens = self.opened(&rows, "audience_token_id", |row| audience_token(row, &keys))?;
+        Ok((tokens, last(&rows, "audience_token_id", BATCH)?))
     }
 
     pub(super) async fn consumed_tickets(
         &mut self,
         after: &[u8],
     ) -> Result<(Vec<ConsumedTicketRecord>, Option<Vec<u8>>), StoreError> {
-        let select = "SELECT id, expires_at FROM consumed_tickets WHERE id > $1 ORDER BY id LIMIT $2";
+        let select = "SELECT id, expires_at FROM consumed_tickets WHERE id > $1 AND octet_length(id) = 16 \
+                      ORDER BY id LIMIT $2";
         let rows = self.rows(select, parameters![after, i64::from(BATCH)]).await?;
         let ticket = |row: &Row| {
             let id: &[u8] = row.try_get("id")?;
             let id = id.try_into().map_err(|_| StoreError::UnexpectedRow("a used ticket"))?;
             Ok(ConsumedTicketRecord { id, expires_at: row.try_get("expires_at")? })
         };
-        Ok((rows.iter().map(ticket).collect::<Result<_, StoreError>>()?, last(&rows, "id")?))
+        Ok((self.opened(&rows, "id", ticket)?, last(&rows, "id", BATCH)?))
     }
 
-    /// Skips rows that infrad did not write. `columns`: the ID and the key version.
+    /// Counts rows whose keys are none of infrad, which the other functions skip.
+    pub(super) async fn count_odd_keys(&mut self) -> Result<(), StoreError> {
+        let select = format!(
+            "SELECT (SELECT count(*) FROM sessions s WHERE NOT {HAS_SESSION_ID}) \
+             + (SELECT count(*) FROM audience_tokens WHERE octet_length(id) > 64) \
+             + (SELECT count(*) FROM consumed_tickets WHERE octet_length(id) <> 16) \
+             + (SELECT count(*) FROM providers WHERE octet_length(member_id) > 64) \
+             + greatest((SELECT count(*) FROM acme_orders) - {MOST_ORDERS}, 0)"
+        );
+        self.left_out += count(self.row(&select).await?.try_get(0)?)?;
+        Ok(())
+    }
+
+    /// Skips and counts rows that infrad did not write. Logs the first ones, with their ID if it is a text.
     fn opened<T>(
         &mut self,
         rows: &[Row],
-        [id, key_version]: [&str; 2],
+        id: &str,
         open: impl Fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut opened = Vec::with_capacity(rows.len());
         for row in rows {
-            // Written by a member that knows a newer data key.
-            if !self.keys.is_held(row.try_get(key_version)?) {
-                return Err(StoreError::UnexpectedRow("a data key that this daemon does not hold yet"));
-            }
             match open(row) {
                 Ok(record) => opened.push(record),
                 Err(StoreError::UnexpectedRow(what)) => {
-                    let id: &str = row.try_get(id)?;
-                    tracing::error!(
-                        id,
-                        what,
-                        "left out of the copy: infrad did not write this row like this"
-                    );
+                    if self.left_out < LOGGED {
+                        let id: &str = row.try_get(id).unwrap_or_default();
+                        tracing::error!(
+                            id,
+                            what,
+                            "left out of the copy: infrad did not write this row like this"
+                        );
+                    }
                     self.left_out += 1;
                 }
                 Err(error) => return Err(error),
@@ -101,9 +124,9 @@ impl Snapshot {
     pub(super) async fn settings(&mut self) -> Result<SettingsRecord, StoreError> {
         let (sealer, keys) = (self.sealer.clone(), self.keys.clone());
         let counter = self.row("SELECT value, latest_time FROM counter").await?;
-        let rollover = self.row("SELECT sequence, announced, takeover_at FROM ca_rollover").await?;
+        let rollover =
+            self.row("SELECT sequence, left(announced, 200), takeover_at FROM ca_rollover").await?;
         let pause = self.row("SELECT until FROM acme_pause").await?;
-        let listed = self.rows("SELECT member_id, name_key, key_version, sealed FROM providers", &[]).await?;
         let provider = |row: &Row| {
             let contents = providers::open(&keys, row)?;
             let field = CLIENT_SECRET_REFERENCE;
@@ -115,8 +138,17 @@ impl Snapshot {
                 client_secret_reference: reference,
             })
         };
-        let listed = well_formed(listed.iter().map(provider))?;
-        let orders = self.rows("SELECT id, begun_at FROM acme_orders ORDER BY id", &[]).await?;
+        let (mut listed, mut after) = (Vec::new(), Some(<(String, Vec<u8>)>::default()));
+        while let Some((member, name)) = after {
+            let page = self.rows(providers::SELECT, parameters![member, name, i64::from(PAGE)]).await?;
+            listed.extend(self.opened(&page, "member_id", provider)?);
+            after = providers::last(&page)?;
+        }
+        let orders = format!(
+            "SELECT id, begun_at FROM (SELECT id, begun_at FROM acme_orders ORDER BY begun_at DESC LIMIT {MOST_ORDERS}) \
+             AS newest ORDER BY id"
+        );
+        let orders = self.rows(&orders, &[]).await?;
         let order = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
         Ok(SettingsRecord {
             providers: merged(listed),
@@ -153,31 +185,50 @@ impl Snapshot {
         })
     }
 
-    /// All rows of a table, in the order of their names. Fails if one does not open, because each of them matters.
+    /// All rows of a table, in the order of their names. Skips and counts those that infrad did not write.
     async fn named<T>(
         &mut self,
         table: &NamedRow,
         read: impl Fn(&str, Zeroizing<Vec<u8>>) -> Result<T, StoreError>,
     ) -> Result<Vec<(String, T)>, StoreError> {
         let NamedRow { table: name, key } = table;
-        let rows = self.rows(&format!("SELECT {key}, key_version, sealed FROM {name}"), &[]).await?;
-        let mut named = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let (name, contents) = table.open(&self.keys, row.try_get(0)?, row)?;
+        let select = format!(
+            "SELECT {key} AS name_key, key_version, CASE WHEN octet_length(sealed) <= 262144 THEN sealed ELSE '' END AS sealed \
+             FROM {name} WHERE {key} > $1 ORDER BY {key} LIMIT $2"
+        );
+        let keys = self.keys.clone();
+        let open = |row: &Row| {
+            let (name, contents) = table.open(&keys, row.try_get("name_key")?, row)?;
             let contents = read(&name, contents)?;
-            named.push((name, contents));
+            Ok::<_, StoreError>((name, contents))
+        };
+        let (mut named, mut after) = (Vec::new(), Some(Vec::<u8>::new()));
+        while let Some(last_key) = after {
+            let rows = self.rows(&select, parameters![last_key, i64::from(PAGE)]).await?;
+            named.extend(self.opened(&rows, "name_key", open)?);
+            after = last(&rows, "name_key", PAGE)?;
         }
         named.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(named)
     }
 }
 
-/// The key of the last row of a batch, if another batch may follow.
+/// Of a session and its refresh token, with the expressions of their seals.
+fn select_sessions([columns, token_sealed]: [&str; 2], condition: &str) -> String {
+    format!(
+        "SELECT {columns}, r.provider_key, r.key_version AS token_key_version, {token_sealed} AS token_sealed, r.version, \
+         r.due_at, r.revoke_after, r.leased_until, r.failures, r.lost_since FROM sessions s \
+         LEFT JOIN refresh_tokens r ON r.session_id = s.id WHERE {condition}"
+    )
+}
+
+/// The key of the last of up to `limit` rows, if more may follow.
 fn last<'a, T: tokio_postgres::types::FromSql<'a>>(
     rows: &'a [Row],
     column: &str,
+    limit: u32,
 ) -> Result<Option<T>, StoreError> {
-    let last = rows.last().filter(|_| rows.len() == BATCH as usize);
+    let last = rows.last().filter(|_| rows.len() == limit as usize);
     Ok(last.map(|row| row.try_get(column)).transpose()?)
 }
 

@@ -22,24 +22,24 @@ const OWN_OF_FILE: [&str; 2] = ["rollback_guard", "write_probe"];
 const OWN_OF_DATABASE: [&str; 6] =
     ["acme_challenges", "changes", "leases", "members", "schema_version", "write_probe"];
 
-type Rows = BTreeMap<String, Vec<Vec<Value>>>;
+pub(super) type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 
 /// A file, and a database for it.
-struct Both {
-    file: Fixture,
-    server: PostgreSQL,
+pub(super) struct Both {
+    pub(super) file: Fixture,
+    pub(super) server: PostgreSQL,
 }
 
 /// A database that is being filled.
-struct Target {
-    store: Store,
-    keys: SharedKeys,
+pub(super) struct Target {
+    pub(super) store: Store,
+    pub(super) keys: SharedKeys,
     fill: Fill,
 }
 
 impl Both {
     /// `None` if there is no PostgreSQL, which is reported.
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let server = PostgreSQL::start()?;
         server.create_database("infra");
         let both = Self { file: Fixture::new().await, server };
@@ -79,7 +79,7 @@ impl Both {
     }
 
     /// Copies the file to the database.
-    async fn fill(&self) -> Target {
+    pub(super) async fn fill(&self) -> Target {
         let target = self.begin().await.expect("an empty database");
         target.fill(self).await.expect("a copy");
         target
@@ -102,7 +102,7 @@ impl Target {
     }
 }
 
-fn file(path: PathBuf, keys: &Keys) -> DatabaseFile {
+pub(super) fn file(path: PathBuf, keys: &Keys) -> DatabaseFile {
     DatabaseFile { path, key: keys.database_key(), sealer: keys.field_sealer() }
 }
 
@@ -236,7 +236,7 @@ async fn use_settings(store: &Store, sealer: &FieldSealer) {
 }
 
 /// A file with rows in every table.
-async fn used(both: &Both) -> Rows {
+pub(super) async fn used(both: &Both) -> Rows {
     let store = both.file.open().await;
     use_everything(&store, &both.file.keys.field_sealer()).await;
     drop(store);
@@ -263,7 +263,7 @@ async fn every_row_survives_move_to_database_and_back() {
     let other = Fixture::new().await;
     let (copied, after) = both.copy_back(&target, &other.keys, "back").await;
     assert_eq!(after, before);
-    assert_eq!(copied, Copied { sessions: 6, live: 5, left_out: 0 });
+    assert_eq!(copied, Copied { sessions: 6, live: 5, left_out: 0, corrected: 0 });
     let counters = |path: &std::path::Path, keys: &Keys| {
         let connection = encryption::open(path, &keys.database_key()).expect("a connection");
         connection
@@ -335,9 +335,9 @@ async fn planted_row_is_left_out_of_copy() {
                   (SELECT max(id) FROM sessions WHERE ended_at IS NULL)";
     both.server.sql("infra", longer);
     let (copied, _) = both.copy_back(&target, &Fixture::new().await.keys, "back").await;
-    assert_eq!(copied, Copied { sessions: 5, live: 4, left_out: 1 });
+    assert_eq!(copied, Copied { sessions: 5, live: 4, left_out: 1, corrected: 0 });
     // A data key that this member has not read yet is no sign of a planted row.
-    both.server.sql("infra", "UPDATE sessions SET key_version = 2");
+    both.server.sql("infra", "UPDATE sessions SET key_version = 2; UPDATE store SET data_key_version = 2");
     let (to, sealer) = (both.file.directory.path().join("other"), target.keys.field_sealer());
     let to = file(to, &both.file.keys);
     target.store.copy_to(to, sealer, at(100)).await.expect_err("not all rows can be read");
