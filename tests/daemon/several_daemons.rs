@@ -10,6 +10,7 @@ mod group;
 mod key_rotation;
 mod keys;
 mod kills;
+mod lost_authority;
 mod pooler;
 mod races;
 mod restored_dump;

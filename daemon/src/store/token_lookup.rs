@@ -35,9 +35,11 @@ impl Store {
         }
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
-        let found = await_engine!(self, engine => engine.read_token(&token, hash))?;
-        if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.cache.insert(text, found, read_start);
+        let found = await_engine!(self, engine => engine.read_token(&token, hash.clone()))?;
+        match &found {
+            Some(found) if found.session.ended.is_none() => self.cache.insert(text, found, read_start),
+            Some(found) => self.cache.remove_ended(&found.session.id),
+            None => self.cache.remove_token(text, &hash),
         }
         Ok(found)
     }

@@ -23,6 +23,8 @@ pub(in crate::store) struct Snapshot {
     sealer: FieldSealer,
     position: Position,
     left_out: u64,
+    /// A later one was not recorded by a member.
+    latest_possible: i64,
 }
 
 impl Postgres {
@@ -34,7 +36,15 @@ impl Postgres {
             Ok(client.get().batch_execute(begin).await?)
         })
         .await?;
-        Ok(Snapshot { client, keys: self.rows.clone(), sealer, position: START, left_out: 0 })
+        let latest_possible = self.clock.latest_possible();
+        Ok(Snapshot {
+            client,
+            keys: self.rows.clone(),
+            sealer,
+            position: START,
+            left_out: 0,
+            latest_possible,
+        })
     }
 
     /// Writes rows of another store. Fails once another command fills the database.

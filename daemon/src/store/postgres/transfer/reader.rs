@@ -4,9 +4,10 @@ use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
 use super::Snapshot;
-use crate::keys::{DecryptError, RowKeys, SealedRow};
+use crate::keys::{DecryptError, RowKeys, Sealed, SealedRow};
 use crate::store::postgres::acme::{ACCOUNTS, SUCCESSES, read_obtained_at};
 use crate::store::postgres::audience_tokens::AudienceTokenPlace;
+use crate::store::postgres::authorities::{AUTHORITIES, Authorities};
 use crate::store::postgres::certificates::{self, CERTIFICATES};
 use crate::store::postgres::named_rows::NamedRow;
 use crate::store::postgres::provider_endpoints::ENDPOINTS;
@@ -19,7 +20,7 @@ use crate::store::transfer::{
     ConsumedTicketRecord, PRIVATE_KEY, ProviderRecord, RefreshTokenRecord, RolloverRecord, Secret,
     SessionRecord, SettingsRecord, merged,
 };
-use crate::store::{RememberedEndpoints, StoreError, time};
+use crate::store::{CertificateRow, RememberedEndpoints, StoreError, time};
 
 impl Snapshot {
     /// Returns the sessions after one, and the ID of the last if more may follow.
@@ -101,7 +102,9 @@ impl Snapshot {
     pub(super) async fn settings(&mut self) -> Result<SettingsRecord, StoreError> {
         let (sealer, keys) = (self.sealer.clone(), self.keys.clone());
         let counter = self.row("SELECT value, latest_time FROM counter").await?;
-        let rollover = self.row("SELECT sequence, announced, takeover_at FROM ca_rollover").await?;
+        let latest_time: i64 = counter.try_get(1)?;
+        let rollover = self.row("SELECT sequence, announced FROM ca_rollover").await?;
+        let (certificates, takeover_at) = self.certificates().await?;
         let pause = self.row("SELECT until FROM acme_pause").await?;
         let listed = self.rows("SELECT member_id, name_key, key_version, sealed FROM providers", &[]).await?;
         let provider = |row: &Row| {
@@ -121,24 +124,11 @@ impl Snapshot {
         Ok(SettingsRecord {
             providers: merged(listed),
             endpoints: self.named(&ENDPOINTS, |_, contents| endpoints(&contents)).await?,
-            certificates: self
-                .named(&CERTIFICATES, |name, contents| {
-                    let parsed = certificates::parse(&contents);
-                    let (chain, key) = parsed.ok_or(StoreError::UnexpectedRow("a certificate"))?;
-                    Ok((chain.to_vec(), Secret::open(&sealer, PRIVATE_KEY, name, key.to_vec())?))
-                })
-                .await?
-                .into_iter()
-                .map(|(name, (certificate, private_key))| CertificateRecord {
-                    name,
-                    certificate,
-                    private_key,
-                })
-                .collect(),
+            certificates,
             rollover: RolloverRecord {
                 sequence: rollover.try_get(0)?,
                 announced: rollover.try_get(1)?,
-                takeover_at: rollover.try_get(2)?,
+                takeover_at,
             },
             accounts: self
                 .named(&ACCOUNTS, |directory, contents| {
@@ -148,9 +138,35 @@ impl Snapshot {
             orders: orders.iter().map(order).collect::<Result<_, StoreError>>()?,
             successes: self.named(&SUCCESSES, |_, contents| read_obtained_at(&contents)).await?,
             pause_until: pause.try_get(0)?,
-            latest_time: counter.try_get(1)?,
+            latest_time: if latest_time > self.latest_possible { 0 } else { latest_time },
             counter: counter.try_get(0)?,
         })
+    }
+
+    /// The certificates in the order of their names, and when the next CA takes over. A file has a row for each CA.
+    async fn certificates(&mut self) -> Result<(Vec<CertificateRecord>, Option<i64>), StoreError> {
+        let named = self.named(&CERTIFICATES, |_, contents| Ok(contents)).await?;
+        let (mut rows, mut authorities) = (Vec::with_capacity(named.len() + 1), None);
+        for (name, contents) in named {
+            if name == AUTHORITIES {
+                authorities = Authorities::parse(&contents);
+                continue;
+            }
+            let parsed = certificates::parse(&contents);
+            let (certificate, key) = parsed.ok_or(StoreError::UnexpectedRow("a certificate"))?;
+            let (certificate, private_key) = (certificate.to_vec(), Sealed::from_store(key.to_vec()));
+            rows.push(CertificateRow { name, certificate, private_key });
+        }
+        let authorities = authorities.ok_or(StoreError::UnexpectedRow("the row of the CA"))?;
+        rows.extend(authorities.rows()?.into_iter().flatten());
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
+        let record = |CertificateRow { name, certificate, private_key }| {
+            let private_key =
+                Secret::open(&self.sealer, PRIVATE_KEY, &name, private_key.as_bytes().to_vec())?;
+            Ok(CertificateRecord { name, certificate, private_key })
+        };
+        let records = rows.into_iter().map(record).collect::<Result<_, StoreError>>()?;
+        Ok((records, authorities.takeover_at))
     }
 
     /// All rows of a table, in the order of their names. Fails if one does not open, because each of them matters.
