@@ -13,6 +13,7 @@ mod kills;
 mod lost_authority;
 mod pooler;
 mod races;
+mod recorded_time;
 mod restored_dump;
 mod revocation;
 mod servers;
