@@ -21,7 +21,7 @@ module completions {
   # Run the daemon
   export extern "infrad serve" [
     --accept-rollback         # Start with data that is older than the data this host used last, and revoke all its sessions
-    --new-store               # Create a new store in an empty data directory, although this host has used another store
+    --new-store               # Create a new store in an empty data directory, although this host has used another store; or a new CA, if the database has lost its own
     --domain: string          # Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`

@@ -67,7 +67,8 @@ pub enum Command {
         /// Start with data that is older than the data this host used last, and revoke all its sessions
         #[arg(long)]
         accept_rollback: bool,
-        /// Create a new store in an empty data directory, although this host has used another store
+        /// Create a new store in an empty data directory, although this host has used another store; or a new CA, if the
+        /// database has lost its own
         #[arg(long)]
         new_store: bool,
         /// Serve this DNS name with a certificate from Let's Encrypt, once the name resolves to this host; repeatable

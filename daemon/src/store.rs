@@ -51,7 +51,7 @@ use token_cache::TokenCache;
 
 pub use acme::{BegunOrder, OrderID};
 pub use audience_tokens::{AudienceRestriction, AudienceTokenRow, IssueOutcome};
-pub use certificates::{CertificateRow, CertificatesVersion};
+pub use certificates::{AUTHORITY, AuthorityRows, CertificateRow, CertificatesVersion, NEXT_AUTHORITY};
 pub use key_rotation::MembersBehind;
 pub use leases::{Job, Lease};
 pub use members::{Member, MemberDescription, MemberID};
@@ -143,6 +143,13 @@ pub enum StoreError {
     InUse { database: String, members: u64 },
     #[error("{database} has {}", counted(*live, "live session"))]
     HasSessions { database: String, live: u64 },
+    /// The row of the CA is missing or was changed.
+    #[error("{database} has lost the CA of its store: its row was deleted or changed")]
+    NoAuthority { database: String },
+    #[error(
+        "{database} has an earlier CA than this daemon has seen: its row was replaced, or the database has lost commits"
+    )]
+    EarlierAuthority { database: String },
     #[error("{database} contains another store")]
     OtherStore { database: String },
     #[error("another command has begun to copy a store into or out of {database}")]
@@ -155,6 +162,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a shared store has lost its CA, or has an earlier one.
+    pub fn is_lost_authority(&self) -> bool {
+        matches!(self, Self::NoAuthority { .. } | Self::EarlierAuthority { .. })
+    }
+
     /// Whether the database was unavailable, so that a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(

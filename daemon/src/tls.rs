@@ -58,6 +58,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Whether a shared store has lost the CA, or has an earlier one.
+    pub fn is_lost_authority(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_lost_authority())
+    }
+
     /// Whether another server is unavailable, so that a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Acme(error) if error.is_transient())

@@ -27,6 +27,8 @@ pub struct DataDirectory {
     pub(super) rollback_guard_file: RollbackGuardFile,
     /// No daemon ever came to serve from it.
     is_new: bool,
+    /// The next start creates a CA, because a shared store has lost its own.
+    lacks_authority: bool,
     /// How many sessions were ended because older data was accepted; `None` if there was nothing to accept.
     ended: Option<usize>,
 }
@@ -86,7 +88,8 @@ pub(super) async fn check_replaced(
 pub struct StartOverrides {
     /// The data may be older than before. Ends all sessions.
     pub rollback: bool,
-    /// A new store may be created even if the rollback guard knows another one.
+    /// A new store may be created even if the rollback guard knows another one, and a new CA if a shared store has lost its
+    /// own.
     pub new_store: bool,
 }
 
@@ -97,6 +100,8 @@ pub enum Outcome {
     Ended { sessions: usize },
     /// Created a store.
     Created,
+    /// A shared store has lost its CA, and the next start creates another one.
+    LacksAuthority,
     /// There was nothing to accept.
     Nothing,
 }
@@ -163,6 +168,7 @@ impl DataDirectory {
         Ok(match data_directory.ended {
             Some(sessions) => Outcome::Ended { sessions },
             None if is_new => Outcome::Created,
+            None if data_directory.lacks_authority => Outcome::LacksAuthority,
             None => Outcome::Nothing,
         })
     }
@@ -219,6 +225,12 @@ impl DataDirectory {
             check.expect_current(config)?;
             None
         };
+        let lacks_authority = overrides.new_store && store.allow_new_authority().await?;
+        if lacks_authority {
+            tracing::warn!(
+                "the database has lost the CA of its store: creating another, with another fingerprint"
+            );
+        }
         Ok(Self {
             _lock: lock,
             path: config.data_dir.clone(),
@@ -226,6 +238,7 @@ impl DataDirectory {
             store,
             rollback_guard_file,
             is_new,
+            lacks_authority,
             ended,
         })
     }

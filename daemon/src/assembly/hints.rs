@@ -32,6 +32,11 @@ impl AssemblyError {
                     .to_owned(),
             ),
             Self::Store(StoreError::NotReady { state, .. }) => state.hint().map(ToOwned::to_owned),
+            Self::Tls(TlsError::Store(error)) if error.is_lost_authority() => Some(format!(
+                "while another daemon runs with this database, it stores the CA again: start this one again; otherwise restore \
+                 a backup or a dump; only if you want another CA, whose fingerprint every user has to accept: {}",
+                start_once("--new-store")
+            )),
             Self::Moved { .. } => Some(format!(
                 "add `database` to the configuration, or move the store back: `infrad database move --to-file`; only if the \
                  database is lost, accept the file as it is, which revokes all sessions: {}",

@@ -45,14 +45,18 @@ async fn create(context: &Context) -> Result<ExitCode, Failure> {
     let failed_key = |error: KeyError| failure_for_keys(WHAT, &error, Some(&error));
     let database = PostgresDatabase::new(settings).map_err(failed)?;
     let schema = database.create_schema().await.map_err(failed)?;
+    let open = async |stored: StoredKeys| {
+        let opened = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
+        opened.map_err(failed_key)
+    };
     let stored = if let Some(stored) = database.keys().await.map_err(failed)? {
         stored
     } else {
-        let keys = StoredKeys::create(&config.root_keys, &config.data_dir).await.map_err(failed_key)?;
-        database.add_first_keys(&keys, SystemClock.now()).await.map_err(failed)?
+        let first = StoredKeys::create(&config.root_keys, &config.data_dir).await.map_err(failed_key)?;
+        let row_keys = open(first.clone()).await?.row_keys();
+        database.add_first_keys(&first, &row_keys, SystemClock.now()).await.map_err(failed)?
     };
-    let keys = SharedKeys::open(stored, database.describe(), &config.root_keys, &config.data_dir).await;
-    let status = keys.map_err(failed_key)?.status();
+    let status = open(stored).await?.status();
     if let Some((_, state)) = database.state().await.map_err(failed)?.filter(|it| it.1 != StoreState::Ready) {
         return Err(failed(StoreError::NotReady { database: database.describe().to_owned(), state }));
     }

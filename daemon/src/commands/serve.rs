@@ -76,6 +76,9 @@ pub(super) async fn prepare(context: &Context, overrides: StartOverrides) -> Res
             )
         }
         Outcome::Created => format!("created a new store in {data_dir}, with another fingerprint"),
+        Outcome::LacksAuthority => {
+            "the database has lost the CA of its store: the next start creates another, with another fingerprint".to_owned()
+        }
         Outcome::Nothing => {
             format!("there is nothing to accept: the data in {data_dir} is not older than the data this host used last")
         }

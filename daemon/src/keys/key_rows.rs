@@ -73,6 +73,15 @@ impl StoredKeys {
         Ok(Self { store: store.to_owned(), current: 1, rows })
     }
 
+    /// The row of the index key of [`RowKeys::fixed`](super::RowKeys::fixed), for tests.
+    #[cfg(test)]
+    pub fn fixed() -> Self {
+        let (root_key, wrapped) = ("native:none".to_owned(), vec![0]);
+        let check = *super::RowKeys::fixed().index_check();
+        let index = KeyRow { kind: KeyKind::Index, version: 1, root_key, wrapped, check };
+        Self { store: "store of the tests".to_owned(), current: 1, rows: vec![index] }
+    }
+
     /// The newest version of the data key. It is higher than the current one while a rotation is in progress.
     pub fn newest(&self) -> u32 {
         let data = self.rows.iter().filter(|row| row.kind == KeyKind::Data);
@@ -104,6 +113,11 @@ impl KeyRow {
         let context = context(store, self.kind, self.version);
         derivation::key_row_check(key, context.as_bytes()).ct_eq(&self.check).into()
     }
+}
+
+/// The MAC in the row of the index key, of which there is one version.
+pub(super) fn index_check(store: &str, key: &DataKey) -> [u8; 32] {
+    derivation::key_row_check(key, context(store, KeyKind::Index, 1).as_bytes())
 }
 
 /// The context that wrappings are bound to. They do not unwrap for another store, kind or version.

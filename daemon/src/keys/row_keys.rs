@@ -11,12 +11,13 @@ use zeroize::Zeroizing;
 
 use super::aead::AEADKey;
 use super::sealed::DecryptError;
-use super::{DataKey, derivation};
+use super::{DataKey, derivation, key_rows};
 
 /// The keys for the rows of one store. Every member holds the same ones.
 pub struct RowKeys {
     store: String,
     index: IndexKeys,
+    index_check: [u8; 32],
     sealing: RwLock<SealingKeys>,
 }
 
@@ -69,6 +70,7 @@ impl RowKeys {
         Self {
             store: store.to_owned(),
             index: IndexKeys::of(index_key),
+            index_check: key_rows::index_check(store, index_key),
             sealing: RwLock::new(SealingKeys::of(current, data_keys)),
         }
     }
@@ -83,6 +85,11 @@ impl RowKeys {
     /// Switches to other data keys. `data_keys` must contain `current`.
     pub(super) fn replace(&self, current: u32, data_keys: &BTreeMap<u32, DataKey>) {
         *self.sealing.write().unwrap_or_else(PoisonError::into_inner) = SealingKeys::of(current, data_keys);
+    }
+
+    /// The MAC in the row of the index key. Another store has another, and so does another copy of this one.
+    pub fn index_check(&self) -> &[u8; 32] {
+        &self.index_check
     }
 
     /// Finds a token by its SHA-256. Someone who can write to the table cannot compute it for a token of theirs.

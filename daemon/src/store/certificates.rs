@@ -4,8 +4,8 @@ use data_encoding::HEXLOWER;
 use infra_shared::digest::sha256;
 use jiff::Timestamp;
 
-use super::engine::await_engine;
-use super::{Lease, Store, StoreError};
+use super::engine::{Engine, await_engine};
+use super::{Job, Lease, Store, StoreError};
 use crate::keys::Sealed;
 
 /// A certificate with its sealed private key.
@@ -14,6 +14,18 @@ pub struct CertificateRow {
     /// DER for one certificate, PEM for a chain.
     pub certificate: Vec<u8>,
     pub private_key: Sealed,
+}
+
+/// The name of the CA, and that of the next one.
+pub const AUTHORITY: &str = "ca";
+pub const NEXT_AUTHORITY: &str = "next ca";
+
+/// The CA, and the next one with the time when it takes over. They change together.
+#[derive(Default)]
+pub struct AuthorityRows {
+    /// `None` until the first start.
+    pub current: Option<CertificateRow>,
+    pub next: Option<(CertificateRow, Timestamp)>,
 }
 
 /// Identifies the stored certificates and the announcement. Every change gives another value.
@@ -36,14 +48,40 @@ impl Store {
         await_engine!(self, engine => engine.find_certificate(name))
     }
 
+    /// Stores the CAs again that this member has seen, if a shared store has lost them or has earlier ones.
+    pub async fn put_back_authorities(&self, lease: &Lease) -> Result<(), StoreError> {
+        let Engine::Postgres(engine) = &self.engine else { return Ok(()) };
+        engine.put_back_authorities(lease).await
+    }
+
+    /// Lets the next start create a CA, if a shared store has lost its own. Returns whether it has.
+    pub async fn allow_new_authority(&self) -> Result<bool, StoreError> {
+        let Engine::Postgres(engine) = &self.engine else { return Ok(false) };
+        let lease = self.expect_lease(Job::Authority).await?;
+        let allowed = engine.allow_new_authority(&lease).await;
+        self.end_lease(lease).await;
+        allowed
+    }
+
     /// Stores a certificate, replacing one with the same name.
     pub async fn save_certificate(&self, row: CertificateRow, lease: &Lease) -> Result<(), StoreError> {
         await_engine!(self, engine => engine.save_certificate(row, lease))
     }
 
-    /// Returns when the next CA takes over; `None` if no rollover is announced.
-    pub async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
-        await_engine!(self, engine => engine.find_takeover())
+    /// Returns the CA and the next one. Fails if a shared store has lost them, or has earlier ones than this member has seen.
+    pub async fn find_authorities(&self) -> Result<AuthorityRows, StoreError> {
+        await_engine!(self, engine => engine.find_authorities())
+    }
+
+    /// Replaces the CA, the next one and the leaf certificate in one transaction. Members of a shared store have leaf
+    /// certificates of their own.
+    pub async fn save_authorities(
+        &self,
+        rows: AuthorityRows,
+        leaf: Option<CertificateRow>,
+        lease: &Lease,
+    ) -> Result<(), StoreError> {
+        await_engine!(self, engine => engine.save_authorities(rows, leaf, lease))
     }
 
     /// Lets a member notice what another one changed. `None` if this process alone can change certificates.
@@ -59,27 +97,5 @@ impl Store {
     /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.
     pub async fn number_announcement(&self, announced: String, now: Timestamp) -> Result<u64, StoreError> {
         await_engine!(self, engine => engine.number_announcement(announced, now))
-    }
-
-    /// Stores the next CA and when it takes over, replacing one announced before.
-    pub async fn save_next_authority(
-        &self,
-        next: CertificateRow,
-        takeover_at: Timestamp,
-        lease: &Lease,
-    ) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.save_next_authority(next, takeover_at, lease))
-    }
-
-    /// Replaces the CA and its leaf certificate in one transaction, and deletes `next`. Members of a shared store have
-    /// leaf certificates of their own.
-    pub async fn replace_authority(
-        &self,
-        authority: CertificateRow,
-        leaf: Option<CertificateRow>,
-        next: &'static str,
-        lease: &Lease,
-    ) -> Result<(), StoreError> {
-        await_engine!(self, engine => engine.replace_authority(authority, leaf, next, lease))
     }
 }

@@ -48,12 +48,12 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use super::{
-    BegunOrder, CertificateRow, ClientInfo, DatabaseHost, EndReason, Ended, EndpointHosts, Job, LeaseRequest,
-    MemberID, NewRefreshToken, NewSession, NextAttempt, OrderID, PostgresDatabase, PostgresSettings,
-    ProviderChange, ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector, Store, StoreError,
-    TicketState, TokenHash, UserFilter,
+    AuthorityRows, BegunOrder, CertificateRow, ClientInfo, DatabaseHost, EndReason, Ended, EndpointHosts,
+    Job, LeaseRequest, MemberID, NewRefreshToken, NewSession, NextAttempt, OrderID, PostgresDatabase,
+    PostgresSettings, ProviderChange, ProviderRow, RefreshTokenRow, RememberedEndpoints, SessionSelector,
+    Store, StoreError, TicketState, TokenHash, UserFilter,
 };
-use crate::keys::{Keys, Place, RootKeySettings, RowKeys};
+use crate::keys::{Keys, Place, RootKeySettings, RowKeys, StoredKeys};
 
 const DATABASE: &str = "infra";
 
@@ -79,7 +79,9 @@ impl Fixture {
     async fn on_postgres() -> Option<Self> {
         let server = PostgreSQL::start()?;
         server.create_database(DATABASE);
-        database(&server).create_schema().await.expect("the schema");
+        let shared = database(&server);
+        shared.create_schema().await.expect("the schema");
+        shared.add_first_keys(&StoredKeys::fixed(), &RowKeys::fixed(), at(0)).await.expect("stored");
         server.allow_slow_statements(DATABASE);
         Some(Self { server: Some(server), ..Self::new().await })
     }

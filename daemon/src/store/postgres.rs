@@ -5,6 +5,7 @@
 
 mod acme;
 mod audience_tokens;
+mod authorities;
 mod certificates;
 mod challenges;
 mod changes;
@@ -44,7 +45,7 @@ mod transactions;
 mod transfer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use infra_shared::clock::Clock;
 
@@ -52,6 +53,7 @@ use super::writes::Writes;
 use super::{MemberID, StoreError};
 use crate::fair_queue::FairQueue;
 use crate::keys::RowKeys;
+use authorities::Seen;
 use clock::Offset;
 use connections::Connections;
 use lost_commits::RecentRevocations;
@@ -79,8 +81,12 @@ pub(in crate::store) struct Postgres {
     recent: RecentRevocations,
     /// The last number of a change that this member has seen.
     counter: AtomicI64,
+    /// The CA and the next one, as this member has seen them.
+    authorities: Seen,
     /// The latest time that a member recorded, in milliseconds.
     latest: AtomicI64,
+    /// Whether the recorded time was in the future when it was last read.
+    is_latest_wrong: AtomicBool,
     clock: Offset,
 }
 
@@ -101,7 +107,9 @@ impl Postgres {
             uses: Uses::default(),
             recent: RecentRevocations::default(),
             counter: AtomicI64::new(0),
+            authorities: Seen::default(),
             latest: AtomicI64::new(0),
+            is_latest_wrong: AtomicBool::new(false),
             clock: Offset::default(),
         };
         let keys = &*postgres.rows;

@@ -39,6 +39,7 @@ pub(super) struct TokenCache {
 #[derive(Clone, Copy)]
 pub(super) struct ReadStart {
     generation: u64,
+    at: u32,
 }
 
 /// Use of the cache since the start, and its memory now.
@@ -77,14 +78,12 @@ impl TokenCache {
     /// Looks up a token by its text and hash. Entries are found by hash, so timing reveals nothing: only the holder of a
     /// token can compute it.
     pub(super) fn find(&self, text: &str, hash: &TokenHash) -> Option<FoundToken> {
-        if !self.freshness.is_current() {
-            return None;
-        }
+        let since = self.freshness.earliest_reading()?;
         if SessionToken::id_in(text).is_some() {
-            return self.find_session_token(text, hash);
+            return self.find_session_token(text, hash, since);
         }
         let (id, restriction) = self.shard(AudienceToken::id_in(text)?).find_restriction(hash)?;
-        let session = self.shard(id.as_str()).find_session_by_id(&id)?;
+        let session = self.shard(id.as_str()).find_session_by_id(&id, since)?;
         Some(FoundToken { token_hash: hash.clone(), session, restriction: Some(restriction) })
     }
 
@@ -92,7 +91,7 @@ impl TokenCache {
     pub(super) fn find_in_grace(&self, text: &str) -> Option<FoundToken> {
         // First, because it costs less than a hash.
         if self.freshness.is_in_grace() {
-            self.find_session_token(text, &TokenHash::of_text(text))
+            self.find_session_token(text, &TokenHash::of_text(text), 0)
         } else {
             None
         }
@@ -100,20 +99,21 @@ impl TokenCache {
 
     /// Removes the session of a session token, whose holder no longer needs it.
     pub(super) fn remove_token(&self, text: &str, hash: &TokenHash) {
-        if let Some(found) = self.find_session_token(text, hash) {
+        if let Some(found) = self.find_session_token(text, hash, 0) {
             self.remove_sessions(std::slice::from_ref(&found.session.id));
         }
     }
 
-    fn find_session_token(&self, text: &str, hash: &TokenHash) -> Option<FoundToken> {
-        let session = self.shard(SessionToken::id_in(text)?).find_session(hash)?;
+    /// Finds a session that was read at `since` or later.
+    fn find_session_token(&self, text: &str, hash: &TokenHash, since: u32) -> Option<FoundToken> {
+        let session = self.shard(SessionToken::id_in(text)?).find_session(hash, since)?;
         Some(FoundToken { token_hash: hash.clone(), session, restriction: None })
     }
 
     /// Starts a read. Call it before reading the database.
     pub(super) fn begin_read(&self) -> ReadStart {
         self.misses.fetch_add(1, Ordering::Relaxed);
-        ReadStart { generation: self.generation.load(Ordering::SeqCst) }
+        ReadStart { generation: self.generation.load(Ordering::SeqCst), at: self.freshness.reading_now() }
     }
 
     /// Caches the token `text` of a live session that was read after `read_start` began.
@@ -124,12 +124,17 @@ impl TokenCache {
         if read_start.generation != self.generation.load(Ordering::SeqCst) {
             return;
         }
-        shard.insert_session(session);
+        shard.insert_session(session, read_start.at);
         drop(shard);
         // Needs no check: a restriction never changes, and counts only together with its session.
         if let (Some(id), Some(restriction)) = (AudienceToken::id_in(text), &found.restriction) {
             self.shard(id).insert_restriction(&found.token_hash, &session.id, restriction);
         }
+    }
+
+    /// Removes a session that has ended in the database, although no change said so.
+    pub(super) fn remove_ended(&self, id: &SessionID) {
+        self.shard(id.as_str()).remove_session(id);
     }
 
     /// Moves the last use of a session forward, for all its tokens.

@@ -49,11 +49,13 @@ impl Store {
         let Some(token) = Token::parse(text) else { return Ok(None) };
         let read_start = self.cache.begin_read();
         let found = match &self.engine {
-            Engine::Sqlite(engine) => engine.read_token(&token, hash).await?,
-            Engine::Postgres(engine) => Box::pin(engine.read_token(&token, hash, client)).await?,
+            Engine::Sqlite(engine) => engine.read_token(&token, hash.clone()).await?,
+            Engine::Postgres(engine) => Box::pin(engine.read_token(&token, hash.clone(), client)).await?,
         };
-        if let Some(found) = found.as_ref().filter(|found| found.session.ended.is_none()) {
-            self.cache.insert(text, found, read_start);
+        match &found {
+            Some(found) if found.session.ended.is_none() => self.cache.insert(text, found, read_start),
+            Some(found) => self.cache.remove_ended(&found.session.id),
+            None => self.cache.remove_token(text, &hash),
         }
         Ok(found)
     }

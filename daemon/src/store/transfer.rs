@@ -111,6 +111,8 @@ pub(super) struct SettingsRecord {
     pub(super) successes: Vec<(String, i64)>,
     /// The end of the pause for ACME orders; 0 for none.
     pub(super) pause_until: i64,
+    /// No copy keeps one in the future, so it is not compared.
+    #[serde(skip)]
     pub(super) latest_time: i64,
     /// The number of changes. A target never lowers its own, so it is not compared.
     #[serde(skip)]

@@ -6,10 +6,8 @@ use zeroize::Zeroizing;
 use super::TlsError;
 use super::issue::{Authority, Leaf};
 use crate::keys::{FieldSealer, Place};
-use crate::store::{CertificateRow, Job, Lease, Store};
+use crate::store::{AUTHORITY, AuthorityRows, CertificateRow, Job, Lease, NEXT_AUTHORITY, Store};
 
-const AUTHORITY: &str = "ca";
-const NEXT_AUTHORITY: &str = "next ca";
 const LEAF: &str = "leaf";
 const ACME: &str = "ACME";
 
@@ -31,39 +29,33 @@ type CertificateAndKey = (Vec<u8>, Zeroizing<Vec<u8>>);
 type ChainAndKey = (String, Zeroizing<Vec<u8>>);
 
 impl CertificateStore {
-    pub(super) async fn authority(&self) -> Result<Option<Authority>, TlsError> {
-        self.find_authority(AUTHORITY).await
+    /// The CA, if there is one yet, and the next one.
+    pub(super) async fn authorities(&self) -> Result<(Option<Authority>, Option<Next>), TlsError> {
+        let AuthorityRows { current, next } = self.store.find_authorities().await?;
+        let authority = current.map(|row| self.open_authority(AUTHORITY, &row)).transpose()?;
+        let next = next.map(|(row, takeover_at)| {
+            let authority = self.open_authority(NEXT_AUTHORITY, &row)?;
+            Ok::<_, TlsError>(Next { authority, takeover_at })
+        });
+        Ok((authority, next.transpose()?))
     }
 
-    pub(super) async fn next(&self) -> Result<Option<Next>, TlsError> {
-        let Some(takeover_at) = self.store.find_takeover().await? else { return Ok(None) };
-        Ok(self.find_authority(NEXT_AUTHORITY).await?.map(|authority| Next { authority, takeover_at }))
+    pub(super) fn authority_rows(&self, authority: &Authority, next: Option<&Next>) -> AuthorityRows {
+        AuthorityRows {
+            current: Some(self.authority_row(AUTHORITY, authority)),
+            next: next.map(|next| (self.authority_row(NEXT_AUTHORITY, &next.authority), next.takeover_at)),
+        }
     }
 
-    pub(super) async fn save_authority(&self, authority: &Authority, lease: &Lease) -> Result<(), TlsError> {
-        Ok(self.store.save_certificate(self.authority_row(AUTHORITY, authority), lease).await?)
-    }
-
-    pub(super) async fn save_next(
+    /// Replaces the CA, the next one and, if there is another, the leaf.
+    pub(super) async fn save_authorities(
         &self,
-        authority: &Authority,
-        takeover_at: Timestamp,
+        rows: AuthorityRows,
+        leaf: Option<&Leaf>,
         lease: &Lease,
     ) -> Result<(), TlsError> {
-        let row = self.authority_row(NEXT_AUTHORITY, authority);
-        Ok(self.store.save_next_authority(row, takeover_at, lease).await?)
-    }
-
-    /// Replaces CA and leaf, and deletes the announced CA.
-    pub(super) async fn replace_authority(
-        &self,
-        authority: &Authority,
-        leaf: &Leaf,
-        lease: &Lease,
-    ) -> Result<(), TlsError> {
-        let authority = self.authority_row(AUTHORITY, authority);
-        let leaf = (!self.store.is_shared()).then(|| self.leaf_row(leaf));
-        Ok(self.store.replace_authority(authority, leaf, NEXT_AUTHORITY, lease).await?)
+        let leaf = leaf.filter(|_| !self.store.is_shared()).map(|leaf| self.leaf_row(leaf));
+        Ok(self.store.save_authorities(rows, leaf, lease).await?)
     }
 
     pub(super) async fn leaf(&self) -> Result<Option<Leaf>, TlsError> {
@@ -103,17 +95,25 @@ impl CertificateStore {
         Ok(self.store.save_certificate(row, lease).await?)
     }
 
-    async fn find_authority(&self, name: &'static str) -> Result<Option<Authority>, TlsError> {
-        let Some((certificate, key)) = self.find(name, name).await? else { return Ok(None) };
-        Authority::load(certificate, &key).map(Some).map_err(|_| TlsError::Unreadable(name))
+    fn open_authority(&self, name: &'static str, row: &CertificateRow) -> Result<Authority, TlsError> {
+        let key = self.open(name, name, row)?;
+        Authority::load(row.certificate.clone(), &key).map_err(|_| TlsError::Unreadable(name))
     }
 
     /// Loads the row `name`. Errors call it `what`.
     async fn find(&self, name: &str, what: &'static str) -> Result<Option<CertificateAndKey>, TlsError> {
         let Some(row) = self.store.find_certificate(name).await? else { return Ok(None) };
-        let key =
-            self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDecryption(what))?;
+        let key = self.open(name, what, &row)?;
         Ok(Some((row.certificate, key)))
+    }
+
+    fn open(
+        &self,
+        name: &str,
+        what: &'static str,
+        row: &CertificateRow,
+    ) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+        self.sealer.open(place(name), &row.private_key).map_err(|_| TlsError::KeyDecryption(what))
     }
 
     fn authority_row(&self, name: &'static str, authority: &Authority) -> CertificateRow {

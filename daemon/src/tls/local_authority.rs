@@ -56,14 +56,13 @@ impl LocalAuthority {
         names: Vec<String>,
     ) -> Result<Arc<Self>, TlsError> {
         let certificate_store = CertificateStore { store, sealer };
-        let authority = load_or_create(&certificate_store, clock.now()).await?;
+        let (authority, next) = load_or_create(&certificate_store, clock.now()).await?;
         let good = |leaf: &Leaf| !leaf.is_due(clock.now()) && leaf.is_for(&names);
         let leaf = match certificate_store.leaf().await?.filter(good) {
             Some(leaf) => leaf,
             None => issue_and_store(&authority, &names, clock.now(), &certificate_store).await?,
         };
         let key = certified(&authority, &leaf)?;
-        let next = certificate_store.next().await?;
         let current = RwLock::new(CurrentState { authority: Arc::new(authority), leaf, key, next });
         let local = Self { names, certificate_store, clock, current, changing: Mutex::default() };
         // A takeover may have become due while the daemon was stopped.
@@ -155,7 +154,15 @@ impl LocalAuthority {
         replaces: bool,
     ) -> Result<(), TlsError> {
         // Another member may have announced a CA.
-        self.read_again().await?;
+        match self.read_again().await {
+            // Stores the CA of this member, too.
+            Err(error) if error.is_lost_authority() => {
+                tracing::error!(%error, "storing this daemon's CA again")
+            }
+            read => {
+                read?;
+            }
+        }
         if let Some((pin, takeover_at)) = self.next().filter(|_| !replaces && !overlap.is_zero()) {
             return Err(TlsError::AlreadyAnnounced { pin, takeover_at });
         }
@@ -163,8 +170,11 @@ impl LocalAuthority {
         let takeover_at = self.clock.now().checked_add(overlap).unwrap_or(Timestamp::MAX);
         // The store keeps milliseconds, and every member must have the same time.
         let takeover_at = Timestamp::from_millisecond(takeover_at.as_millisecond()).unwrap_or(takeover_at);
-        self.certificate_store.save_next(&authority, takeover_at, lease).await?;
-        self.write(|current| current.next = Some(Next { authority, takeover_at }));
+        let next = Next { authority, takeover_at };
+        let rows =
+            self.read(|current| self.certificate_store.authority_rows(&current.authority, Some(&next)));
+        self.certificate_store.save_authorities(rows, None, lease).await?;
+        self.write(|current| current.next = Some(next));
         Ok(())
     }
 
@@ -184,29 +194,42 @@ impl LocalAuthority {
         // Another CA with another takeover time may have been announced while this waited for the lock, or another member may
         // have switched to the next CA.
         let due = |next: &Next| self.clock.now() >= next.takeover_at;
-        let Some(next) = self.certificate_store.next().await?.filter(due) else {
-            return self.read_again().await;
-        };
+        let (_, next) = self.certificate_store.authorities().await?;
+        let Some(next) = next.filter(due) else { return self.read_again().await };
         let leaf = next.authority.issue(&self.names, self.clock.now())?;
         let key = certified(&next.authority, &leaf)?;
-        self.certificate_store.replace_authority(&next.authority, &leaf, lease).await?;
+        let rows = self.certificate_store.authority_rows(&next.authority, None);
+        self.certificate_store.save_authorities(rows, Some(&leaf), lease).await?;
         self.write(|current| {
             *current = CurrentState { authority: Arc::new(next.authority), leaf, key, next: None };
         });
         Ok(true)
     }
 
-    /// Reads the CAs from the store, because another member may have changed them. Returns whether anything changed.
+    /// Reads the CAs from the store, because another member may have changed them. Returns whether anything changed. Stores
+    /// those of this member again if the store has lost them, and fails all the same.
     pub(super) async fn reload(&self) -> Result<bool, TlsError> {
         let _guard = self.changing.lock().await;
         let before = self.next();
-        Ok(self.read_again().await? || self.next() != before)
+        let read = self.read_again().await;
+        if read.as_ref().is_err_and(TlsError::is_lost_authority) {
+            self.put_back().await?;
+        }
+        Ok(read? || self.next() != before)
+    }
+
+    /// The caller holds the lock. Does nothing while another member changes the CAs.
+    async fn put_back(&self) -> Result<(), TlsError> {
+        let store = &self.certificate_store.store;
+        let Some(lease) = store.take_lease(Job::Authority).await? else { return Ok(()) };
+        let put_back = store.put_back_authorities(&lease).await;
+        store.end_lease(lease).await;
+        Ok(put_back?)
     }
 
     /// Returns whether another CA is in use now. The caller holds the lock.
     async fn read_again(&self) -> Result<bool, TlsError> {
-        let next = self.certificate_store.next().await?;
-        let stored = self.certificate_store.authority().await?;
+        let (stored, next) = self.certificate_store.authorities().await?;
         let Some(authority) = stored.filter(|stored| stored.pin() != self.pin()) else {
             self.write(|current| current.next = next);
             return Ok(false);
@@ -227,11 +250,14 @@ impl LocalAuthority {
     }
 }
 
-/// Loads the CA. Creates it, or waits until a member that starts at the same time has created it.
-async fn load_or_create(certificate_store: &CertificateStore, now: Timestamp) -> Result<Authority, TlsError> {
+/// Loads the CA and the next one. Creates the CA, or waits until a member that starts at the same time has created it.
+async fn load_or_create(
+    certificate_store: &CertificateStore,
+    now: Timestamp,
+) -> Result<(Authority, Option<Next>), TlsError> {
     for _ in 0..ATTEMPTS {
-        if let Some(authority) = certificate_store.authority().await? {
-            return Ok(authority);
+        if let (Some(authority), next) = certificate_store.authorities().await? {
+            return Ok((authority, next));
         }
         if let Some(lease) = certificate_store.store.take_lease(Job::Authority).await? {
             let created = create_under(&lease, certificate_store, now).await;
@@ -247,13 +273,14 @@ async fn create_under(
     lease: &Lease,
     certificate_store: &CertificateStore,
     now: Timestamp,
-) -> Result<Authority, TlsError> {
-    if let Some(authority) = certificate_store.authority().await? {
-        return Ok(authority);
+) -> Result<(Authority, Option<Next>), TlsError> {
+    if let (Some(authority), next) = certificate_store.authorities().await? {
+        return Ok((authority, next));
     }
     let authority = Authority::create(now)?;
-    certificate_store.save_authority(&authority, lease).await?;
-    Ok(authority)
+    let rows = certificate_store.authority_rows(&authority, None);
+    certificate_store.save_authorities(rows, None, lease).await?;
+    Ok((authority, None))
 }
 
 async fn issue_and_store(

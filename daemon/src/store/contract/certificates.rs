@@ -17,6 +17,12 @@ fn row(fixture: &Fixture, name: &str, contents: &[u8]) -> CertificateRow {
     }
 }
 
+/// The CA `current`, and `two` as the next one.
+fn authorities(fixture: &Fixture, current: &[u8], takeover_at: Option<Timestamp>) -> AuthorityRows {
+    let next = takeover_at.map(|at| (row(fixture, "next ca", b"two"), at));
+    AuthorityRows { current: Some(row(fixture, "ca", current)), next }
+}
+
 fn place(row: &str) -> Place<'_> {
     Place { table: "certificates", row, column: "private_key", version: 1 }
 }
@@ -37,16 +43,21 @@ async fn certificate_is_replaced_by_name(fixture: Fixture) {
 async fn next_authority_is_announced_until_it_takes_over(fixture: Fixture) {
     let store = fixture.open().await;
     let lease = store.expect_lease(Job::Authority).await.expect("a lease");
-    assert_eq!(store.find_takeover().await.expect("an answer"), None);
-    store.save_next_authority(row(&fixture, "next ca", b"next"), at(100), &lease).await.expect("stored");
-    assert_eq!(store.find_takeover().await.expect("an answer"), Some(at(100)));
-    let (authority, leaf) = (row(&fixture, "ca", b"next"), row(&fixture, "leaf", b"leaf"));
-    store.replace_authority(authority, Some(leaf), "next ca", &lease).await.expect("stored");
-    assert_eq!(store.find_takeover().await.expect("an answer"), None);
-    for (name, is_stored) in [("ca", true), ("leaf", true), ("next ca", false)] {
-        let found = store.find_certificate(name).await.expect("an answer");
-        assert_eq!(found.is_some(), is_stored, "{name}");
+    let found = async || {
+        let AuthorityRows { current, next } = store.find_authorities().await.expect("an answer");
+        (current.map(|row| row.certificate), next.map(|(row, at)| (row.certificate, at)))
+    };
+    assert_eq!(found().await, (None, None));
+    let (one, two) = (b"one".to_vec(), b"two".to_vec());
+    for next in [None, Some(at(100)), Some(at(200))] {
+        let rows = authorities(&fixture, b"one", next);
+        store.save_authorities(rows, None, &lease).await.expect("stored");
+        assert_eq!(found().await, (Some(one.clone()), next.map(|at| (two.clone(), at))));
     }
+    let leaf = row(&fixture, "leaf", b"leaf");
+    store.save_authorities(authorities(&fixture, b"two", None), Some(leaf), &lease).await.expect("stored");
+    assert_eq!(found().await, (Some(two), None));
+    assert!(store.find_certificate("leaf").await.expect("an answer").is_some());
 }
 
 async fn announcement_number_grows_with_each_change(fixture: Fixture) {
@@ -70,14 +81,17 @@ async fn changed_certificates_are_noticed_by_other_members(fixture: Fixture) {
     let lease = one.expect_lease(Job::Authority).await.expect("a lease");
     let mut before = version().await;
     for step in 0..5 {
-        let ca = || row(&fixture, "ca", b"same");
+        let save = async |next| {
+            let rows = authorities(&fixture, b"same", next);
+            one.save_authorities(rows, None, &lease).await.expect("stored");
+        };
         match step {
-            0 | 1 => one.save_certificate(ca(), &lease).await.expect("stored"),
-            2 => one
-                .save_next_authority(row(&fixture, "next ca", b"next"), at(9), &lease)
-                .await
-                .expect("stored"),
-            3 => one.replace_authority(ca(), None, "next ca", &lease).await.expect("stored"),
+            0 | 1 => {
+                let same = row(&fixture, "leaf", b"same");
+                one.save_certificate(same, &lease).await.expect("stored");
+            }
+            2 => save(Some(at(9))).await,
+            3 => save(None).await,
             _ => drop(one.number_announcement("new".to_owned(), at(0)).await.expect("stored")),
         }
         let after = version().await;

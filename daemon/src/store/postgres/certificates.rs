@@ -1,4 +1,4 @@
-//! Certificates and the rollover of the daemon's CA.
+//! Certificates, and the announcement of the daemon's CA.
 
 use jiff::Timestamp;
 use tokio_postgres::Transaction;
@@ -6,11 +6,10 @@ use zeroize::Zeroizing;
 
 use super::Postgres;
 use super::named_rows::NamedRow;
-use super::statements::{moment, parameters};
+use super::statements::parameters;
 use super::transactions::in_transaction;
 use crate::keys::{RowKeys, Sealed};
 use crate::store::certificates::{CertificatesVersion, announcement_hash, next_sequence};
-use crate::store::time::to_database;
 use crate::store::{CertificateRow, Lease, StoreError};
 
 pub(super) const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
@@ -41,21 +40,15 @@ impl Postgres {
         })
     }
 
-    pub(in crate::store) async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
-        let row = self.read_one("SELECT takeover_at FROM ca_rollover", &[]).await?;
-        moment(row.ok_or(StoreError::UnexpectedRow("ca_rollover"))?.try_get(0)?)
-    }
-
     pub(in crate::store) async fn certificates_version(
         &self,
     ) -> Result<Option<CertificatesVersion>, StoreError> {
-        let select = "SELECT sequence, takeover_at, (SELECT sha256(string_agg(name_key || sealed, ''::bytea \
+        let select = "SELECT sequence, (SELECT sha256(string_agg(name_key || sealed, ''::bytea \
                       ORDER BY name_key)) FROM certificates) FROM ca_rollover";
         let row = self.read_one(select, &[]).await?.ok_or(StoreError::UnexpectedRow("ca_rollover"))?;
-        let (sequence, takeover_at): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-        let certificates: Option<&[u8]> = row.try_get(2)?;
-        let numbers = [sequence, takeover_at.unwrap_or_default()].map(i64::to_be_bytes);
-        Ok(Some(CertificatesVersion([&numbers.concat(), certificates.unwrap_or_default()].concat())))
+        let sequence: i64 = row.try_get(0)?;
+        let certificates: Option<&[u8]> = row.try_get(1)?;
+        Ok(Some(CertificatesVersion([&sequence.to_be_bytes(), certificates.unwrap_or_default()].concat())))
     }
 
     pub(in crate::store) async fn find_announcement_number(
@@ -75,39 +68,6 @@ impl Postgres {
         let announced = announcement_hash(&announced);
         in_transaction!(self, transaction => number_announcement(&transaction, &announced, now).await)
     }
-
-    pub(in crate::store) async fn save_next_authority(
-        &self,
-        next: CertificateRow,
-        takeover_at: Timestamp,
-        lease: &Lease,
-    ) -> Result<(), StoreError> {
-        let keys = &*self.rows;
-        in_transaction!(self, transaction => {
-            self.expect_held(&transaction, lease).await?;
-            set_takeover(&transaction, Some(to_database(takeover_at))).await?;
-            save(&transaction, keys, &next).await
-        })
-    }
-
-    pub(in crate::store) async fn replace_authority(
-        &self,
-        authority: CertificateRow,
-        leaf: Option<CertificateRow>,
-        next: &'static str,
-        lease: &Lease,
-    ) -> Result<(), StoreError> {
-        let keys = &*self.rows;
-        in_transaction!(self, transaction => {
-            self.expect_held(&transaction, lease).await?;
-            set_takeover(&transaction, None).await?;
-            save(&transaction, keys, &authority).await?;
-            if let Some(leaf) = &leaf {
-                save(&transaction, keys, leaf).await?;
-            }
-            CERTIFICATES.delete(&transaction, keys, next).await
-        })
-    }
 }
 
 pub(super) async fn save(
@@ -126,12 +86,6 @@ pub(super) async fn save(
 pub(super) fn parse(contents: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = contents.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
-}
-
-/// Call it first in the transaction: it locks the row, so that members change the authority one by one.
-async fn set_takeover(transaction: &Transaction<'_>, at: Option<i64>) -> Result<(), StoreError> {
-    transaction.execute_typed("UPDATE ca_rollover SET takeover_at = $1", parameters![at]).await?;
-    Ok(())
 }
 
 async fn number_announcement(

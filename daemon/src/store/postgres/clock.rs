@@ -12,6 +12,10 @@ use crate::store::{StoreError, time};
 pub(super) const NOW: &str = "(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint";
 /// A larger difference is worth a line in the log.
 const NOTABLE: SignedDuration = SignedDuration::from_secs(30);
+/// A time later than this after both clocks was not recorded by them: someone wrote it, or a clock was wrong. Unit tests have
+/// times in the future.
+const MOST_AHEAD: SignedDuration =
+    if cfg!(test) { SignedDuration::from_hours(10 * 366 * 24) } else { SignedDuration::from_mins(5) };
 /// How far the database may be behind the host. A clock further back would make sessions valid that have expired.
 const MOST_BEHIND: SignedDuration = SignedDuration::from_hours(1);
 
@@ -60,6 +64,13 @@ impl Offset {
                 "the clock of this host is wrong, or that of the database: using that of the database"
             );
         }
+    }
+
+    /// The latest time, in milliseconds, that a member can have recorded. The later of both clocks counts, so that a clock that
+    /// was set back makes no recorded time look wrong.
+    pub(super) fn latest_possible(&self) -> i64 {
+        let ahead = self.get().max(SignedDuration::ZERO).saturating_add(MOST_AHEAD);
+        time::to_database(SystemClock.now().saturating_add(ahead).unwrap_or(Timestamp::MAX))
     }
 
     fn get(&self) -> SignedDuration {

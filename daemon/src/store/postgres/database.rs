@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
+use super::authorities::Authorities;
 use super::connections::Connections;
 use super::schema;
 use super::settings::PostgresSettings;
-use crate::keys::{KeyKind, KeyRow, StoredKeys};
+use crate::keys::{KeyKind, KeyRow, RowKeys, StoredKeys};
 use crate::store::{StoreError, time};
 
 pub struct PostgresDatabase {
@@ -41,8 +42,14 @@ impl PostgresDatabase {
         self.connections.transaction(async |transaction| read_keys(transaction).await).await
     }
 
-    /// Stores the first keys, unless another member was faster. Returns the keys that are stored.
-    pub async fn add_first_keys(&self, keys: &StoredKeys, now: Timestamp) -> Result<StoredKeys, StoreError> {
+    /// Stores the first keys, and that there is no CA yet, unless another member was faster. Returns the keys that are
+    /// stored. `row_keys` are those of `keys`.
+    pub async fn add_first_keys(
+        &self,
+        keys: &StoredKeys,
+        row_keys: &RowKeys,
+        now: Timestamp,
+    ) -> Result<StoredKeys, StoreError> {
         self.connections
             .transaction(async |transaction| {
                 let (version, now) = (number(keys.current)?, time::to_database(now));
@@ -56,6 +63,7 @@ impl PostgresDatabase {
                     for row in &keys.rows {
                         insert_key(transaction, row, now).await?;
                     }
+                    Authorities::default().save(transaction, row_keys).await?;
                 }
                 read_keys(transaction).await?.ok_or(StoreError::UnexpectedRow("store"))
             })

@@ -127,7 +127,7 @@ impl Postgres {
     ) -> Result<Option<RevokedAgain>, StoreError> {
         let Answer { poll, mark_of_unconfirmed, is_restored, latest_time } = answer;
         let newest = poll.newest.number;
-        self.latest.fetch_max(latest_time, Ordering::AcqRel);
+        self.learn_latest(latest_time);
         let known = self.counter.swap(newest, Ordering::AcqRel);
         let loss = cache.apply(begun, poll);
         let mark_of_unconfirmed = mark_of_unconfirmed.as_deref();

@@ -60,18 +60,46 @@ impl Postgres {
             self.read_one(&format!("SELECT value, latest_time, {NOW} AS time FROM counter"), &[]).await?;
         let row = row.ok_or(StoreError::UnexpectedRow("no counter"))?;
         self.clock.answered(&asked, row.try_get("time")?)?;
-        let latest = row.try_get("latest_time")?;
         self.counter.fetch_max(row.try_get("value")?, Ordering::AcqRel);
-        self.latest.fetch_max(latest, Ordering::AcqRel);
-        Ok(latest)
+        Ok(self.learn_latest(row.try_get("latest_time")?))
     }
 
-    /// Records a time for all members. Returns the latest one.
-    pub(super) async fn raise_latest(&self, now: Timestamp) -> Result<i64, StoreError> {
-        let raise = "UPDATE counter SET latest_time = greatest(latest_time, $1) RETURNING latest_time";
-        let rows = self.write_returning(raise, parameters![time::to_database(now)]).await?;
-        let latest = rows.first().ok_or(StoreError::UnexpectedRow("no counter"))?.try_get("latest_time")?;
-        self.latest.fetch_max(latest, Ordering::AcqRel);
-        Ok(latest)
+    /// Remembers the latest time that a member recorded, and returns it. Forgets one that no clock can have shown: a wrong clock
+    /// of the database would otherwise stop validation for as long as daemons run.
+    pub(super) fn learn_latest(&self, recorded: i64) -> i64 {
+        let possible = self.clock.latest_possible();
+        let is_wrong = recorded > possible;
+        if self.is_latest_wrong.swap(is_wrong, Ordering::Relaxed) != is_wrong {
+            log_latest(is_wrong, recorded);
+        }
+        let plausible = |latest: i64| if latest > possible { 0 } else { latest };
+        let learn = |known: i64| Some(plausible(known).max(plausible(recorded)));
+        let known = self.latest.fetch_update(Ordering::AcqRel, Ordering::Acquire, learn);
+        learn(known.unwrap_or_else(|known| known)).unwrap_or_default()
     }
+
+    /// Records a time for all members, in the place of one that no clock can have shown. Returns the latest one.
+    pub(super) async fn raise_latest(&self, now: Timestamp) -> Result<i64, StoreError> {
+        let raise = "UPDATE counter SET latest_time = greatest(CASE WHEN latest_time <= $2 THEN latest_time END, $1) \
+                     RETURNING latest_time";
+        let possible = self.clock.latest_possible();
+        let now = time::to_database(now).min(possible);
+        let rows = self.write_returning(raise, parameters![now, possible]).await?;
+        let latest = rows.first().ok_or(StoreError::UnexpectedRow("no counter"))?.try_get("latest_time")?;
+        Ok(self.learn_latest(latest))
+    }
+}
+
+/// `recorded` may be no time at all.
+fn log_latest(is_wrong: bool, recorded: i64) {
+    if !is_wrong {
+        tracing::info!("the latest time in the database is plausible again");
+        return;
+    }
+    let recorded = time::from_database(recorded).map_or_else(|_| recorded.to_string(), |at| at.to_string());
+    tracing::error!(
+        recorded,
+        "the latest time in the database is in the future: ignoring and replacing it; its clock was wrong, or someone can \
+         write to the database"
+    );
 }

@@ -17,8 +17,9 @@ use infra_shared::http::{self, Trust};
 
 use super::connections::Connections;
 use super::{DatabaseHost, DatabasePassword, PostgresDatabase, PostgresSettings, schema};
-use crate::keys::RowKeys;
+use crate::keys::{RowKeys, StoredKeys};
 use crate::secrets::Backends;
+use crate::store::contract::at;
 use crate::store::{MemberDescription, MemberID, Store, StoreError};
 
 /// A store in a new database.
@@ -26,6 +27,7 @@ async fn store_on(server: &PostgreSQL) -> Store {
     server.create_database("infra");
     let database = PostgresDatabase::new(&over_socket(server, "infra")).expect("a pool");
     database.create_schema().await.expect("the schema");
+    database.add_first_keys(&StoredKeys::fixed(), &RowKeys::fixed(), at(0)).await.expect("stored");
     server.allow_slow_statements("infra");
     open_member(server).await
 }

@@ -1,11 +1,13 @@
 //! Certificates and the rollover of the daemon's CA.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::Sqlite;
 use crate::keys::Sealed;
-use crate::store::certificates::{CertificatesVersion, announcement_hash, next_sequence};
+use crate::store::certificates::{
+    AUTHORITY, AuthorityRows, CertificatesVersion, NEXT_AUTHORITY, announcement_hash, next_sequence,
+};
 use crate::store::time::{from_database, to_database};
 use crate::store::{CertificateRow, Lease, StoreError};
 
@@ -14,24 +16,7 @@ impl Sqlite {
         &self,
         name: &str,
     ) -> Result<Option<CertificateRow>, StoreError> {
-        self.connections
-            .look_up(|reader| {
-                let row = reader
-                    .query_row(
-                        "SELECT certificate, private_key FROM certificates WHERE name = ?1",
-                        [name],
-                        |row| {
-                            Ok(CertificateRow {
-                                name: name.to_owned(),
-                                certificate: row.get(0)?,
-                                private_key: Sealed::from_store(row.get(1)?),
-                            })
-                        },
-                    )
-                    .optional()?;
-                Ok(row)
-            })
-            .await
+        self.connections.look_up(|reader| find(reader, name)).await
     }
 
     pub(in crate::store) async fn save_certificate(
@@ -42,12 +27,41 @@ impl Sqlite {
         self.connections.write(move |transaction| save(transaction, &row)).await
     }
 
-    pub(in crate::store) async fn find_takeover(&self) -> Result<Option<Timestamp>, StoreError> {
+    pub(in crate::store) async fn find_authorities(&self) -> Result<AuthorityRows, StoreError> {
         self.connections
             .look_up(|reader| {
                 let takeover_at: Option<i64> =
                     reader.query_row("SELECT takeover_at FROM ca_rollover", [], |row| row.get(0))?;
-                takeover_at.map(from_database).transpose()
+                let takeover_at = takeover_at.map(from_database).transpose()?;
+                Ok(AuthorityRows {
+                    current: find(reader, AUTHORITY)?,
+                    next: find(reader, NEXT_AUTHORITY)?.zip(takeover_at),
+                })
+            })
+            .await
+    }
+
+    pub(in crate::store) async fn save_authorities(
+        &self,
+        AuthorityRows { current, next }: AuthorityRows,
+        leaf: Option<CertificateRow>,
+        _: &Lease,
+    ) -> Result<(), StoreError> {
+        self.connections
+            .write(move |transaction| {
+                let (next, takeover_at) = next.unzip();
+                for (name, row) in [(AUTHORITY, current), (NEXT_AUTHORITY, next)] {
+                    match row {
+                        Some(row) => save(transaction, &row)?,
+                        None => {
+                            transaction.execute("DELETE FROM certificates WHERE name = ?1", [name])?;
+                        }
+                    }
+                }
+                leaf.iter().try_for_each(|leaf| save(transaction, leaf))?;
+                let takeover_at = takeover_at.map(to_database);
+                transaction.execute("UPDATE ca_rollover SET takeover_at = ?1", [takeover_at])?;
+                Ok(())
             })
             .await
     }
@@ -97,39 +111,18 @@ impl Sqlite {
             })
             .await
     }
+}
 
-    pub(in crate::store) async fn save_next_authority(
-        &self,
-        next: CertificateRow,
-        takeover_at: Timestamp,
-        _: &Lease,
-    ) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                save(transaction, &next)?;
-                transaction.execute("UPDATE ca_rollover SET takeover_at = ?1", [to_database(takeover_at)])?;
-                Ok(())
-            })
-            .await
-    }
-
-    pub(in crate::store) async fn replace_authority(
-        &self,
-        authority: CertificateRow,
-        leaf: Option<CertificateRow>,
-        next: &'static str,
-        _: &Lease,
-    ) -> Result<(), StoreError> {
-        self.connections
-            .write(move |transaction| {
-                save(transaction, &authority)?;
-                leaf.iter().try_for_each(|leaf| save(transaction, leaf))?;
-                transaction.execute("DELETE FROM certificates WHERE name = ?1", [next])?;
-                transaction.execute("UPDATE ca_rollover SET takeover_at = NULL", [])?;
-                Ok(())
-            })
-            .await
-    }
+fn find(reader: &Connection, name: &str) -> Result<Option<CertificateRow>, StoreError> {
+    let select = "SELECT certificate, private_key FROM certificates WHERE name = ?1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(CertificateRow {
+            name: name.to_owned(),
+            certificate: row.get(0)?,
+            private_key: Sealed::from_store(row.get(1)?),
+        })
+    };
+    Ok(reader.query_row(select, [name], read).optional()?)
 }
 
 fn number(sequence: i64) -> Result<u64, StoreError> {

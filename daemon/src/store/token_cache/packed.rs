@@ -11,6 +11,7 @@ use super::weight;
 use crate::store::{ClientInfo, StoredSession, TokenHash, time};
 
 /// A live session without its token hash and the time of its last use, which the cache keeps apart.
+#[derive(PartialEq, Eq)]
 pub(super) struct PackedSession(Box<[u8]>);
 
 struct Writer(Vec<u8>);

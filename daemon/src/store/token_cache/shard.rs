@@ -52,6 +52,8 @@ struct Slot {
     token_hash: [u8; 32],
     /// In the milliseconds of the database.
     expires_at: i64,
+    /// When it was read from the database.
+    read_at: u32,
     /// Whether it was found since the hand passed.
     is_used: bool,
     content: Content,
@@ -93,15 +95,15 @@ impl Shard {
         }
     }
 
-    /// Finds the session of a session token.
-    pub(super) fn find_session(&mut self, hash: &TokenHash) -> Option<Arc<StoredSession>> {
+    /// Finds the session of a session token, if it was read at `since` or later.
+    pub(super) fn find_session(&mut self, hash: &TokenHash, since: u32) -> Option<Arc<StoredSession>> {
         let slot = self.slot_of_token(hash)?;
-        self.use_session(slot)
+        self.use_session(slot, since)
     }
 
-    pub(super) fn find_session_by_id(&mut self, id: &SessionID) -> Option<Arc<StoredSession>> {
+    pub(super) fn find_session_by_id(&mut self, id: &SessionID, since: u32) -> Option<Arc<StoredSession>> {
         let slot = self.slot_of_session(id)?;
-        self.use_session(slot)
+        self.use_session(slot, since)
     }
 
     /// Finds the restriction of an audience token, and the session that it belongs to.
@@ -118,18 +120,26 @@ impl Shard {
         }
     }
 
-    /// Caches a session, unless it is cached already: what is cached is current.
-    pub(super) fn insert_session(&mut self, session: &StoredSession) {
-        if self.slot_of_session(&session.id).is_some() {
-            return;
-        }
+    /// Caches a session that was read at `read_at`. If it is cached already, only that changes, unless someone hid a change.
+    pub(super) fn insert_session(&mut self, session: &StoredSession, read_at: u32) {
         let Some(packed) = PackedSession::pack(session) else { return };
-        let content = Content::Session {
-            packed,
-            last_used_at: time::to_database(session.last_used_at),
-            unpacked: None,
-        };
-        self.insert(&session.token_hash, session.expires_at, content);
+        let last_used_at = time::to_database(session.last_used_at);
+        if let Some(index) = self.slot_of_session(&session.id) {
+            match self.slots.get_mut(index) {
+                Some(Slot { read_at: before, content: Content::Session { packed: cached, .. }, .. })
+                    if *cached == packed =>
+                {
+                    *before = read_at.max(*before);
+                    return;
+                }
+                Some(slot) if slot.read_at > read_at => return,
+                _ => {
+                    self.remove(index);
+                }
+            }
+        }
+        let content = Content::Session { packed, last_used_at, unpacked: None };
+        self.insert(&session.token_hash, session.expires_at, read_at, content);
     }
 
     pub(super) fn insert_restriction(
@@ -139,7 +149,8 @@ impl Shard {
         restriction: &Arc<AudienceRestriction>,
     ) {
         let content = Content::Restricted { session: session.clone(), restriction: restriction.clone() };
-        self.insert(hash, restriction.expires_at, content);
+        // It never changes.
+        self.insert(hash, restriction.expires_at, 0, content);
     }
 
     /// Moves the last use of a session forward.
@@ -189,7 +200,7 @@ impl Shard {
             + self.content_bytes
     }
 
-    fn insert(&mut self, hash: &TokenHash, expires_at: Timestamp, content: Content) {
+    fn insert(&mut self, hash: &TokenHash, expires_at: Timestamp, read_at: u32, content: Content) {
         let weight = content.weight();
         let is_full = self.packed_bytes() + weight > self.max_bytes;
         if weight > self.max_bytes / LARGEST_SHARE || (is_full && !self.admits()) {
@@ -199,8 +210,8 @@ impl Shard {
             self.remove(slot);
         }
         self.make_room(weight);
-        let slot =
-            Slot { token_hash: hash.0, expires_at: time::to_database(expires_at), is_used: false, content };
+        let (token_hash, expires_at) = (hash.0, time::to_database(expires_at));
+        let slot = Slot { token_hash, expires_at, read_at, is_used: false, content };
         self.content_bytes += weight;
         self.place(slot);
         // The tables may have grown.
@@ -278,8 +289,8 @@ impl Shard {
         false
     }
 
-    fn use_session(&mut self, index: usize) -> Option<Arc<StoredSession>> {
-        let slot = self.slots.get_mut(index)?;
+    fn use_session(&mut self, index: usize, since: u32) -> Option<Arc<StoredSession>> {
+        let slot = self.slots.get_mut(index).filter(|slot| slot.read_at >= since)?;
         slot.is_used = true;
         let Content::Session { packed, last_used_at, unpacked } = &slot.content else { return None };
         self.hits += 1;
@@ -336,8 +347,13 @@ impl Shard {
 }
 
 impl Slot {
-    const FREE: Self =
-        Self { token_hash: [0; 32], expires_at: i64::MAX, is_used: false, content: Content::Nothing };
+    const FREE: Self = Self {
+        token_hash: [0; 32],
+        expires_at: i64::MAX,
+        read_at: 0,
+        is_used: false,
+        content: Content::Nothing,
+    };
 
     fn token_key(&self) -> u64 {
         token_key(&self.token_hash)

@@ -285,6 +285,47 @@ fn only_session_tokens_are_found_in_grace() {
     assert!(!in_grace(token.expose()));
 }
 
+/// A poll cannot find a change that someone hid in the database.
+#[test]
+fn session_counts_until_it_must_be_read_again() {
+    let elapsed = Arc::new(AtomicU64::new(1_000));
+    let clock = elapsed.clone();
+    let read_clock = move || Duration::from_secs(clock.load(Ordering::SeqCst));
+    let cache = TokenCache::new(4 * MIB, Freshness::polled(Box::new(read_clock)));
+    let poll_at = |second: u64| {
+        elapsed.store(second, Ordering::SeqCst);
+        let none = Change { number: 0, mark: None };
+        let sessions = Vec::new();
+        let after = i64::from(second == 1_000);
+        let poll = Poll { after, mark_of_known: None, newest: none, later: 0, is_all: false, sessions };
+        cache.apply(Duration::from_secs(second), poll);
+    };
+    poll_at(1_000);
+    let (token, session) = session(&["before"]);
+    insert(&cache, &token, &session);
+    let audience_token = insert_audience_token(&cache, &session, restriction(at(600)));
+    let groups = |text: &str| find(&cache, text).map(|found| found.session.user.groups.clone());
+    cache.touch(&session.id, at(7));
+    for (second, counts) in [(1_001, true), (1_300, true), (1_301, false)] {
+        poll_at(second);
+        for text in [token.expose(), audience_token.expose()] {
+            assert_eq!(groups(text).is_some(), counts, "{second}");
+        }
+    }
+    insert(&cache, &token, &session);
+    let found = find(&cache, token.expose()).expect("it was read again");
+    assert_eq!(found.session.last_used_at, at(7), "uses that are not stored yet still count");
+    poll_at(1_601);
+    assert!(is_cached(&cache, &token));
+    poll_at(1_602);
+    let mut changed = session.clone();
+    changed.user.groups = vec!["after".to_owned()];
+    insert(&cache, &token, &changed);
+    assert_eq!(groups(token.expose()), Some(changed.user.groups.clone()));
+    cache.remove_ended(&session.id);
+    assert!(!is_cached(&cache, &token));
+}
+
 #[test]
 fn full_cache_evicts_entries_that_are_not_used() {
     let cache = cache(4 * MIB);

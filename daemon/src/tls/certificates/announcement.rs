@@ -38,6 +38,13 @@ impl Certificates {
             match self.follow(&mut followed).await {
                 Ok(()) => is_failing = false,
                 Err(_) if is_failing => {}
+                Err(error) if error.is_lost_authority() => {
+                    is_failing = true;
+                    tracing::error!(
+                        %error,
+                        "keeping the CA of this daemon, and storing it again: find out who can write to the database"
+                    );
+                }
                 // The heartbeat logs an outage.
                 Err(error) if error.is_transient() => {
                     tracing::debug!(%error, "cannot read the certificates that other members may have changed");
@@ -61,7 +68,11 @@ impl Certificates {
         if version == *followed {
             return Ok(());
         }
-        let mut is_changed = self.local.reload().await?;
+        let mut is_changed = self.local.reload().await.inspect_err(|error| {
+            if error.is_lost_authority() {
+                self.local_history.failed(self.clock.now(), &error.to_string());
+            }
+        })?;
         if let Other::Acme(acme) = &self.other {
             is_changed |= acme.serve_stored().await? == Stored::New;
         }

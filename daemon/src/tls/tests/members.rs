@@ -7,8 +7,8 @@ use infra_peers::postgresql::{PostgreSQL, USER};
 
 use super::*;
 use crate::audit::Audit;
-use crate::keys::RowKeys;
-use crate::store::{DatabaseHost, MemberID, PostgresDatabase, PostgresSettings};
+use crate::keys::{RowKeys, StoredKeys};
+use crate::store::{DatabaseHost, MemberID, PostgresDatabase, PostgresSettings, StoreError};
 use crate::tls::resolver::{Protocol, Resolver};
 use crate::tls::shared_challenges::SharedChallenges;
 
@@ -24,7 +24,10 @@ impl Members {
         let server = PostgreSQL::start()?;
         server.create_database("infra");
         let members = Self { server, fixture: Fixture::new().await };
-        members.database().create_schema().await.expect("the schema");
+        let database = members.database();
+        database.create_schema().await.expect("the schema");
+        let now = members.fixture.clock.now();
+        database.add_first_keys(&StoredKeys::fixed(), &RowKeys::fixed(), now).await.expect("stored");
         Some(members)
     }
 
@@ -47,17 +50,27 @@ impl Members {
     }
 
     async fn certificates(&self, name: &str) -> Arc<Certificates> {
+        self.start_member(name).await.expect("certificates")
+    }
+
+    async fn start_member(&self, name: &str) -> Result<Arc<Certificates>, TlsError> {
         let (store, clock) = (self.store().await, Arc::new(self.fixture.clock.clone()));
         let sealer = self.fixture.keys.field_sealer();
         let names = vec![name.to_owned()];
         let local = LocalAuthority::load_or_create(store.clone(), sealer.clone(), clock.clone(), names);
-        let local = local.await.expect("a CA");
+        let local = local.await?;
         let server = format!("https://{name}").parse().expect("an origin");
-        Certificates::open(local, OtherSource::None, vec![server], store, sealer, clock, Audit::none())
-            .await
-            .expect("certificates")
+        Certificates::open(local, OtherSource::None, vec![server], store, sealer, clock, Audit::none()).await
+    }
+
+    fn sql(&self, statements: &str) -> String {
+        self.server.sql("infra", statements)
     }
 }
+
+/// Someone who can write to the tables copies the certificates, and puts them back later.
+const COPY: &str = "DROP TABLE IF EXISTS copied; CREATE TABLE copied AS SELECT * FROM certificates";
+const PUT_BACK: &str = "DELETE FROM certificates; INSERT INTO certificates SELECT * FROM copied";
 
 async fn follow(certificates: &Certificates) {
     certificates.follow(&mut None).await.expect("the store answers");
@@ -130,6 +143,105 @@ async fn members_with_different_names_have_leaves_of_their_own() {
         let names = leaf.subject_alternative_name().expect("an extension").expect("names");
         assert!(format!("{names:?}").contains(name), "{names:?}");
     }
+}
+
+/// Follows, finds that the store has lost the CA or has an earlier one, and stores it again.
+async fn refuse(certificates: &Certificates) -> StoreError {
+    let pin = certificates.local().pin();
+    let refused = certificates.follow(&mut None).await;
+    assert_eq!(certificates.local().pin(), pin);
+    let Err(TlsError::Store(error)) = refused else { panic!("it follows: {refused:?}") };
+    assert!(error.is_lost_authority(), "{error}");
+    let [state]: [CertificateState; 1] = certificates.states().try_into().expect("one source");
+    assert_eq!(state.last_error, Some(error.to_string()), "status shows it");
+    error
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn earlier_authority_is_refused_and_replaced() {
+    let Some(members) = Members::start().await else { return };
+    let (one, other) = (members.certificates("infra.test").await, members.certificates("infra.test").await);
+    members.sql(COPY);
+    one.rotate_authority(SignedDuration::ZERO, false).await.expect("another CA");
+    follow(&other).await;
+    let pin = one.local().pin();
+    for written in [PUT_BACK, "UPDATE certificates SET sealed = '\\x00'", "DELETE FROM certificates"] {
+        members.sql(written);
+        let error = refuse(&other).await;
+        assert_eq!(matches!(error, StoreError::EarlierAuthority { .. }), written == PUT_BACK, "{error}");
+        for member in [&one, &other] {
+            follow(member).await;
+            assert_eq!(member.local().pin(), pin, "{written}");
+        }
+        assert_eq!(members.certificates("infra.test").await.local().pin(), pin, "{written}");
+    }
+    members.sql(PUT_BACK);
+    other.rotate_authority(SignedDuration::from_hours(24), false).await.expect("another CA");
+    follow(&one).await;
+    assert_eq!((one.local().pin(), one.local().next()), (pin, other.local().next()));
+}
+
+/// The replaced one may be stolen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replaced_next_authority_does_not_take_over() {
+    let Some(members) = Members::start().await else { return };
+    let one = members.certificates("infra.test").await;
+    let before = one.local().pin();
+    one.rotate_authority(SignedDuration::from_hours(24), false).await.expect("another CA");
+    members.sql(COPY);
+    one.rotate_authority(SignedDuration::from_hours(48), true).await.expect("another CA");
+    let (next, _) = one.local().next().expect("a next CA");
+    // A member that starts knows no later one, and stores something else under the same number.
+    members.sql(PUT_BACK);
+    members.fixture.clock.advance(SignedDuration::from_hours(25));
+    assert_ne!(members.certificates("infra.test").await.local().pin(), before);
+    refuse(&one).await;
+    assert_eq!(one.local().next().map(|(pin, _)| pin), Some(next));
+    assert_eq!(members.certificates("infra.test").await.local().pin(), before);
+
+    members.sql(PUT_BACK);
+    members.fixture.clock.advance(SignedDuration::from_hours(24));
+    one.local().maintain().await.expect_err("the announced one is missing");
+    assert_eq!(one.local().pin(), before);
+    refuse(&one).await;
+    assert_eq!(one.local().maintain().await.expect("maintained"), Maintenance::TookOver);
+    assert_eq!(one.local().pin(), next);
+
+    members.sql(PUT_BACK);
+    let started = members.certificates("infra.test").await;
+    assert_ne!(started.local().pin(), next);
+    refuse(&one).await;
+    follow(&started).await;
+    assert_eq!(started.local().pin(), next);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_authority_is_replaced_only_if_operator_allows() {
+    let Some(members) = Members::start().await else { return };
+    let before = members.certificates("infra.test").await.local().pin();
+    for lost in ["UPDATE certificates SET sealed = '\\x00'", "DELETE FROM certificates"] {
+        members.sql(lost);
+        let refused = members.start_member("infra.test").await.err();
+        assert!(matches!(refused, Some(TlsError::Store(StoreError::NoAuthority { .. }))), "{refused:?}");
+    }
+    let store = members.store().await;
+    for is_lost in [true, false] {
+        assert_eq!(store.allow_new_authority().await.expect("stored"), is_lost);
+    }
+    assert_ne!(members.certificates("infra.test").await.local().pin(), before);
+    assert!(!store.allow_new_authority().await.expect("an answer"));
+}
+
+/// As after a restore: whoever can read the CA of the other keys must not lose it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authority_is_not_stored_beside_other_keys() {
+    let Some(members) = Members::start().await else { return };
+    let one = members.certificates("infra.test").await;
+    let pin = one.local().pin();
+    members.sql("UPDATE certificates SET sealed = '\\x00'; UPDATE keys SET check_mac = sha256('other')");
+    let refused = one.follow(&mut None).await;
+    assert!(matches!(refused, Err(TlsError::Store(StoreError::UnexpectedRow(_)))), "{refused:?}");
+    assert_eq!((one.local().pin(), members.sql("SELECT sealed FROM certificates").as_str()), (pin, "\\x00"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

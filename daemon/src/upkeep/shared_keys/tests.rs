@@ -39,7 +39,10 @@ impl Fixture {
         database.create_schema().await.expect("the schema");
         fixture.server.allow_slow_statements("infra");
         let keys = StoredKeys::create(&fixture.root_keys, &fixture.data_dir()).await.expect("keys");
-        database.add_first_keys(&keys, fixture.clock.now()).await.expect("stored");
+        let (root_keys, data_dir) = (&fixture.root_keys, fixture.data_dir());
+        let opened = SharedKeys::open(keys.clone(), "the database", root_keys, &data_dir).await;
+        let row_keys = opened.expect("the keys").row_keys();
+        database.add_first_keys(&keys, &row_keys, fixture.clock.now()).await.expect("stored");
         Some(fixture)
     }
 

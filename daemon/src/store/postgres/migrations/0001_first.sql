@@ -130,18 +130,18 @@ CREATE TABLE provider_endpoints (
 CREATE TABLE certificates (
     name_key    bytea   NOT NULL PRIMARY KEY CHECK (octet_length(name_key) = 32),
     key_version integer NOT NULL,
-    -- Name, certificate and private key.
+    -- Name, certificate and private key. One row has the CA, the next one, when that takes over, and the number of their
+    -- changes.
     sealed      bytea   NOT NULL
 );
 
 -- The daemon CA's current announcement and its sequence number. The number is at least the time of the change in seconds, so a
--- restored backup does not reuse one. `takeover_at` is when the next CA takes over, if any.
+-- restored backup does not reuse one.
 CREATE TABLE ca_rollover (
     singleton   smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
     sequence    bigint   NOT NULL,
     -- SHA-256 of the announcement; empty until the first one.
-    announced   text     NOT NULL,
-    takeover_at bigint
+    announced   text     NOT NULL
 );
 
 INSERT INTO ca_rollover (sequence, announced) VALUES (0, '');

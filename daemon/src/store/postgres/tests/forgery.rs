@@ -1,5 +1,7 @@
 //! What someone who can write to the tables cannot do.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use infra_peers::postgresql::PostgreSQL;
@@ -7,10 +9,17 @@ use infra_shared::clock::SystemClock;
 use infra_shared::token_text::SessionToken;
 use tokio::task::JoinSet;
 
+use super::grace::remember;
 use super::{open_member, store_on};
+use crate::platform::since_boot;
 use crate::store::contract::{at, revoke, session, session_with_token};
+use crate::store::engine::Engine;
+use crate::store::freshness::Freshness;
 use crate::store::postgres::session_rows::DUMMY_ID;
-use crate::store::{EndReason, Job, MemberDescription, SessionSelector, StoreError};
+use crate::store::token_cache::TokenCache;
+use crate::store::{
+    DEFAULT_CACHE_SIZE, EndReason, Job, MemberDescription, SessionSelector, Store, StoreError, TicketState,
+};
 
 /// Each change is made to Bob's row, by someone who wants more than Bob may.
 #[tokio::test]
@@ -112,6 +121,80 @@ async fn written_rows_do_not_keep_sessions_alive() {
             assert!(!is_live, "{written}");
         }
         assert!(store.live_sessions(at(3), None, 9).await.expect("an answer").sessions.is_empty(), "{written}");
+    }
+}
+
+/// The sign-out ends the session, and the record of it is empty. A member reads what it remembers again after minutes.
+#[tokio::test]
+async fn hidden_sign_out_is_found_after_minutes() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    let minutes = Arc::new(AtomicU64::new(0));
+    let passed = minutes.clone();
+    let elapsed = move || since_boot() + Duration::from_mins(passed.load(Ordering::SeqCst));
+    let cache = TokenCache::new(DEFAULT_CACHE_SIZE, Freshness::polled(Box::new(elapsed)));
+    let other = Store { cache: Arc::new(cache), ..open_member(&server).await };
+    let following = other.clone();
+    let mut polls = JoinSet::new();
+    polls.spawn(async move { following.follow_changes(&SystemClock, |_| ()).await });
+    let hide = "CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                NEW.session_ids := '{}'; RETURN NEW; END $$; \
+                CREATE TRIGGER hide BEFORE INSERT ON changes FOR EACH ROW EXECUTE FUNCTION hide()";
+    server.sql("infra", hide);
+    let [(hidden, first), (token, second)] = [0, 1].map(|second| session_with_token("bob", second));
+    for new in [&first, &second] {
+        store.open_session(new.clone(), 48).await.expect("stored");
+    }
+    remember(&other, &hidden).await;
+    assert!(revoke(&store, &first.id, 2, EndReason::Logout).await);
+    let newest = server.sql("infra", "SELECT value FROM counter");
+    for _ in 0..1200 {
+        if other.guard_counter().to_string() == newest {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    remember(&other, &token).await;
+    assert!(other.find_cached_token(hidden.expose()).is_some(), "it is not hidden");
+    minutes.store(6, Ordering::SeqCst);
+    // A poll confirmed again what memory has.
+    remember(&other, &token).await;
+    assert!(other.find_cached_token(hidden.expose()).is_none());
+    let found = other.find_token(hidden.expose()).await.expect("an answer").expect("a session");
+    assert!(found.session.ended.is_some());
+}
+
+#[tokio::test]
+async fn recorded_time_in_the_future_is_ignored_and_replaced() {
+    const FUTURE: i64 = 4_102_444_800_000;
+    let Some(server) = PostgreSQL::start() else { return };
+    let (store, other) = (store_on(&server).await, open_member(&server).await);
+    let following = other.clone();
+    let mut polls = JoinSet::new();
+    polls.spawn(async move { following.follow_changes(&SystemClock, |_| ()).await });
+    let recorded = |second| at(second).as_millisecond().to_string();
+    for (ticket, written) in [(1, FUTURE), (2, i64::MAX), (3, i64::MIN)] {
+        server.sql("infra", &format!("UPDATE counter SET latest_time = {written}"));
+        if written == FUTURE {
+            // As if the clock of the database had shown it.
+            let Engine::Postgres(engine) = &other.engine else { unreachable!("a database") };
+            engine.latest.store(FUTURE, Ordering::SeqCst);
+        }
+        let newest = store.raise_guard_counter(0).await.expect("stored");
+        for _ in 0..1200 {
+            if other.guard_counter() == newest {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for (number, member) in [&store, &other, &open_member(&server).await].into_iter().enumerate() {
+            let id = [ticket * 3 + u8::try_from(number).expect("three"); 16];
+            let state = member.consume_ticket(id, at(300)).await.expect("stored");
+            assert_eq!(state, TicketState::Unused, "{written}");
+            member.check_clock(at(0)).expect("the time is as before");
+        }
+        other.purge(at(10)).await.expect("purged");
+        assert_eq!(server.sql("infra", "SELECT latest_time FROM counter"), recorded(10), "{written}");
     }
 }
 

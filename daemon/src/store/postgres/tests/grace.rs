@@ -53,7 +53,7 @@ impl Member {
 }
 
 /// Looks a token up until memory has it: the first poll clears the memory.
-async fn remember(store: &Store, token: &SessionToken) {
+pub(super) async fn remember(store: &Store, token: &SessionToken) {
     for _ in 0..1200 {
         assert!(store.find_token(token.expose()).await.expect("an answer").is_some());
         if store.find_cached_token(token.expose()).is_some() {

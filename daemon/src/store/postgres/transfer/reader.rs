@@ -4,9 +4,10 @@ use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
 use super::Snapshot;
-use crate::keys::{DecryptError, RowKeys, SealedRow};
+use crate::keys::{DecryptError, RowKeys, Sealed, SealedRow};
 use crate::store::postgres::acme::{ACCOUNTS, SUCCESSES, read_obtained_at};
 use crate::store::postgres::audience_tokens::AudienceTokenPlace;
+use crate::store::postgres::authorities::{AUTHORITIES, Authorities};
 use crate::store::postgres::certificates::{self, CERTIFICATES};
 use crate::store::postgres::named_rows::NamedRow;
 use crate::store::postgres::provider_endpoints::ENDPOINTS;
@@ -21,7 +22,7 @@ use crate::store::transfer::{
     ConsumedTicketRecord, PRIVATE_KEY, ProviderRecord, RefreshTokenRecord, RolloverRecord, Secret,
     SessionRecord, SettingsRecord, merged,
 };
-use crate::store::{RememberedEndpoints, StoreError, time};
+use crate::store::{CertificateRow, RememberedEndpoints, StoreError, time};
 
 /// Far more than a daemon begins until one succeeds.
 const MOST_ORDERS: u32 = 1000;
@@ -124,8 +125,9 @@ impl Snapshot {
     pub(super) async fn settings(&mut self) -> Result<SettingsRecord, StoreError> {
         let (sealer, keys) = (self.sealer.clone(), self.keys.clone());
         let counter = self.row("SELECT value, latest_time FROM counter").await?;
-        let rollover =
-            self.row("SELECT sequence, left(announced, 200), takeover_at FROM ca_rollover").await?;
+        let latest_time: i64 = counter.try_get(1)?;
+        let rollover = self.row("SELECT sequence, left(announced, 200) FROM ca_rollover").await?;
+        let (certificates, takeover_at) = self.certificates().await?;
         let pause = self.row("SELECT until FROM acme_pause").await?;
         let provider = |row: &Row| {
             let contents = providers::open(&keys, row)?;
@@ -153,24 +155,11 @@ impl Snapshot {
         Ok(SettingsRecord {
             providers: merged(listed),
             endpoints: self.named(&ENDPOINTS, |_, contents| endpoints(&contents)).await?,
-            certificates: self
-                .named(&CERTIFICATES, |name, contents| {
-                    let parsed = certificates::parse(&contents);
-                    let (chain, key) = parsed.ok_or(StoreError::UnexpectedRow("a certificate"))?;
-                    Ok((chain.to_vec(), Secret::open(&sealer, PRIVATE_KEY, name, key.to_vec())?))
-                })
-                .await?
-                .into_iter()
-                .map(|(name, (certificate, private_key))| CertificateRecord {
-                    name,
-                    certificate,
-                    private_key,
-                })
-                .collect(),
+            certificates,
             rollover: RolloverRecord {
                 sequence: rollover.try_get(0)?,
                 announced: rollover.try_get(1)?,
-                takeover_at: rollover.try_get(2)?,
+                takeover_at,
             },
             accounts: self
                 .named(&ACCOUNTS, |directory, contents| {
@@ -180,9 +169,35 @@ impl Snapshot {
             orders: orders.iter().map(order).collect::<Result<_, StoreError>>()?,
             successes: self.named(&SUCCESSES, |_, contents| read_obtained_at(&contents)).await?,
             pause_until: pause.try_get(0)?,
-            latest_time: counter.try_get(1)?,
+            latest_time: if latest_time > self.latest_possible { 0 } else { latest_time },
             counter: counter.try_get(0)?,
         })
+    }
+
+    /// The certificates in the order of their names, and when the next CA takes over. A file has a row for each CA.
+    async fn certificates(&mut self) -> Result<(Vec<CertificateRecord>, Option<i64>), StoreError> {
+        let sealer = self.sealer.clone();
+        let record = |CertificateRow { name, certificate, private_key }: CertificateRow| {
+            let private_key = Secret::open(&sealer, PRIVATE_KEY, &name, private_key.as_bytes().to_vec())?;
+            Ok::<_, StoreError>(CertificateRecord { name, certificate, private_key })
+        };
+        let read = |name: &str, contents: Zeroizing<Vec<u8>>| {
+            if name == AUTHORITIES {
+                let parsed = Authorities::parse(&contents);
+                let authorities = parsed.ok_or(StoreError::UnexpectedRow("the row of the CA"))?;
+                let records = authorities.rows()?.into_iter().flatten().map(record);
+                return Ok((records.collect::<Result<Vec<_>, _>>()?, authorities.takeover_at));
+            }
+            let parsed = certificates::parse(&contents);
+            let (certificate, key) = parsed.ok_or(StoreError::UnexpectedRow("a certificate"))?;
+            let (certificate, private_key) = (certificate.to_vec(), Sealed::from_store(key.to_vec()));
+            Ok((vec![record(CertificateRow { name: name.to_owned(), certificate, private_key })?], None))
+        };
+        let named = self.named(&CERTIFICATES, read).await?;
+        let takeover_at = named.iter().find_map(|(_, (_, takeover_at))| *takeover_at);
+        let mut records: Vec<_> = named.into_iter().flat_map(|(_, (records, _))| records).collect();
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok((records, takeover_at))
     }
 
     /// All rows of a table, in the order of their names. Skips and counts those that infrad did not write.

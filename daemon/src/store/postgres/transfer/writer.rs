@@ -3,8 +3,10 @@
 use tokio_postgres::Transaction;
 
 use crate::keys::{FieldSealer, RowKeys};
+use crate::store::certificates::{AUTHORITY, NEXT_AUTHORITY};
 use crate::store::postgres::acme::{ACCOUNTS, SUCCESSES};
 use crate::store::postgres::audience_tokens::AudienceTokenPlace;
+use crate::store::postgres::authorities::Authorities;
 use crate::store::postgres::provider_endpoints::ENDPOINTS;
 use crate::store::postgres::providers::provider_key;
 use crate::store::postgres::session_rows::{Contents, SessionPlace};
@@ -233,11 +235,7 @@ async fn write_settings(
         let hosts = serde_json::to_vec(endpoints).expect("texts are JSON");
         ENDPOINTS.save(transaction, keys, provider, &hosts).await?;
     }
-    for it in &settings.certificates {
-        let private_key = it.private_key.seal(sealer, PRIVATE_KEY, &it.name);
-        let row = CertificateRow { name: it.name.clone(), certificate: it.certificate.clone(), private_key };
-        certificates::save(transaction, keys, &row).await?;
-    }
+    write_certificates(transaction, keys, sealer, settings).await?;
     for (directory, credentials) in &settings.accounts {
         let credentials = credentials.seal(sealer, CREDENTIALS, directory);
         ACCOUNTS.save(transaction, keys, directory, credentials.as_bytes()).await?;
@@ -253,12 +251,33 @@ async fn write_settings(
     let rollover = &settings.rollover;
     transaction
         .execute_typed(
-            "UPDATE ca_rollover SET sequence = $1, announced = $2, takeover_at = $3",
-            parameters![rollover.sequence, rollover.announced, rollover.takeover_at],
+            "UPDATE ca_rollover SET sequence = $1, announced = $2",
+            parameters![rollover.sequence, rollover.announced],
         )
         .await?;
     // Members compare the number of the last change with what they know, so it never falls.
     let counter = "UPDATE counter SET value = greatest(value, $1), latest_time = $2";
     transaction.execute_typed(counter, parameters![settings.counter, settings.latest_time]).await?;
     Ok(())
+}
+
+/// The CA and the next one are one row.
+async fn write_certificates(
+    transaction: &Transaction<'_>,
+    keys: &RowKeys,
+    sealer: &FieldSealer,
+    settings: &SettingsRecord,
+) -> Result<(), StoreError> {
+    let (mut current, mut next) = (None, None);
+    for it in &settings.certificates {
+        let private_key = it.private_key.seal(sealer, PRIVATE_KEY, &it.name);
+        let row = CertificateRow { name: it.name.clone(), certificate: it.certificate.clone(), private_key };
+        match row.name.as_str() {
+            AUTHORITY => current = Some(row),
+            NEXT_AUTHORITY => next = Some(row),
+            _ => certificates::save(transaction, keys, &row).await?,
+        }
+    }
+    let authorities = Authorities::new(1, current.as_ref(), next.as_ref(), settings.rollover.takeover_at);
+    authorities.save(transaction, keys).await
 }

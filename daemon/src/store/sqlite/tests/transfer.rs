@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::keys::{FieldSealer, Keys, Place, Sealed, SharedKeys, StoredKeys};
 use crate::store::{
-    AudienceTokenRow, CertificateRow, ClientInfo, Copied, DatabaseHost, EndpointHosts, Fill, Job,
-    LeaseRequest, MemberDescription, MemberID, NewRefreshToken, NextAttempt, PostgresDatabase,
+    AudienceTokenRow, AuthorityRows, CertificateRow, ClientInfo, Copied, DatabaseHost, EndpointHosts, Fill,
+    Job, LeaseRequest, MemberDescription, MemberID, NewRefreshToken, NextAttempt, PostgresDatabase,
     PostgresSettings, ProviderRow, RememberedEndpoints, Replaceable, StoreState, TokenHash,
 };
 
@@ -219,8 +219,10 @@ async fn use_settings(store: &Store, sealer: &FieldSealer) {
         private_key: field("certificates", name, "private_key"),
     };
     let lease = store.expect_lease(Job::Acme).await.expect("a lease");
-    store.save_certificate(certificate("authority"), &lease).await.expect("stored");
-    store.save_next_authority(certificate("next"), at(9_000), &lease).await.expect("stored");
+    store.save_certificate(certificate("leaf"), &lease).await.expect("stored");
+    let current = Some(certificate("ca"));
+    let rows = AuthorityRows { current, next: Some((certificate("next ca"), at(9_000))) };
+    store.save_authorities(rows, None, &lease).await.expect("stored");
     store.number_announcement("announcement".to_owned(), at(7)).await.expect("stored");
     for directory in ["https://b.test/directory", "https://a.test/directory"] {
         let credentials = field("acme_accounts", directory, "credentials");
