@@ -9,6 +9,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::audit::Audit;
+use crate::identity::Workloads;
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
@@ -30,6 +31,7 @@ async fn api() -> (Router, TempDir) {
         ticket_key: keys.ticket_key(),
         sealer: keys.field_sealer(),
         providers: Vec::new(),
+        workloads: Workloads::default(),
         bindings: Bindings::new(
             vec![origin],
             Arc::new(DaemonIdentity::new(Pin::of_public_key(b"its authority"))),
@@ -51,6 +53,7 @@ async fn api() -> (Router, TempDir) {
             kind,
             credentials: Vec::new(),
             allow: AllowedUsers::Everyone,
+            workloads: Vec::new(),
             accept_session_token: true,
             addresses: Vec::new(),
         })
