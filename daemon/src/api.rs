@@ -16,6 +16,7 @@ mod session;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod token_exchange;
 mod tokens;
 mod verification;
 

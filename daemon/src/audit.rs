@@ -89,7 +89,7 @@ struct Log {
     sink: Mutex<Sink>,
     clock: Arc<dyn Clock>,
     rejected_tokens: [AtomicU64; 4],
-    suppressed: [AtomicU64; 4],
+    suppressed: [AtomicU64; 6],
     validations_in_grace: AtomicU64,
     /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
     unauthenticated_lines_left: AtomicU64,
@@ -124,6 +124,8 @@ pub enum SuppressedEvent {
     FinishRateLimited = 1,
     Started = 2,
     Rejected = 3,
+    WorkloadRateLimited = 4,
+    WorkloadRejected = 5,
 }
 
 /// Why a token was rejected. There may be very many, so they are counted and logged once a minute.
@@ -233,7 +235,14 @@ impl Audit {
             self.record(&Event::ValidationsInGrace { count });
         }
         log.unauthenticated_lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
-        let [start_rate_limited, finish_rate_limited, started, rejected] = [0, 1, 2, 3]
+        let [
+            start_rate_limited,
+            finish_rate_limited,
+            started,
+            rejected,
+            exchanges_limited,
+            exchanges_rejected,
+        ] = [0, 1, 2, 3, 4, 5]
             .map(|what: usize| log.suppressed.get(what).map_or(0, |count| count.swap(0, Ordering::Relaxed)));
         if start_rate_limited + finish_rate_limited + started + rejected > 0 {
             self.record(&Event::LoginsSuppressed {
@@ -241,6 +250,12 @@ impl Audit {
                 finish_rate_limited,
                 started,
                 rejected,
+            });
+        }
+        if exchanges_limited + exchanges_rejected > 0 {
+            self.record(&Event::WorkloadTokensSuppressed {
+                rate_limited: exchanges_limited,
+                rejected: exchanges_rejected,
             });
         }
         // The end of a gap shows even if no event follows. A failure leaves the gap open.

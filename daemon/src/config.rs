@@ -27,6 +27,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod workloads;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ use infra_shared::origin::Origin;
 use sha2::{Digest, Sha256};
 
 use crate::audit::AuditSettings;
-use crate::identity::ProviderSettings;
+use crate::identity::{ProviderSettings, WorkloadSettings};
 use crate::keys::RootKeySettings;
 use crate::listener::Proxies;
 use crate::logging::LogSettings;
@@ -96,6 +97,8 @@ pub struct Config {
     /// Administrators, who list and revoke sessions of other users.
     pub admins: Vec<ProviderRule>,
     pub services: Vec<ServiceSettings>,
+    /// What CI jobs, pods and machines get tokens for.
+    pub workloads: Vec<WorkloadSettings>,
     /// Destination of the audit log, if there is one.
     pub audit: Option<AuditSettings>,
     pub log: LogSettings,

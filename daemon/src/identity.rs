@@ -27,6 +27,7 @@ mod settings;
 mod signing_keys;
 mod unusable;
 mod user_info;
+mod workloads;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ use crate::store::Store;
 use claims::ClaimSets;
 use discovery::Discovery;
 use endpoints::Endpoints;
-use id_token::{Expectations, Flow};
+use id_token::{Client, Expectations, Flow, Recipient};
 use metadata::Metadata;
 use rejected_codes::{CodeAttempt, RejectedCodeLimiter};
 use signing_keys::SigningKeys;
@@ -61,6 +62,9 @@ pub use groups::{GroupsClaim, TooManyGroups};
 pub use oauth_client::UnverifiedTokens;
 pub use refresh::{BACKGROUND_TIMEOUT, RefreshCredential, RefreshError, RefreshedClaims};
 pub use settings::{ClientAuthentication, ExchangeLimits, ProviderKind, ProviderSettings, SigningAlgorithm};
+pub use workloads::{
+    ClaimRule, IdentifiedWorkload, MatchingRule, WorkloadError, WorkloadSettings, Workloads,
+};
 
 /// The scope that asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
@@ -245,12 +249,14 @@ impl Provider {
     ) -> Expectations<'a> {
         Expectations {
             issuer: &self.settings.issuer,
-            client_id: &self.settings.client_id,
-            additional_audiences: &self.settings.additional_audiences,
-            nonce,
-            flow,
+            recipient: Recipient::Client(Client {
+                id: &self.settings.client_id,
+                additional_audiences: &self.settings.additional_audiences,
+                nonce,
+                flow,
+                access_token,
+            }),
             algorithms: &self.settings.signing_algorithms,
-            access_token,
             now: self.clock.now(),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::addresses::Networks;
+use crate::identity::{IdentifiedWorkload, MatchingRule};
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
     AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
@@ -31,7 +32,10 @@ pub struct ServiceSettings {
     pub kind: ServiceKind,
     /// Credentials with which the service authenticates at the daemon. Several, so that one can be replaced.
     pub credentials: Vec<Reference>,
+    /// People. Workloads are in `workloads` only.
     pub allow: AllowedUsers,
+    /// Names of the rules in `workloads` that list the service.
+    pub workloads: Vec<String>,
     /// Whether the service accepts session tokens. It could then use them anywhere else.
     pub accept_session_token: bool,
     /// Networks of the service. The daemon does not limit the number of their connections.
@@ -113,10 +117,8 @@ impl Services {
         caller: &Caller,
         wanted: &str,
     ) -> Result<(MintedAudienceToken, &Service), IssueError> {
-        let is_meant =
-            |service: &&Arc<Service>| service.settings.audience == wanted || service.settings.name == wanted;
-        let service: &Service = self.all.iter().find(is_meant).ok_or(IssueError::NoService)?;
-        if !service.settings.allow.admits(caller) {
+        let service = self.find_wanted(wanted).ok_or(IssueError::NoService)?;
+        if !service.admits(caller) {
             return Err(IssueError::NotAllowed);
         }
         // Checked here because the API server could not tell the user why it rejects them.
@@ -125,6 +127,23 @@ impl Services {
         }
         let token = self.sessions.issue_audience_token(caller, &service.settings.audience).await?;
         Ok((token, service))
+    }
+
+    /// Finds the service with this audience or name, and the first rule of the workload that lists it.
+    pub fn find_for_workload<'a>(
+        &self,
+        workload: &'a IdentifiedWorkload,
+        wanted: &str,
+    ) -> Option<(&'a MatchingRule, &Service)> {
+        let service = self.find_wanted(wanted)?;
+        let rule = workload.rules().iter().find(|rule| service.settings.workloads.contains(&rule.name))?;
+        Some((rule, service))
+    }
+
+    fn find_wanted(&self, wanted: &str) -> Option<&Service> {
+        let is_meant =
+            |service: &&Arc<Service>| service.settings.audience == wanted || service.settings.name == wanted;
+        self.all.iter().find(is_meant).map(Arc::as_ref)
     }
 
     /// Authorizes a token for the service: it must be valid there, and the service must admit its user. Counts as use.
@@ -153,7 +172,15 @@ impl Service {
     }
 
     fn check_rules(&self, authorized: AuthorizedCaller) -> Result<AuthorizedCaller, Denied> {
-        if self.settings.allow.admits(authorized.caller()) { Ok(authorized) } else { Err(Denied::NotAllowed) }
+        if self.admits(authorized.caller()) { Ok(authorized) } else { Err(Denied::NotAllowed) }
+    }
+
+    /// Whether the service admits the person, or a rule for the workload lists the service.
+    fn admits(&self, caller: &Caller) -> bool {
+        match caller.user().workload() {
+            Some(name) => self.settings.workloads.iter().any(|listed| listed == name),
+            None => self.settings.allow.admits(caller),
+        }
     }
 
     pub fn settings(&self) -> &ServiceSettings {

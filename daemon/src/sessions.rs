@@ -21,6 +21,7 @@ mod stored_credential;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod workload_tokens;
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::RwLock;
 
 use crate::audit::Audit;
-use crate::identity::Provider;
+use crate::identity::{Provider, Workloads};
 use crate::keys::{FieldSealer, TicketKey};
 use crate::store::{Store, StoreError};
 use crate::tls::DaemonIdentity;
@@ -45,6 +46,7 @@ pub use login::LoginError;
 pub use login_audit::LoginRateLimit;
 pub use provider_jobs::{JobKind, ProviderJobs};
 pub use provider_rule::ProviderRule;
+pub use workload_tokens::{ExchangeError, WorkloadToken};
 
 /// State that logins and sessions need, shared by all requests.
 pub struct Sessions {
@@ -52,6 +54,7 @@ pub struct Sessions {
     ticket_key: TicketKey,
     sealer: FieldSealer,
     providers: Vec<Arc<Provider>>,
+    workloads: Workloads,
     bindings: Bindings,
     limits: SessionLimits,
     admins: Vec<ProviderRule>,
@@ -67,6 +70,7 @@ pub struct SessionSetup {
     pub ticket_key: TicketKey,
     pub sealer: FieldSealer,
     pub providers: Vec<Provider>,
+    pub workloads: Workloads,
     pub bindings: Bindings,
     pub limits: SessionLimits,
     /// Users who may see and revoke the sessions of other users.
@@ -77,14 +81,28 @@ pub struct SessionSetup {
 
 impl Sessions {
     pub fn new(setup: SessionSetup) -> Self {
-        let SessionSetup { store, ticket_key, sealer, providers, bindings, limits, admins, clock, audit } =
-            setup;
+        let SessionSetup {
+            store,
+            ticket_key,
+            sealer,
+            providers,
+            workloads,
+            bindings,
+            limits,
+            admins,
+            clock,
+            audit,
+        } = setup;
         Self {
-            counts: Counts::new(providers.iter().map(|provider| provider.settings().name.clone())),
+            counts: Counts::new(
+                providers.iter().map(|provider| provider.settings().name.clone()),
+                workloads.rules().iter().map(|rule| rule.name.clone()),
+            ),
             store,
             ticket_key,
             sealer,
             providers: providers.into_iter().map(Arc::new).collect(),
+            workloads,
             bindings,
             limits,
             admins,

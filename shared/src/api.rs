@@ -146,7 +146,8 @@ pub struct ListedSession {
     pub last_used_at: Timestamp,
     /// Machine name that the client reported. Not verified.
     pub device: Option<String>,
-    pub login_method: LoginMethod,
+    /// `None` for a workload, which never logs in.
+    pub login_method: Option<LoginMethod>,
     /// Client address at login, if the operator records addresses.
     pub address: Option<String>,
     /// Whether this is the caller's own session.
@@ -187,7 +188,16 @@ pub struct User {
     pub subject: String,
 }
 
+/// Prefix of the provider and the subject of a workload. No configured provider and no person has it.
+pub const WORKLOAD: &str = "workload:";
+
 impl User {
+    /// The name of the rule in `workloads` if the user is a workload, not a person.
+    #[must_use]
+    pub fn workload(&self) -> Option<&str> {
+        self.provider.strip_prefix(WORKLOAD)
+    }
+
     /// Whether both are the same identity.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -196,9 +206,12 @@ impl User {
 }
 
 impl ListedUser {
-    /// Names the user in a table: `alice@example.com (okta)`. Not yet printable.
+    /// Names the user in a table: `alice@example.com (okta)`, or `workload:ci/SUBJECT`. Not yet printable.
     #[must_use]
     pub fn label(&self) -> String {
+        if self.provider.starts_with(WORKLOAD) {
+            return self.subject.clone();
+        }
         let name = self.email.as_ref().or(self.name.as_ref()).unwrap_or(&self.subject);
         format!("{name} ({})", self.provider)
     }

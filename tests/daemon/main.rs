@@ -38,4 +38,5 @@ mod site;
 mod structure;
 mod transcripts;
 mod web_pages;
+mod workloads;
 mod wrong_root_keys;

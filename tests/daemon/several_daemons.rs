@@ -20,6 +20,7 @@ mod restored_dump;
 mod revocation;
 mod servers;
 mod storm;
+mod workloads;
 
 use std::path::PathBuf;
 use std::time::Duration;

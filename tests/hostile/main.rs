@@ -10,4 +10,6 @@ mod mix_up;
 mod rotation;
 mod signing_keys;
 mod token_endpoint;
+mod token_exchange;
 mod user_info;
+mod workloads;

@@ -3,7 +3,7 @@
 
 use infra_shared::api::{
     AudienceTokenResponse, CurrentSession, FinishLoginResponse, ListedSession, ListedSessions, ListedUser,
-    Provider, RevocationResponse, Server, StartLoginResponse, User,
+    Provider, RevocationResponse, Server, StartLoginResponse, User, WORKLOAD,
 };
 use infra_shared::names::is_name;
 use infra_shared::token_text::{AudienceToken, SessionToken};
@@ -90,7 +90,9 @@ fn is_provider(provider: &Provider) -> bool {
 
 fn is_user(user: &User) -> bool {
     let User { name, email, groups, provider, issuer, subject } = user;
-    groups.len() <= MAX_GROUPS
+    // A workload never signs in.
+    is_name(provider)
+        && groups.len() <= MAX_GROUPS
         && groups.iter().all(|group| is_short(group))
         && is_identity((name.as_deref(), email.as_deref()), provider, issuer, subject)
 }
@@ -107,10 +109,13 @@ fn is_identity(
     issuer: &str,
     subject: &str,
 ) -> bool {
+    let workload = provider.strip_prefix(WORKLOAD);
+    // The subject of a workload begins with its provider.
+    let max_subject = MAX_SUBJECT_BYTES + workload.map_or(0, |_| provider.len() + 1);
     [name, email].into_iter().flatten().all(is_short)
-        && is_name(provider)
+        && is_name(workload.unwrap_or(provider))
         && is_url(issuer)
-        && (1..=MAX_SUBJECT_BYTES).contains(&subject.len())
+        && (1..=max_subject).contains(&subject.len())
         && subject.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control())
 }
 
@@ -178,6 +183,7 @@ mod tests {
         assert!(!finished(|finished| finished["session"]["id"] = json!("$(id)")));
         for (field, value) in [
             ("provider", json!("$(id)")),
+            ("provider", json!("workload:ci")),
             ("issuer", json!("https://a\u{202e}b")),
             ("subject", json!("")),
             ("subject", json!("a\u{1b}[2J")),
@@ -185,6 +191,28 @@ mod tests {
             ("groups", json!(vec!["a"; 257])),
         ] {
             assert!(!finished(|finished| finished["user"][field] = value.clone()), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn listed_workload_needs_a_name_and_a_bounded_subject() {
+        let listed = |provider: &str, subject: &str| {
+            let session = json!({
+                "id": SessionToken::mint().id(), "createdAt": "2026-11-23T08:00:00Z",
+                "expiresAt": "2026-11-23T08:10:00Z", "idleExpiresAt": "2026-11-23T08:10:00Z",
+                "lastUsedAt": "2026-11-23T08:00:00Z", "device": null, "loginMethod": null, "address": null,
+                "current": false,
+                "user": {"name": null, "email": null, "provider": provider, "issuer": "https://ci.test",
+                         "subject": subject},
+            });
+            let sessions = json!({"sessions": [session], "now": "2026-11-23T08:00:00Z"});
+            serde_json::from_value::<ListedSessions>(sessions).is_ok_and(|listed| listed.is_valid())
+        };
+        let longest = format!("workload:ci/{}", "a".repeat(255));
+        assert!(listed("workload:ci", "workload:ci/job") && listed("workload:ci", &longest));
+        assert!(!listed("workload:ci", &format!("{longest}a")) && !listed("okta", &longest));
+        for provider in ["workload:", "workload:a b", "workload:workload:ci", "Workload:ci"] {
+            assert!(!listed(provider, "workload:ci/job"), "{provider}");
         }
     }
 }

@@ -93,7 +93,11 @@ pub(super) fn token_in(form: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Reads the headers and the whole body, of one media type and within limits.
-async fn read(request: Request, api: &Api, media_type: &str) -> Result<(HeaderMap, Bytes), ProblemResponse> {
+pub(super) async fn read(
+    request: Request,
+    api: &Api,
+    media_type: &str,
+) -> Result<(HeaderMap, Bytes), ProblemResponse> {
     let limits = api.bodies;
     let (parts, body) = request.into_parts();
     reject_web_pages(&parts)?;

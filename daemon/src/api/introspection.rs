@@ -37,8 +37,11 @@ struct Introspection<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     groups: &'a [String],
-    /// The provider's name in the daemon's configuration.
+    /// The provider's name in the daemon's configuration, or `workload:NAME`.
     provider: &'a str,
+    /// The name of the rule if the token belongs to a workload. Left out for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -106,5 +109,6 @@ fn introspection<'a>(authorized: &'a AuthorizedCaller, audience: &'a str) -> Int
         name: user.name.as_deref(),
         groups: &user.groups,
         provider: &user.provider,
+        workload: user.workload(),
     }
 }

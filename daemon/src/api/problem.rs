@@ -18,7 +18,7 @@ use crate::sessions::{LoginError, NotAuthenticated};
 use crate::store::StoreError;
 
 /// After this time an unavailable dependency may be back.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The detail for an address that exceeds the login rate limit.
 pub(super) const TOO_MANY_LOGINS: &str = "too many sign-ins from your address: wait, then try again";
 
@@ -30,9 +30,9 @@ static SERVER_ERRORS: LogLimiter = LogLimiter::new();
 #[derive(Debug)]
 pub(super) struct ProblemResponse {
     code: ProblemCode,
-    request_id: String,
-    detail: Option<&'static str>,
-    retry_after: Option<Duration>,
+    pub(super) request_id: String,
+    pub(super) detail: Option<&'static str>,
+    pub(super) retry_after: Option<Duration>,
     challenge: &'static str,
 }
 
@@ -117,13 +117,16 @@ impl IntoResponse for ProblemResponse {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         if let Some(wait) = self.retry_after {
-            // RFC 7009 §2.2.1, RFC 6585 §4: tell the client when to retry. Round up, because a second too early would
-            // fail again.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(header::RETRY_AFTER, whole_seconds(wait));
         }
         response
     }
+}
+
+/// RFC 7009 §2.2.1, RFC 6585 §4: tell the client when to retry. Rounds up, because a second too early would fail again.
+pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
 }
 
 /// Responses for requests that the router does not see or does not answer.

@@ -1,4 +1,4 @@
-//! Rate limits per address for login starts and for failed login finishes.
+//! Rate limits per address for login starts, for failed login finishes and for failed exchanges of workloads.
 //!
 //! A request counts only once it costs something: a start when it returns a ticket, a finish when it fails after its
 //! ticket was accepted, and the client caused that. Earlier rejections do not count, so a web page or a neighbour behind
@@ -40,13 +40,47 @@ const CONNECTION_STARTS: u32 = 3;
 /// One connection may use this fraction of its address's failures.
 const CONNECTION_SHARE: u32 = 4;
 
+/// Tokens per minute for the workloads of one rule, wherever they run.
+const WORKLOAD_TOKENS: u32 = 600;
+
 /// What each address and connection has used of its limits.
 pub(super) struct Rates {
     begun: Instant,
     starts: Buckets,
     starts_of_connections: Buckets,
-    failed_finishes: Buckets,
-    failed_finishes_of_connections: Buckets,
+    failed_finishes: Failures,
+    failed_exchanges: Failures,
+    /// By rule.
+    workload_tokens: Buckets,
+}
+
+/// Failures of one kind, by address and by connection.
+struct Failures {
+    of_addresses: Buckets,
+    of_connections: Buckets,
+}
+
+impl Failures {
+    fn new(a_minute: u32) -> Self {
+        Self {
+            of_addresses: Buckets::new(a_minute, Capacity::Addresses),
+            of_connections: Buckets::new(a_minute.div_ceil(CONNECTION_SHARE), Capacity::Connections),
+        }
+    }
+
+    fn check(&self, peer: SocketAddr, now: Duration) -> Result<(), Duration> {
+        if let Some(connection) = connection(peer) {
+            self.of_connections.check(connection, now)?;
+        }
+        self.of_addresses.check(client_key(peer.ip()), now)
+    }
+
+    fn count(&self, peer: SocketAddr, now: Duration) {
+        if let Some(connection) = connection(peer) {
+            let _ = self.of_connections.take(connection, now);
+        }
+        let _ = self.of_addresses.take(client_key(peer.ip()), now);
+    }
 }
 
 impl Rates {
@@ -56,11 +90,9 @@ impl Rates {
             begun: Instant::now(),
             starts: Buckets::new(limits.login_starts, Capacity::Addresses),
             starts_of_connections: Buckets::new(CONNECTION_STARTS, Capacity::Connections),
-            failed_finishes: Buckets::new(failed, Capacity::Addresses),
-            failed_finishes_of_connections: Buckets::new(
-                failed.div_ceil(CONNECTION_SHARE),
-                Capacity::Connections,
-            ),
+            failed_finishes: Failures::new(failed),
+            failed_exchanges: Failures::new(failed),
+            workload_tokens: Buckets::new(WORKLOAD_TOKENS, Capacity::Connections),
         })
     }
 
@@ -87,20 +119,27 @@ impl Rates {
     }
 
     fn may_finish(&self, peer: SocketAddr) -> Result<(), Duration> {
-        let now = self.now();
-        if let Some(connection) = connection(peer) {
-            self.failed_finishes_of_connections.check(connection, now)?;
-        }
-        self.failed_finishes.check(client_key(peer.ip()), now)
+        self.failed_finishes.check(peer, self.now())
     }
 
     /// Counts a login that used its ticket and failed.
     pub(super) fn count_failed_finish(&self, peer: SocketAddr) {
-        let now = self.now();
-        if let Some(connection) = connection(peer) {
-            let _ = self.failed_finishes_of_connections.take(connection, now);
-        }
-        let _ = self.failed_finishes.take(client_key(peer.ip()), now);
+        self.failed_finishes.count(peer, self.now());
+    }
+
+    /// Whether an address may exchange a workload's token, or how long it must wait.
+    pub(super) fn may_exchange(&self, peer: SocketAddr) -> Result<(), Duration> {
+        self.failed_exchanges.check(peer, self.now())
+    }
+
+    /// Counts an exchange that failed with a token that its issuer signed.
+    pub(super) fn count_failed_exchange(&self, peer: SocketAddr) {
+        self.failed_exchanges.count(peer, self.now());
+    }
+
+    /// Takes one token of the rule's limit, or returns how long to wait.
+    pub(super) fn take_workload_token(&self, rule: &str) -> Result<(), Duration> {
+        self.workload_tokens.take(rule, self.now())
     }
 }
 

@@ -9,6 +9,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::audit::Audit;
+use crate::identity::Workloads;
 use crate::keys::{Keys, RootKeySettings};
 use crate::listener::PeerAddress;
 use crate::secrets::Backends;
@@ -31,6 +32,7 @@ async fn api() -> (Router, TempDir) {
         ticket_key: keys.ticket_key(),
         sealer: keys.field_sealer(),
         providers: Vec::new(),
+        workloads: Workloads::default(),
         bindings: Bindings::new(
             vec![origin],
             Arc::new(DaemonIdentity::new(Pin::of_public_key(b"its authority"))),
@@ -52,6 +54,7 @@ async fn api() -> (Router, TempDir) {
             kind,
             credentials: Vec::new(),
             allow: AllowedUsers::Everyone,
+            workloads: Vec::new(),
             accept_session_token: true,
             addresses: Vec::new(),
         })

@@ -1,15 +1,16 @@
-//! `POST /v1/tokens`: issues an audience token.
+//! `POST /v1/tokens`: issues an audience token of a session, or with a form, to a workload.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, FromRequest, FromRequestParts, Request, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use infra_shared::api::{AudienceTokenRequest, AudienceTokenResponse, ProblemCode};
 
-use super::Api;
-use super::body::{JSON, UnverifiedBearer, presented};
+use super::body::{FORM, JSON, UnverifiedBearer, has_media_type, presented};
 use super::problem::{ProblemResponse, json_response};
+use super::{Api, token_exchange};
 use crate::listener::PeerAddress;
 use crate::services::{IssueError, NotAClusterUser};
 use crate::sessions::{AudienceTokenError, SessionUse};
@@ -17,9 +18,23 @@ use crate::sessions::{AudienceTokenError, SessionUse};
 pub(super) async fn issue(
     State(api): State<Api>,
     Extension(PeerAddress(from)): Extension<PeerAddress>,
-    UnverifiedBearer(token): UnverifiedBearer,
-    JSON(wanted): JSON<AudienceTokenRequest>,
+    request: Request,
+) -> Response {
+    if has_media_type(request.headers(), FORM) {
+        return token_exchange::exchange(api, from, request).await;
+    }
+    issue_to_session(&api, from, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn issue_to_session(
+    api: &Api,
+    from: SocketAddr,
+    request: Request,
 ) -> Result<Response, ProblemResponse> {
+    let (mut parts, body) = request.into_parts();
+    let UnverifiedBearer(token) = UnverifiedBearer::from_request_parts(&mut parts, api).await?;
+    let JSON(wanted) =
+        JSON::<AudienceTokenRequest>::from_request(Request::from_parts(parts, body), api).await?;
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
     let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
     tracing::info!(session = %caller.session().id, service = service.settings().name, "issued an audience token");

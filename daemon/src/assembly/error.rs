@@ -51,6 +51,8 @@ pub enum AssemblyError {
     NoStore { data_dir: String },
     #[error("provider `{name}`: {source}")]
     Provider { name: String, source: IdentityError },
+    #[error("workloads: {0}")]
+    Workloads(IdentityError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::{AssemblyError, DataDirectory};
 use crate::audit::Audit;
 use crate::config::Config;
-use crate::identity::{Provider, ProviderSettings};
+use crate::identity::{Provider, ProviderSettings, Workloads};
 use crate::keys::{FieldSealer, Place};
 use crate::sessions::{Bindings, SessionSetup, Sessions};
 use crate::store::ProviderRow;
@@ -33,11 +33,15 @@ pub(super) fn open_sessions(
         .map(|it| it.with_store(store.clone(), audit.clone()))
         .map_err(|source| AssemblyError::Provider { name: settings.name.clone(), source })
     });
+    let limits = &config.limits;
+    let workloads = Workloads::new(config.workloads.clone(), &limits.exchanges, limits.provider_calls)
+        .map_err(AssemblyError::Workloads)?;
     Ok(Sessions::new(SessionSetup {
         store: store.clone(),
         ticket_key: keys.ticket_key(),
         sealer: keys.field_sealer(),
         providers: providers.collect::<Result<_, _>>()?,
+        workloads,
         bindings,
         limits: config.sessions.clone(),
         admins: config.admins.clone(),

@@ -65,6 +65,31 @@ pub enum Event<'a> {
         session: &'a str,
         audience: &'a str,
     },
+    /// A workload got an audience token. `subject` is `workload:NAME/SUBJECT`.
+    WorkloadTokenIssued {
+        workload: &'a str,
+        session: &'a str,
+        issuer: &'a str,
+        subject: &'a str,
+        audience: &'a str,
+        /// The client address, if recorded.
+        address: Option<IpAddr>,
+    },
+    /// `reason` is a fixed word, `detail` explains it in the daemon's own words.
+    WorkloadTokenRejected {
+        /// The rule, if the token matched one.
+        workload: Option<&'a str>,
+        reason: &'a str,
+        detail: &'a str,
+        /// The request id that the client saw.
+        #[serde(rename = "requestID")]
+        request: &'a str,
+    },
+    /// Number of rejected exchanges of workloads without their own line since the last such line.
+    WorkloadTokensSuppressed {
+        rate_limited: u64,
+        rejected: u64,
+    },
     /// Number of rejected tokens since the last such line.
     TokensRejected {
         unknown: u64,

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use crate::commands::{Context, when};
 use crate::config::{Config, SCHEMA};
 use crate::failure::Failure;
-use crate::identity::{Outcome, ProviderSettings};
+use crate::identity::{CheckResult, Outcome, ProviderSettings, WorkloadSettings};
 use crate::keys::{self, RootKeySettings};
 use crate::platform::Unit;
 use crate::tls::OtherSource;
@@ -46,6 +46,7 @@ pub(super) async fn run(context: &Context, live: bool, json: bool) -> Result<Exi
     found.extend(local_secrets::unset_variables(context, &config).await);
     let problems = start::check(context, &config, &found).await;
     found.extend(problems);
+    found.extend(contradictions(&config));
     let text = if json { report_as_json(&config, &found) } else { report(&config, &found) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(live::exit_code(&found))
@@ -79,9 +80,14 @@ fn report_as_json(config: &Config, found: &[Tried]) -> String {
         })
         .collect();
     let root_keys: Vec<String> = config.root_keys.iter().map(RootKeySettings::describe).collect();
+    let workloads = config
+        .workloads
+        .iter()
+        .map(|rule| serde_json::json!({"name": rule.name, "issuer": rule.issuer, "services": rule.services}));
     let report = serde_json::json!({
         "schema": 1,
         "providers": providers,
+        "workloads": workloads.collect::<Vec<_>>(),
         "sharedRedirectPorts": shared_ports::find(&config.providers),
         "https": https(config),
         "dataDir": config.data_dir.display().to_string(),
@@ -113,6 +119,7 @@ fn https(config: &Config) -> String {
 fn report(config: &Config, found: &[Tried]) -> String {
     let mut lines: Vec<String> = config.providers.iter().map(provider).collect();
     lines.extend(shared_ports::find(&config.providers).iter().map(shared_ports::SharedPorts::text));
+    lines.extend(config.workloads.iter().map(workload));
     lines.push(format!("https: {}", https(config)));
     lines.push(format!("data directory: {}", config.data_dir.display()));
     lines.extend(config.database.as_ref().map(|settings| {
@@ -153,6 +160,23 @@ fn provider(provider: &ProviderSettings) -> String {
         "provider {}: issuer {}, client secret {}",
         provider.name, provider.issuer, provider.client_secret
     )
+}
+
+fn workload(workload: &WorkloadSettings) -> String {
+    let (name, issuer, services) = (&workload.name, &workload.issuer, workload.services.join(", "));
+    format!("workload {name}: issuer {issuer}, services {services}")
+}
+
+/// Rules that can never match, as far as the configuration shows.
+fn contradictions(config: &Config) -> impl Iterator<Item = Tried> {
+    config.workloads.iter().filter_map(|rule| {
+        let (about, cause) = (format!("workload {}", rule.name), rule.contradiction()?.to_owned());
+        let hint =
+            "add the audience that the workload requests its tokens for, such as this daemon's address"
+                .to_owned();
+        let outcome = Outcome::Fails { cause, hint, is_transient: false };
+        Some(Tried { about, finding: CheckResult { what: "rule".to_owned(), outcome } })
+    })
 }
 
 #[cfg(test)]

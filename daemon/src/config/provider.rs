@@ -11,6 +11,7 @@ use super::error::FaultAt;
 use super::reference::{BackendNames, References};
 use super::remote;
 use super::section::{Field, Section, words};
+use super::workloads;
 
 const ALLOW_EXPECTED: &str =
     "`everyone`, or lists such as `{groups: [engineering], emailDomains: [example.com], emails: []}`";
@@ -52,6 +53,10 @@ pub(super) fn read_all(
     for item in &items {
         let section = item.section("provider")?;
         let draft = draft(&section)?;
+        if workloads::is_reserved(&draft.name) {
+            let name = section.require("name", "name: okta")?;
+            return Err(name.wrong("another name, because this one is reserved for workloads"));
+        }
         if drafts.iter().any(|other| other.name == draft.name) {
             let name = section.require("name", "name: okta")?;
             return Err(name.wrong("a name that no other provider has"));
@@ -87,7 +92,8 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
         .require("name", "name: okta")?
         .parsed("a name of lower-case letters, digits and dashes, such as `okta`", backends::name)?;
     let kind = section.require("kind", "kind: okta")?.choice(&KINDS)?;
-    let issuer = issuer(&section.require("issuer", "issuer: https://example.okta.com")?)?;
+    let issuer =
+        issuer(&section.require("issuer", "issuer: https://example.okta.com")?, "https://example.okta.com")?;
     let client_id =
         section.require("clientID", "clientID: 0oa1b2c3")?.text("the client ID that the provider shows")?;
     let client_secret = section.require("clientSecret", "clientSecret: env:OKTA_CLIENT_SECRET")?;
@@ -138,10 +144,11 @@ fn draft<'a>(section: &Section<'a>) -> Result<Draft<'a>, FaultAt> {
 }
 
 /// OpenID Connect Discovery §3: an https URL without query or fragment. Compared byte for byte, so kept unchanged.
-fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
-    let expected = "the provider's https address without `?` or `#`, written exactly as the provider writes it, \
-                    such as `https://example.okta.com`";
-    field.parsed(expected, |text| {
+pub(super) fn issuer(field: &Field<'_>, example: &str) -> Result<String, FaultAt> {
+    let expected = format!(
+        "the provider's https address without `?` or `#`, written exactly as the provider writes it, such as `{example}`"
+    );
+    field.parsed(&expected, |text| {
         let url = plain_url::parse(text)?;
         let bare = url.username().is_empty() && url.password().is_none() && !text.contains(['?', '#', '@']);
         (text.starts_with("https://") && bare && url.host().is_some()).then(|| text.to_owned())

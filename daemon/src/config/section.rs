@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::error::{Fault, FaultAt};
 use super::schema;
-use super::tree::{Node, Place, Value};
+use super::tree::{Key, Node, Place, Value};
 
 /// A section with the keys of its definition in the schema.
 pub(super) struct Section<'a> {
@@ -170,6 +170,21 @@ impl<'a> Field<'a> {
 
     pub(super) fn section(&self, definition: &'static str) -> Result<Section<'a>, FaultAt> {
         Section::read(self.node, self.path.clone(), definition)
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
+    /// Returns the entries of a section with free keys.
+    pub(super) fn entries(&self, expected: &str) -> Result<Vec<(&'a str, Self)>, FaultAt> {
+        let Value::Section(entries) = &self.node.value else { return Err(self.wrong(expected)) };
+        let field = |(key, node): &'a (Key, Node)| {
+            // A key that is no word may be a misplaced secret.
+            let path = format!("{}.{}", self.path, shown(&key.text).trim_matches('`'));
+            (key.text.as_str(), Self { node, path, schema: &serde_json::Value::Null })
+        };
+        Ok(entries.iter().map(field).collect())
     }
 
     /// Returns a list of a length that the schema allows.

@@ -71,7 +71,16 @@ fn service(
     if matches!(kind, ServiceKind::Kubernetes(_)) && credentials.is_empty() {
         return Err(section.missing("credentials", "credentials: [file:/run/secrets/cluster]"));
     }
-    Ok(ServiceSettings { name, audience, kind, credentials, allow, accept_session_token, addresses })
+    Ok(ServiceSettings {
+        name,
+        audience,
+        kind,
+        credentials,
+        allow,
+        workloads: Vec::new(),
+        accept_session_token,
+        addresses,
+    })
 }
 
 fn audience(field: &Field<'_>) -> Result<String, FaultAt> {

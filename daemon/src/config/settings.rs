@@ -18,7 +18,9 @@ use super::error::{Fault, FaultAt};
 use super::reference::References;
 use super::section::{Field, Section};
 use super::tree::Node;
-use super::{Config, admins, audit, backends, database, duration, https, limits, provider, remote, services};
+use super::{
+    Config, admins, audit, backends, database, duration, https, limits, provider, remote, services, workloads,
+};
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
 const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -57,9 +59,12 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         providers.iter_mut().for_each(ProviderSettings::request_refresh_tokens);
     }
     let admins = top.find("admins").map_or(Ok(Vec::new()), |field| admins::read(&field, &providers))?;
-    let services = top
+    let mut services = top
         .find("services")
         .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;
+    let workloads = top
+        .find("workloads")
+        .map_or(Ok(Vec::new()), |field| workloads::read(&field, &providers, &mut services))?;
     let database = top.find("database").map(|field| database::read(&field, &mut references)).transpose()?;
     let (database, grace) = database.unzip();
     let References { backends, warnings, .. } = references;
@@ -81,6 +86,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         proxies,
         admins,
         services,
+        workloads,
         audit,
         log,
         ca_files: tree.texts_of("caFile").into_iter().map(|(section, path)| (section, path.into())).collect(),

@@ -4,6 +4,7 @@ mod database;
 mod limits;
 mod schema;
 mod services;
+mod workloads;
 
 use std::path::PathBuf;
 

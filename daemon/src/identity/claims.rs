@@ -1,11 +1,12 @@
 //! Builds an identity from verified claims. Accepts only text of limited size and plain characters.
 
+use infra_shared::api::WORKLOAD;
 use infra_shared::printable::is_printable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Email, GroupsClaim, IdentityError, ProviderSettings, TooManyGroups, VerifiedIdentity};
+use super::{Email, GroupsClaim, IdentityError, ProviderSettings, TooManyGroups, VerifiedIdentity, rejected};
 
 const MAX_BYTES: usize = 256;
 
@@ -73,6 +74,11 @@ pub(super) fn identity(
     claim_sets: ClaimSets<'_>,
     settings: &ProviderSettings,
 ) -> Result<VerifiedIdentity, IdentityError> {
+    // A service that reads only the subject must not take a person for a workload.
+    let is_reserved = |prefix: &str| prefix.eq_ignore_ascii_case(WORKLOAD);
+    if subject.get(..WORKLOAD.len()).is_some_and(is_reserved) {
+        return Err(rejected("subject: it begins with `workload:`, which only workloads have"));
+    }
     let ClaimsUpdate { name, email, groups, sources } = collect(claim_sets, settings)?;
     let email_verified = email.as_ref().is_some_and(|email| email.is_verified == Some(true));
     Ok(VerifiedIdentity {
@@ -208,6 +214,21 @@ mod tests {
         let settings = settings();
         let claim_sets = ClaimSets { id_token: id_token.as_object(), user_info: user_info.as_object() };
         identity("00u1", claim_sets, &settings)
+    }
+
+    #[test]
+    fn person_with_subject_of_workload_is_rejected() {
+        let claims = json!({"email": "alice@example.com"});
+        let of = |subject: &str| {
+            let claim_sets = ClaimSets { id_token: claims.as_object(), user_info: None };
+            identity(subject, claim_sets, &settings())
+        };
+        for subject in ["workload:ci/repo:octo/app:ref:refs/heads/main", "workload:", "Workload:ci/x"] {
+            assert!(matches!(of(subject), Err(IdentityError::Rejected(_))), "{subject}");
+        }
+        for subject in ["workload", "workloads:ci", "a-workload:ci/x", "00u1"] {
+            assert!(of(subject).is_ok(), "{subject}");
+        }
     }
 
     #[test]

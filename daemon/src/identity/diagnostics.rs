@@ -110,7 +110,7 @@ impl Provider {
     /// Compares the `Date` of a response with the local clock, allowing for the round trip.
     async fn compare_clocks(&self) -> CheckResult {
         let what = "clock".to_owned();
-        let response = match discovery::request(&self.outbound, &self.settings).await {
+        let response = match discovery::request(&self.outbound, &self.settings.issuer).await {
             Ok(response) => response,
             Err(error) => {
                 return CheckResult { what, outcome: Outcome::Unknown { cause: error.to_string() } };

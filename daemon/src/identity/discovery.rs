@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
@@ -16,7 +17,8 @@ use super::{IdentityError, ProviderSettings, json, unavailable, within};
 use crate::outbound::{Authorization, Outbound, OutboundResponse};
 
 const MAX_BYTES: usize = 256 * 1024;
-const FRESH: SignedDuration = SignedDuration::from_hours(1);
+/// How long metadata are used before they are fetched again.
+pub(super) const FRESH: SignedDuration = SignedDuration::from_hours(1);
 
 /// The metadata of one provider, and the policy for its endpoints.
 pub(super) struct Discovery {
@@ -59,7 +61,16 @@ impl Discovery {
 }
 
 async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metadata, IdentityError> {
-    let response = request(outbound, settings).await?;
+    let document = fetch_document(outbound, &settings.issuer).await?;
+    metadata::read(&document, settings).map_err(|unusable| unusable.within("discovery").into())
+}
+
+/// Fetches the metadata of an issuer, whose contents are not checked yet.
+pub(super) async fn fetch_document(
+    outbound: &Outbound,
+    issuer: &str,
+) -> Result<Map<String, Value>, IdentityError> {
+    let response = request(outbound, issuer).await?;
     let elsewhere = |reason: String| Unusable::new(reason, unusable::COMPARE_ISSUER);
     match response.status {
         200 if json::is_json(response.content_type.as_deref()) => {}
@@ -68,18 +79,13 @@ async fn fetch(outbound: &Outbound, settings: &ProviderSettings) -> Result<Metad
         }
         status => return Err(elsewhere(format!("discovery: status {status} or not JSON")).into()),
     }
-    let document =
-        json::object(&response.body).ok_or_else(|| elsewhere("discovery: malformed".to_owned()))?;
-    metadata::read(&document, settings).map_err(|unusable| unusable.within("discovery").into())
+    Ok(json::object(&response.body).ok_or_else(|| elsewhere("discovery: malformed".to_owned()))?)
 }
 
 /// Requests the metadata and returns any answer.
-pub(super) async fn request(
-    outbound: &Outbound,
-    settings: &ProviderSettings,
-) -> Result<OutboundResponse, IdentityError> {
+pub(super) async fn request(outbound: &Outbound, issuer: &str) -> Result<OutboundResponse, IdentityError> {
     // Discovery §4.1: remove a trailing slash of the issuer before adding the well-known path.
-    let url = format!("{}/.well-known/openid-configuration", settings.issuer.trim_end_matches('/'));
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable("the issuer is not a URL"))?;
     Ok(outbound.get(&url, Authorization::None, MAX_BYTES).await?)
 }

@@ -44,14 +44,17 @@ fn id_token(input: &[u8]) {
         other => String::from_utf8_lossy(other).into_owned(),
     };
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from("access token"));
-    let expected = Expectations {
-        issuer: ISSUER,
-        client_id: "client",
+    let client = Client {
+        id: "client",
         additional_audiences: &[],
         nonce: &nonce,
         flow: Flow::Login,
-        algorithms: &[SigningAlgorithm::EdDSA, SigningAlgorithm::RS256],
         access_token: &access_token,
+    };
+    let expected = Expectations {
+        issuer: ISSUER,
+        recipient: Recipient::Client(client),
+        algorithms: &[SigningAlgorithm::EdDSA, SigningAlgorithm::RS256],
         now: Timestamp::from_second(NOW).expect("a time"),
     };
     let verify = |token: &str, expected: &Expectations<'_>| {
@@ -70,8 +73,8 @@ fn id_token(input: &[u8]) {
     // The token must fail for any other login, client, issuer or time, and after any change.
     let other = SecretString::from("other");
     for expected in [
-        Expectations { nonce: &other, ..expected },
-        Expectations { client_id: "another", ..expected },
+        Expectations { recipient: Recipient::Client(Client { nonce: &other, ..client }), ..expected },
+        Expectations { recipient: Recipient::Client(Client { id: "another", ..client }), ..expected },
         Expectations { issuer: "https://other.test", ..expected },
         Expectations { algorithms: &[SigningAlgorithm::RS256], ..expected },
         Expectations { now: Timestamp::from_second(NOW + 700).expect("a time"), ..expected },

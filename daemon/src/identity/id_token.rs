@@ -21,23 +21,43 @@ const MAX_BYTES: usize = 384 * 1024;
 pub(super) const LEEWAY: i64 = 60;
 /// Maximum age in seconds of an ID token from a login.
 const MAX_AGE: i64 = 600;
+/// Longest remaining lifetime in seconds of a workload's token. The store remembers each used token for so long.
+const MAX_WORKLOAD_LIFETIME: i64 = 24 * 60 * 60;
 /// NIST SP 800-131A, RFC 7518 §3.3.
 const MIN_RSA_BITS: usize = 2048;
 const MAX_SUBJECT_CHARACTERS: usize = 255;
 
 /// The values that the token must match. All are known before the token is parsed.
+#[derive(Clone, Copy)]
 pub(super) struct Expectations<'a> {
     pub(super) issuer: &'a str,
-    pub(super) client_id: &'a str,
+    pub(super) recipient: Recipient<'a>,
+    /// From the configuration only. Neither the token nor discovery can change them.
+    pub(super) algorithms: &'a [SigningAlgorithm],
+    pub(super) now: Timestamp,
+}
+
+/// Who requested the token, and for whom.
+#[derive(Clone, Copy)]
+pub(super) enum Recipient<'a> {
+    Client(Client<'a>),
+    /// Token exchange (RFC 8693): a workload requested the token for one of these audiences. It has no nonce and no
+    /// access token, and `azp` names a client of the issuer. No leeway extends it, and it may be old.
+    Workload {
+        audiences: &'a [String],
+    },
+}
+
+/// This daemon as a client of the provider.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub(super) id: &'a str,
     /// Other audiences that the configuration trusts.
     pub(super) additional_audiences: &'a [String],
     pub(super) nonce: &'a SecretString,
     pub(super) flow: Flow<'a>,
-    /// From the configuration only. Neither the token nor discovery can change them.
-    pub(super) algorithms: &'a [SigningAlgorithm],
     /// The access token from the same response, for `at_hash`.
     pub(super) access_token: &'a SecretString,
-    pub(super) now: Timestamp,
 }
 
 /// The flow that returned the ID token.
@@ -56,6 +76,8 @@ pub(super) enum Flow<'a> {
 #[derive(Debug)]
 pub(super) struct IDToken {
     pub(super) subject: String,
+    /// In seconds since 1970.
+    pub(super) expires_at: i64,
     pub(super) claims: Map<String, Value>,
 }
 
@@ -75,42 +97,31 @@ pub(super) fn verify(
         return Err(IDTokenError::IssuerMismatch);
     }
     // Steps 3 to 5: the audience is this client, plus trusted audiences only.
-    check_audience(&unverified_claims, expected)?;
+    match expected.recipient {
+        Recipient::Client(client) => check_audience(&unverified_claims, &client)?,
+        Recipient::Workload { audiences } => check_workload_audience(&unverified_claims, audiences)?,
+    }
 
     let algorithm = check_signature(&parts, &header, expected.algorithms, keys)?;
     let claims = unverified_claims;
 
     // Check the subject before the times: a token about another user is wrong at any clock.
-    if let Flow::Refresh { subject, auth_time } = expected.flow {
-        check_same_login(&claims, expected.nonce, subject, auth_time)?;
-    }
-    let now = expected.now.as_second();
-    // Step 9: not expired.
-    if now >= seconds(&claims, "exp").ok_or(IDTokenError::Expired)?.saturating_add(LEEWAY) {
-        return Err(IDTokenError::Expired);
-    }
-    // Step 10: issued recently.
-    let issued_at = seconds(&claims, "iat").ok_or(IDTokenError::IssuedTooLongAgo)?;
-    if issued_at > now.saturating_add(LEEWAY) {
-        return Err(IDTokenError::IssuedInTheFuture);
-    }
-    if issued_at < now.saturating_sub(MAX_AGE) {
-        return Err(IDTokenError::IssuedTooLongAgo);
-    }
-    // RFC 7519 §4.1.5.
-    if claims.contains_key("nbf")
-        && seconds(&claims, "nbf").ok_or(IDTokenError::NotYetValid)? > now.saturating_add(LEEWAY)
+    if let Recipient::Client(Client { flow: Flow::Refresh { subject, auth_time }, nonce, .. }) =
+        expected.recipient
     {
-        return Err(IDTokenError::NotYetValid);
+        check_same_login(&claims, nonce, subject, auth_time)?;
     }
-    // Step 11: the nonce belongs to this login.
-    if expected.flow == Flow::Login {
-        check_nonce(&claims, expected.nonce)?;
-    }
-    // Steps 12 and 13 concern `acr` and `auth_time`, which logins do not request.
+    let expires_at = check_times(&claims, expected)?;
+    if let Recipient::Client(Client { flow, nonce, access_token, .. }) = expected.recipient {
+        // Step 11: the nonce belongs to this login.
+        if flow == Flow::Login {
+            check_nonce(&claims, nonce)?;
+        }
+        // Steps 12 and 13 concern `acr` and `auth_time`, which logins do not request.
 
-    // §3.1.3.8: the access token was issued with this ID token.
-    check_access_token_hash(&claims, algorithm, expected.access_token)?;
+        // §3.1.3.8: the access token was issued with this ID token.
+        check_access_token_hash(&claims, algorithm, access_token)?;
+    }
     // §2: the subject, at most 255 ASCII characters.
     let subject = claims
         .get("sub")
@@ -119,7 +130,36 @@ pub(super) fn verify(
         .filter(|subject| subject.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control()))
         .ok_or(IDTokenError::SubjectMalformed)?
         .to_owned();
-    Ok(IDToken { subject, claims })
+    Ok(IDToken { subject, expires_at, claims })
+}
+
+/// Steps 9 and 10: not expired, and issued recently. Returns when the token expires.
+fn check_times(claims: &Map<String, Value>, expected: &Expectations<'_>) -> Result<i64, IDTokenError> {
+    let now = expected.now.as_second();
+    let is_workload = matches!(expected.recipient, Recipient::Workload { .. });
+    let expires_at = seconds(claims, "exp").ok_or(IDTokenError::Expired)?;
+    // A workload's token is exchanged for one that must not outlive it.
+    if now >= expires_at.saturating_add(if is_workload { 0 } else { LEEWAY }) {
+        return Err(IDTokenError::Expired);
+    }
+    let issued_at = seconds(claims, "iat").ok_or(IDTokenError::IssuedTooLongAgo)?;
+    if issued_at > now.saturating_add(LEEWAY) {
+        return Err(IDTokenError::IssuedInTheFuture);
+    }
+    if is_workload {
+        if expires_at > now.saturating_add(MAX_WORKLOAD_LIFETIME) {
+            return Err(IDTokenError::ExpiresTooLate);
+        }
+    } else if issued_at < now.saturating_sub(MAX_AGE) {
+        return Err(IDTokenError::IssuedTooLongAgo);
+    }
+    // RFC 7519 §4.1.5.
+    if claims.contains_key("nbf")
+        && seconds(claims, "nbf").ok_or(IDTokenError::NotYetValid)? > now.saturating_add(LEEWAY)
+    {
+        return Err(IDTokenError::NotYetValid);
+    }
+    Ok(expires_at)
 }
 
 /// Whether a token that breaks another rule was signed by the provider, with one of its `keys`.
@@ -231,22 +271,36 @@ fn check_type(header: &Map<String, Value>) -> Result<(), IDTokenError> {
 
 /// Checks that the audience contains the client and otherwise only trusted audiences. `azp` must be the client if
 /// present, and must be present if there are further audiences.
-fn check_audience(claims: &Map<String, Value>, expected: &Expectations<'_>) -> Result<(), IDTokenError> {
-    let audiences = match claims.get("aud") {
-        Some(audience @ Value::String(_)) => std::slice::from_ref(audience),
-        Some(Value::Array(audiences)) => audiences.as_slice(),
-        _ => return Err(IDTokenError::AudienceMismatch),
-    };
+fn check_audience(claims: &Map<String, Value>, client: &Client<'_>) -> Result<(), IDTokenError> {
     let (ours, others): (Vec<&Value>, Vec<&Value>) =
-        audiences.iter().partition(|audience| *audience == expected.client_id);
-    let is_trusted = |audience: &&Value| expected.additional_audiences.iter().any(|it| *audience == it);
+        audiences(claims)?.iter().partition(|audience| *audience == client.id);
+    let is_trusted = |audience: &&Value| client.additional_audiences.iter().any(|it| *audience == it);
     if ours.is_empty() || !others.iter().all(is_trusted) {
         return Err(IDTokenError::AudienceMismatch);
     }
     match claims.get("azp") {
         None | Some(Value::Null) if others.is_empty() => Ok(()),
-        Some(party) if party == expected.client_id => Ok(()),
+        Some(party) if party == client.id => Ok(()),
         _ => Err(IDTokenError::AuthorizedPartyMismatch),
+    }
+}
+
+/// Checks that the token has an audience and that the configuration lists each of them: another recipient of the same
+/// token could present it here.
+fn check_workload_audience(claims: &Map<String, Value>, listed: &[String]) -> Result<(), IDTokenError> {
+    let audiences = audiences(claims)?;
+    let is_listed = |audience: &Value| listed.iter().any(|it| audience == it);
+    if audiences.is_empty() || !audiences.iter().all(is_listed) {
+        return Err(IDTokenError::AudienceMismatch);
+    }
+    Ok(())
+}
+
+fn audiences(claims: &Map<String, Value>) -> Result<&[Value], IDTokenError> {
+    match claims.get("aud") {
+        Some(audience @ Value::String(_)) => Ok(std::slice::from_ref(audience)),
+        Some(Value::Array(audiences)) => Ok(audiences),
+        _ => Err(IDTokenError::AudienceMismatch),
     }
 }
 

@@ -31,22 +31,24 @@ pub(super) struct Metadata {
 }
 
 pub(super) fn read(document: &Map<String, Value>, settings: &ProviderSettings) -> Result<Metadata, Unusable> {
-    // Discovery §4.3: the issuer must match exactly. Anything else is another issuer's document.
-    if document.get("issuer").and_then(Value::as_str) != Some(&settings.issuer) {
-        let (said, hint) = match document.get("issuer") {
-            None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
-            Some(Value::String(text)) => {
-                (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::COPY_ISSUER)
-            }
-            Some(_) => ("a value that is not text".to_owned(), unusable::COMPARE_ISSUER),
-        };
-        let reason = format!(
-            "the issuer differs: configured `{}`, the provider's metadata has {said}",
-            settings.issuer
-        );
-        return Err(Unusable::new(reason, hint));
-    }
+    check_issuer(document, &settings.issuer)?;
     read_after_issuer(document, settings)
+}
+
+/// Discovery §4.3: the issuer must match exactly. Anything else is another issuer's document.
+pub(super) fn check_issuer(document: &Map<String, Value>, issuer: &str) -> Result<(), Unusable> {
+    if document.get("issuer").and_then(Value::as_str) == Some(issuer) {
+        return Ok(());
+    }
+    let (said, hint) = match document.get("issuer") {
+        None | Some(Value::Null) => ("none".to_owned(), unusable::COMPARE_ISSUER),
+        Some(Value::String(text)) => {
+            (format!("`{}`", printable(text, MAX_SHOWN_CHARACTERS)), unusable::COPY_ISSUER)
+        }
+        Some(_) => ("a value that is not text".to_owned(), unusable::COMPARE_ISSUER),
+    };
+    let reason = format!("the issuer differs: configured `{issuer}`, the provider's metadata has {said}");
+    Err(Unusable::new(reason, hint))
 }
 
 fn read_after_issuer(
@@ -116,12 +118,12 @@ fn signs_with_allowed(document: &Map<String, Value>, settings: &ProviderSettings
 }
 
 /// Returns the strings of a list, or none if there is no list.
-fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
+pub(super) fn strings<'a>(document: &'a Map<String, Value>, name: &str) -> Vec<&'a str> {
     document.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Accepts HTTPS, or HTTP on loopback for the development provider. Rejects URLs with credentials.
-fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
+pub(super) fn endpoint(text: &str, development: bool) -> Result<Url, &'static str> {
     let url = plain_url::parse(text).ok_or("an endpoint is not a URL")?;
     let is_loopback = matches!(url.host(), Some(Host::Ipv4(address)) if address.is_loopback());
     if url.scheme() != "https" && !(development && url.scheme() == "http" && is_loopback) {

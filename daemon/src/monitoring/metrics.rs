@@ -115,6 +115,11 @@ fn register_sessions(registry: &mut Registry, counts: SessionCounts) {
     let help = "Logins sent to the provider; each has an outcome only if its user comes back";
     let started = counts.started.into_iter().map(|(provider, count)| ([("provider", provider)], count));
     registry.register("logins_started", help, counters(started));
+    let help = "Token exchanges of workloads by outcome: issued, or why they were rejected";
+    let by_rule = |((workload, outcome), count): ((String, &'static str), u64)| {
+        ([("workload", workload), ("outcome", outcome.to_owned())], count)
+    };
+    registry.register("workload_tokens", help, counters(counts.workload_tokens.into_iter().map(by_rule)));
     let help = "Sessions revoked before they expired";
     let ended = counts.ended.into_iter().map(|(reason, count)| ([("reason", reason)], count));
     registry.register("sessions_ended", help, counters(ended));

@@ -40,7 +40,8 @@ impl Cluster {
     pub fn map_user(&self, caller: &Caller) -> Result<ClusterUser, NotAClusterUser> {
         let user = caller.user();
         let prefix = self.prefix.replace("{provider}", &user.provider);
-        let name = if self.username_is_email {
+        // A workload has no address. Its subject differs from every person's.
+        let name = if self.username_is_email && user.workload().is_none() {
             // Mail systems ignore the case of an address; cluster rules do not.
             caller.verified_email().ok_or(NotAClusterUser::NoVerifiedEmail)?.to_ascii_lowercase()
         } else {

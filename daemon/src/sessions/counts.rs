@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::LoginError;
+use super::{ExchangeError, LoginError};
 use crate::store::EndReason;
 
 /// Counters since the daemon started. Clones share them.
@@ -20,6 +20,8 @@ pub struct SessionCounts {
     pub ended: BTreeMap<&'static str, u64>,
     /// Revalidations, by provider name and outcome.
     pub revalidations: BTreeMap<(String, &'static str), u64>,
+    /// Exchanges of workloads, by the name of the rule, or empty if unknown, and by `issued` or the reason for refusal.
+    pub workload_tokens: BTreeMap<(String, &'static str), u64>,
     /// Tokens that were validated from memory while the database was away.
     pub validations_in_grace: u64,
 }
@@ -39,7 +41,10 @@ const WITHOUT_PROVIDER: [&str; 3] = ["bad_request", "invalid_ticket", "rate_limi
 impl Counts {
     /// Initializes all counters used in alerts to zero, because Prometheus sees no increase in a series that starts at
     /// one.
-    pub(super) fn new(providers: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(
+        providers: impl Iterator<Item = String>,
+        workloads: impl Iterator<Item = String>,
+    ) -> Self {
         let mut counts = SessionCounts::default();
         for provider in providers {
             let logins = LoginError::REASONS.into_iter().chain(["finished"]);
@@ -48,6 +53,10 @@ impl Counts {
             counts.started.insert(provider, 0);
         }
         counts.logins.extend(WITHOUT_PROVIDER.map(|outcome| ((String::new(), outcome), 0)));
+        for workload in workloads.chain([String::new()]) {
+            let outcomes = ExchangeError::REASONS.into_iter().chain(["issued"]);
+            counts.workload_tokens.extend(outcomes.map(|outcome| ((workload.clone(), outcome), 0)));
+        }
         counts.ended.extend(EndReason::ALL.map(|reason| (reason.as_str(), 0)));
         Self(Arc::new(Mutex::new(counts)))
     }
@@ -65,6 +74,12 @@ impl Counts {
     pub(super) fn started(&self, provider: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.started.entry(provider.to_owned()).or_default() += 1;
+    }
+
+    /// `rule` must be the name of a configured rule, or empty.
+    pub(super) fn workload_token(&self, rule: &str, outcome: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.workload_tokens.entry((rule.to_owned(), outcome)).or_default() += 1;
     }
 
     pub(super) fn ended(&self, reason: &'static str) {

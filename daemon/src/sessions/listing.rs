@@ -110,7 +110,7 @@ impl Sessions {
             current: viewer.is_some_and(|caller| caller.session().id == stored.id),
             last_used_at: truncate_to_second(stored.last_used_at),
             device: stored.client_info.device,
-            login_method: stored.client_info.login_method,
+            login_method: stored.user.workload().is_none().then_some(stored.client_info.login_method),
             // An address recorded earlier is erased later but hidden immediately.
             address: stored
                 .client_info

@@ -94,9 +94,9 @@ impl Sessions {
         let (now, mut outside, mut next) = (self.now(), Vec::new(), None);
         loop {
             let page = self.store.live_sessions(now, next, PAGE).await?;
-            outside.extend(
-                page.sessions.into_iter().filter(|stored| !self.is_admitted(stored)).map(|stored| stored.id),
-            );
+            // Those of workloads expire within minutes, and another member may list their rule.
+            let people = page.sessions.into_iter().filter(|stored| stored.user.workload().is_none());
+            outside.extend(people.filter(|stored| !self.is_admitted(stored)).map(|stored| stored.id));
             next = page.next;
             if next.is_none() {
                 break;
@@ -105,9 +105,12 @@ impl Sessions {
         self.revoke(SessionSelector::Ids(outside), EndReason::ConfigurationChanged, None).await
     }
 
-    /// Whether the provider of the session is configured and admits its user.
+    /// Whether the provider of the session is configured and admits its user, or the rule of a workload is configured.
     pub(super) fn is_admitted(&self, stored: &StoredSession) -> bool {
         *stored.is_admitted.get_or_init(|| {
+            if let Some(name) = stored.user.workload() {
+                return self.workloads.has(name, &stored.user.issuer);
+            }
             let provider = self.find_provider(&stored.user.provider);
             provider.is_some_and(|provider| is_configured(stored, provider.settings()))
         })

@@ -3,6 +3,7 @@
 mod audiences;
 mod grace;
 mod revalidation;
+mod workloads;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ impl Fixture {
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
             providers: providers.into(),
+            workloads: workloads::configured(),
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits: SessionLimits::default(),
             admins: admins(),

@@ -53,6 +53,7 @@ pub mod tmux;
 pub mod unreliable;
 pub mod view;
 pub mod wait;
+pub mod workloads;
 
 /// A script that does what `infrad as-service` needs of `systemd-run`, on a host without systemd. A booted Debian has
 /// the real one.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use infra_shared::pin::Pin;
 use jiff::SignedDuration;
 use rustls::pki_types::CertificateDer;
+use serde_json::Value;
 
 pub use misbehaviour::{IDTokenDraft, Misbehaviour, Signed};
 pub use signing::{Algorithm, Key};
@@ -232,6 +233,16 @@ impl Provider {
         let inner = self.state.lock();
         let codes = inner.codes.keys().chain(&inner.spent_codes);
         codes.chain(inner.access_tokens.keys()).chain(&inner.last_id_token).cloned().collect()
+    }
+
+    /// Signs a token that no login requested, changed before and after.
+    pub fn sign(
+        &self,
+        claims: &Value,
+        before: impl FnOnce(&mut IDTokenDraft),
+        after: impl FnOnce(&mut Signed),
+    ) -> String {
+        endpoints::other_token(&self.state.lock(), &self.state.settings, claims, before, after)
     }
 
     /// The last issued ID token, for replays.

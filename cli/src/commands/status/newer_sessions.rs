@@ -52,7 +52,7 @@ pub(crate) fn machine(listed: &ListedSession) -> String {
         (Some(only), None) | (None, Some(only)) => only,
         (None, None) => "an unnamed machine".to_owned(),
     };
-    if listed.login_method == LoginMethod::Paste {
+    if listed.login_method == Some(LoginMethod::Paste) {
         machine.push_str(", pasted");
     }
     machine

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use infra_shared::clock::SystemClock;
+use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::printable::{counted, when};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::commands::service_access::{self, expect_inside};
 use crate::config::Config;
 use crate::control::{self, Operation};
 use crate::failure::Failure;
-use crate::identity::{CheckResult, Outcome, Provider, ProviderSettings, describe_change};
+use crate::identity::{CheckResult, Outcome, Provider, ProviderSettings, Workloads, describe_change};
 use crate::keys::{self, KeyError};
 use crate::services;
 use crate::store::{EndpointHosts, RememberedEndpoints};
@@ -64,6 +64,8 @@ pub(super) async fn run(context: &Context, mut config: Config, json: bool) -> Re
             }
         }
     }
+    tried.extend(super::contradictions(config));
+    tried.extend(try_workloads(config).await);
     let text = if json { as_json(&tried) } else { as_table(&tried) + &verdict(&tried) };
     context.terminal.data(text).map_err(|error| Failure::output(&error))?;
     Ok(exit_code(&tried))
@@ -102,6 +104,23 @@ fn compare_hosts(
         _ => Outcome::Works,
     };
     CheckResult { what, outcome }
+}
+
+/// Fetches metadata and keys of the issuers in `workloads`, and explains rules that never match.
+async fn try_workloads(config: &Config) -> Vec<Tried> {
+    let limits = &config.limits;
+    match Workloads::new(config.workloads.clone(), &limits.exchanges, limits.provider_calls) {
+        Ok(workloads) => {
+            let findings = workloads.diagnose(SystemClock.now()).await.into_iter();
+            findings.map(|(rule, finding)| Tried { about: format!("workload {rule}"), finding }).collect()
+        }
+        Err(error) => {
+            let hint = "correct `caFile`".to_owned();
+            let outcome = Outcome::Fails { cause: error.to_string(), hint, is_transient: false };
+            let about = "workloads".to_owned();
+            vec![Tried { about, finding: CheckResult { what: "trust".to_owned(), outcome } }]
+        }
+    }
 }
 
 async fn try_credentials(config: &Config) -> Vec<Tried> {

@@ -23,6 +23,7 @@ limits: {}
 admins: [{provider: okta, groups: [a]}]
 services:
   - {name: a, kind: kubernetes, credentials: ["env:A"], allow: [{provider: okta}]}
+workloads: [{name: ci, issuer: "https://ci.test", audiences: [infra], claims: {sub: job}, services: [a]}]
 database: {kind: postgresql, hosts: [a], name: b, user: c, password: "env:A", clientCertificate: /a, clientKey: /b, grace: 1s}
 metrics: {}
 audit: {}

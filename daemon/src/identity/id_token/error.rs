@@ -39,6 +39,8 @@ pub(in crate::identity) enum IDTokenError {
     IssuedInTheFuture,
     #[error("issued_too_long_ago")]
     IssuedTooLongAgo,
+    #[error("expires_too_late")]
+    ExpiresTooLate,
     #[error("not_yet_valid")]
     NotYetValid,
     #[error("nonce_mismatch")]

@@ -29,15 +29,23 @@ fn id_token_vectors_give_expected_results() {
             serde_json::from_value(vector["additionalAudiences"].clone()).unwrap_or_default();
         let set = key_set(vector["keySet"].as_str(), &ours, &other);
         let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
-        let expected = Expectations {
-            issuer: "https://issuer.test",
-            client_id: "client",
+        let audiences: Vec<String> =
+            serde_json::from_value(vector["audiences"].clone()).unwrap_or_else(|_| vec!["client".to_owned()]);
+        let client = Client {
+            id: "client",
             additional_audiences: &additional,
             nonce: &nonce,
             flow: if vector["occasion"] == "refresh" { REFRESH } else { Flow::Login },
+            access_token: &access_token,
+        };
+        let expected = Expectations {
+            issuer: "https://issuer.test",
+            recipient: match vector["occasion"].as_str() {
+                Some("workload") => Recipient::Workload { audiences: &audiences },
+                _ => Recipient::Client(client),
+            },
             algorithms: ALLOWED,
             now: Timestamp::from_second(1_000_000).expect("a time"),
-            access_token: &access_token,
         };
         let code = match verify(&token(&vector, key_pair_used, &other).into(), &expected, &keys) {
             Ok(_) => "accepted".to_owned(),
@@ -47,7 +55,7 @@ fn id_token_vectors_give_expected_results() {
         assert_eq!(vector["expect"], code, "{}", path.display());
         checked += 1;
     }
-    assert!(checked >= 110, "only {checked} vectors were found");
+    assert!(checked >= 150, "only {checked} vectors were found");
 }
 
 fn token(vector: &Value, key_pair_used: &EcdsaKeyPair, other: &EcdsaKeyPair) -> String {
@@ -174,15 +182,18 @@ fn id_token_above_384_kib_is_rejected() {
     let set = key_set(None, &ours, &ours);
     let keys = signing_keys::read(set.as_object().expect("an object")).expect("a key set");
     let (nonce, access_token) = (SecretString::from("nonce"), SecretString::from(ACCESS_TOKEN));
-    let expected = Expectations {
-        issuer: "https://issuer.test",
-        client_id: "client",
+    let client = Client {
+        id: "client",
         additional_audiences: &[],
         nonce: &nonce,
         flow: Flow::Login,
+        access_token: &access_token,
+    };
+    let expected = Expectations {
+        issuer: "https://issuer.test",
+        recipient: Recipient::Client(client),
         algorithms: ALLOWED,
         now: Timestamp::from_second(1_000_000).expect("a time"),
-        access_token: &access_token,
     };
     // Base64url skips some lengths, so the header makes up the difference.
     let sized = |size: usize| {

@@ -53,6 +53,7 @@ impl Setup {
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
             providers: vec![provider],
+            workloads: Workloads::default(),
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits,
             admins: Vec::new(),

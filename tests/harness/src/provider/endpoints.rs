@@ -207,12 +207,31 @@ pub(super) fn id_token(inner: &mut Inner, settings: &Settings, grant: &Grant, ac
     let header = json!({"alg": algorithm.name(), "kid": inner.keys.id(algorithm), "typ": "JWT"});
     let mut draft = IDTokenDraft { header, claims, key: Key::Published(algorithm) };
     inner.misbehaviour.edit_id_token(&mut draft);
+    let misbehaviour = inner.misbehaviour.clone();
+    sign(inner, &draft, |signed| misbehaviour.edit_signed(signed))
+}
 
+/// A token of any claims, changed before and after it is signed.
+pub(super) fn other_token(
+    inner: &Inner,
+    settings: &Settings,
+    claims: &Value,
+    before: impl FnOnce(&mut IDTokenDraft),
+    after: impl FnOnce(&mut Signed),
+) -> String {
+    let algorithm = settings.algorithm;
+    let header = json!({"alg": algorithm.name(), "kid": inner.keys.id(algorithm), "typ": "JWT"});
+    let mut draft = IDTokenDraft { header, claims: claims.clone(), key: Key::Published(algorithm) };
+    before(&mut draft);
+    sign(inner, &draft, after)
+}
+
+fn sign(inner: &Inner, draft: &IDTokenDraft, after: impl FnOnce(&mut Signed)) -> String {
     let (header, claims) = (draft.header.to_string().into_bytes(), draft.claims.to_string().into_bytes());
     let message = format!("{}.{}", encode(&header), encode(&claims));
     let signature = inner.keys.sign(&draft.key, message.as_bytes());
     let mut signed = Signed { header, claims, signature };
-    inner.misbehaviour.edit_signed(&mut signed);
+    after(&mut signed);
     format!("{}.{}.{}", encode(&signed.header), encode(&signed.claims), encode(&signed.signature))
 }
 
