@@ -2,6 +2,7 @@
 
 mod help;
 mod kubernetes;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::completion;
 
 pub use help::SYNONYMS;
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
+pub use token::{Token, TokenFormat};
 
 /// A person takes no longer to sign in, and the daemon's ticket lasts no longer.
 const MAX_LOGIN: Duration = Duration::from_mins(5);
@@ -86,9 +88,9 @@ pub enum Command {
 
     /// Print a token for a script, or exit with 3 if you are not signed in
     ///
-    /// Standard output is only the token, or empty. Without `--audience`, the command goes by what is stored here: run
-    /// `infra status` first to ask the daemon. It never prompts and never opens a browser. If standard error is a terminal,
-    /// it warns in the last minutes of a session, unless `-q` is given.
+    /// Standard output is only the token or its headers, or empty. Without `--audience`, the command goes by what is stored
+    /// here: run `infra status` first to ask the daemon. It never prompts and never opens a browser. If standard error is a
+    /// terminal, it warns in the last minutes of a session, unless `-q` is given.
     #[command(after_long_help = help::TOKEN)]
     Token(Token),
 
@@ -273,22 +275,6 @@ pub struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Token {
-    /// The server, by default the current one
-    #[arg(add = ArgValueCompleter::new(completion::servers))]
-    pub server: Option<Origin>,
-
-    /// Print a token that only the service with this audience or name accepts
-    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(completion::audiences))]
-    pub audience: Option<String>,
-
-    /// Exit with 3 if the session expires earlier, unused, by what is stored here; with `--audience`, get a token that lasts
-    /// that long, less than 10m
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub min_left: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

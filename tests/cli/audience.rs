@@ -208,6 +208,28 @@ fn empty_variable_never_uses_the_stored_session() {
 }
 
 #[test]
+fn headers_are_one_json_object_with_an_audience_token() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let headers = ["token", "--audience", WIKI, "--format", "headers"];
+    let printed = alice.infra(headers).run().expect(0).stdout;
+    let object: Value = serde_json::from_str(&printed).expect("JSON");
+    let token = object["Authorization"].as_str().and_then(|value| value.strip_prefix("Bearer "));
+    let token = token.expect("a token");
+    assert_eq!(object, json!({"Authorization": format!("Bearer {token}")}));
+    assert!(printed.ends_with("}\n") && printed.lines().count() == 1, "{printed}");
+    assert_eq!(introspect(&daemon.api(), "wiki", token).json()["active"], true);
+
+    // The session token has no such format.
+    let ran = alice.infra(["token", "--format", "headers"]).run().expect(2).stdout_is_empty();
+    ran.stderr_contains(&["--audience"]);
+    alice.infra(["token", "--format", "text"]).run().expect(0);
+    alice.infra(["logout"]).run().expect(0);
+    alice.infra(headers).run().expect(3).stdout_is_empty().stderr_contains(&["infra login"]);
+}
+
+#[test]
 fn exec_passes_audience_token_but_no_session_token() {
     let (provider, alice) = (Provider::start(), User::new());
     let daemon = daemon(&provider);

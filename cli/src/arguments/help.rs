@@ -135,7 +135,9 @@ Examples:
       printf 'Authorization: Bearer %s\\n' \"$token\" |
       curl --max-time 60 --fail -H @- https://service.example.com
   Start a long task only if the session is live and lasts long enough:
-    infra status --quiet && infra token --min-left 30m >/dev/null && ./deploy";
+    infra status --quiet && infra token --min-left 30m >/dev/null && ./deploy
+  For an editor or agent that runs a command to get headers, as JSON:
+    infra token --audience grafana --format headers";
 
 pub(super) const EXEC: &str = "\
 Examples:

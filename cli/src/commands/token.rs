@@ -2,11 +2,20 @@
 
 use infra_shared::origin::Origin;
 use jiff::SignedDuration;
+use serde::Serialize;
 
 use super::audience::{self, TokenRequest, ValidToken};
 use super::{Context, expiry_notice, session_token};
-use crate::arguments::Token;
+use crate::arguments::{Token, TokenFormat};
 use crate::failure::{Exit, Failure};
+
+/// The headers of a request with an audience token (RFC 6750 §2.1). Never of one with the session token, because the
+/// programs that use this format send the headers to the address in their own configuration.
+#[derive(Serialize)]
+struct Headers {
+    #[serde(rename = "Authorization")]
+    authorization: String,
+}
 
 pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure> {
     let min_left = SignedDuration::try_from(arguments.min_left.unwrap_or_default())
@@ -14,7 +23,13 @@ pub(super) fn run(context: &Context, arguments: &Token) -> Result<Exit, Failure>
     if let Some(audience) = &arguments.audience {
         let request = TokenRequest { server: arguments.server.as_ref(), audience, min_left };
         let ValidToken { token, origin, state, .. } = audience::obtain(context, &request)?;
-        context.terminal.data(&format!("{}\n", token.expose()))?;
+        match arguments.format {
+            TokenFormat::Text => context.terminal.data(&format!("{}\n", token.expose()))?,
+            TokenFormat::Headers => {
+                let authorization = format!("Bearer {}", token.expose());
+                context.terminal.json(&Headers { authorization })?;
+            }
+        }
         expiry_notice::show(context, &state, &origin);
         return Ok(Exit::Done);
     }
