@@ -248,10 +248,11 @@ async fn expect_writable(client: &Client) -> Result<(), ConnectFailure> {
 fn run(connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static) {
     tokio::spawn(async move {
         let Err(error) = connection.await else { return };
-        match Refused::in_causes(&error) {
-            // The user of the connection learns only that it was closed.
-            Some(reason) => tracing::error!(%reason, "closed a connection to the database"),
-            None => tracing::debug!("a connection to the database ended: {}", describe(&error)),
+        // The user of the connection learns only that it was closed.
+        if let Some(reason) = Refused::in_causes(&error) {
+            tracing::error!(%reason, "closed a connection to the database");
+        } else {
+            tracing::debug!("a connection to the database ended: {}", describe(&error));
         }
     });
 }

@@ -16,9 +16,9 @@ const MAX_COUNT: i64 = 9_000_000_000_000_000_000;
 /// A SHA-256 in hexadecimal has 64.
 const LONGEST_ANNOUNCED: usize = 128;
 
-/// The range of a time in the form of the database.
+/// The end of the range of times, in the form of the database.
 fn latest() -> i64 {
-    Timestamp::MAX.as_millisecond()
+    Timestamp::MAX.as_second() * 1000
 }
 
 /// Counts records with a corrected value.

@@ -176,7 +176,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/several-daemons.md", "hostssl", Shown("a line of pg_hba.conf")),
     ("docs/several-daemons.md", "publicURLs:", Shown("part of a configuration: config/tests/database.rs")),
     ("docs/several-daemons.md", "defaults", Elsewhere("tests/peers/src/haproxy.rs, which reads it")),
-    ("docs/several-daemons.md", "query_wait_timeout", Shown("settings of PgBouncer")),
+    ("docs/several-daemons.md", "auth_type", Shown("settings of PgBouncer")),
     ("docs/several-daemons.md", "database:", Shown("part of a configuration: config/tests/database.rs")),
     ("docs/several-daemons.md", "$ ", Elsewhere("tests/daemon/several_daemons.rs")),
     (

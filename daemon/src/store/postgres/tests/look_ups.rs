@@ -105,8 +105,9 @@ async fn many_readiness_checks_share_one_read() {
     }
     wait_for_waiting(&server, 1).await;
     for _ in 0..20 {
-        let id = infra_shared::random::bytes();
-        timeout(LIMIT, store.consume_ticket(id, at(300))).await.expect("a connection").expect("stored");
+        let unknown = SessionToken::mint();
+        let found = timeout(LIMIT, store.find_token(unknown.expose())).await.expect("a connection");
+        assert!(found.expect("an answer").is_none());
     }
     assert_eq!(wait_for_waiting(&server, 1).await, 1);
     held.batch_execute("ROLLBACK").await.expect("unlocked");
