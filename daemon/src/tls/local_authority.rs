@@ -157,7 +157,7 @@ impl LocalAuthority {
         match self.read_again().await {
             // Stores the CA of this member, too.
             Err(error) if error.is_lost_authority() => {
-                tracing::error!(%error, "storing this daemon's CA again")
+                tracing::error!(%error, "storing this daemon's CA again");
             }
             read => {
                 read?;

@@ -87,8 +87,8 @@ async fn changed_certificates_are_noticed_by_other_members(fixture: Fixture) {
         };
         match step {
             0 | 1 => {
-                let same = row(&fixture, "leaf", b"same");
-                one.save_certificate(same, &lease).await.expect("stored");
+                let leaf = row(&fixture, "leaf", b"same");
+                one.save_certificate(leaf, &lease).await.expect("stored");
             }
             2 => save(Some(at(9))).await,
             3 => save(None).await,
