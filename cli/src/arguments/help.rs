@@ -166,6 +166,22 @@ Examples:
   Only the token, for `curl` and similar programs:
     infra token --audience prod";
 
+pub(super) const HELPER: &str = "\
+Examples:
+  Let git get the token of the service `git` for its server:
+    git config --global --add credential.https://git.example.com.helper \\
+      '!infra helper git --server infra.example.com --audience git --host git.example.com'";
+
+pub(super) const HELPER_GIT: &str = "\
+Examples:
+  Set it up for a git server. The first line keeps other helpers from storing the token:
+    git config --global --replace-all credential.https://git.example.com.helper ''
+    git config --global --add credential.https://git.example.com.helper \\
+      '!infra helper git --server infra.example.com --audience git --host git.example.com'
+  See what git gets, with the token:
+    printf 'protocol=https\\nhost=git.example.com\\n\\n' |
+      infra helper git --server infra.example.com --audience git --host git.example.com get";
+
 pub(super) const USE: &str = "\
 Examples:
   Use this server from now on:
