@@ -1,4 +1,4 @@
-//! `infra helper`: tools get a token for the bound host, and no other host gets one.
+//! `infra helper`: git, Docker's clients and Bazel get a token for the bound host, and no other host gets one.
 
 mod protected;
 
@@ -14,7 +14,7 @@ use infra_harness::services::{self, introspect};
 use infra_harness::{login, peers};
 use infra_shared::clock::{Clock, SystemClock};
 use protected::{Protected, token_in};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const HOST: &str = "tool.example.test";
 
@@ -296,4 +296,113 @@ fn helper_answers_with_an_audience_token_of_the_named_server() {
     ] {
         run(wrong, &[]).expect(2).stdout_is_empty();
     }
+}
+
+/// Docker's tools run this program.
+fn install_docker_helper(alice: &User, daemon: &Daemon, server: &str) {
+    let infra = built("infra").display().to_string();
+    let words = words("docker", &daemon.origin(), "registry", server).join(" ");
+    let path = alice.home().join("bin/docker-credential-infra");
+    write_program(&path, &format!("exec {infra} {words} \"$@\"\n"));
+}
+
+#[test]
+fn skopeo_sends_a_token_to_the_bound_registry() {
+    let Some(skopeo) = peers::find_program("skopeo") else { return };
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let bound = Protected::start(&["Basic realm=\"registry\""]);
+    let other = Protected::start(&["Basic realm=\"registry\""]);
+    install_docker_helper(&alice, &daemon, &bound.host());
+    let credentials = alice.home().join("config.json");
+    let helpers = json!({ bound.host(): "infra", other.host(): "infra" });
+    fs::write(&credentials, json!({ "credHelpers": helpers }).to_string()).expect("the user's own file");
+    let run = |words: &[&str], server: &Protected| {
+        let certificates = alice.home().join("certificates");
+        fs::create_dir_all(&certificates).expect("the user's own folder");
+        fs::copy(server.authority(), certificates.join("ca.crt")).expect("the user's own file");
+        let mut command = Command::new(&skopeo);
+        command.args(words).args(["--cert-dir", &certificates.display().to_string()]);
+        command.env_clear().current_dir(alice.home()).env("HOME", alice.home());
+        command.env("PATH", format!("{}/bin:/usr/bin:/bin", alice.home().display()));
+        command.env("REGISTRY_AUTH_FILE", &credentials);
+        Running::start(command, words.join(" "), None, Duration::from_mins(1)).wait()
+    };
+    let list = |server: &Protected| run(&["list-tags", &format!("docker://{}/app", server.host())], server);
+
+    assert!(list(&bound).expect(0).stdout.contains("1.0"));
+    let (user, token) = token_in(&bound.authorizations().pop().expect("an authorization"));
+    assert_eq!(user.as_deref(), Some("infra"));
+    assert!(is_valid(&daemon, "registry", &token) && !is_valid(&daemon, "git", &token));
+    // Skopeo goes on without credentials.
+    list(&other).expect(1);
+    let sent = other.authorizations();
+    assert!(sent.iter().all(|sent| !token_in(sent).1.contains("infra_")), "{sent:?}");
+
+    // The password is good, so Skopeo wants to store it.
+    let login = ["login", "--username", "infra", "--password", &token, &bound.host()];
+    run(&login, &bound).expect(1).stderr_contains(&["stores no password", "`infra login` instead"]);
+    let before = bound.authorizations().len();
+    alice.infra(["logout"]).run().expect(0);
+    list(&bound).expect(1).stderr_contains(&["you are not signed in to", "try: `infra login`"]);
+    assert_eq!(bound.authorizations().len(), before);
+}
+
+#[test]
+fn docker_helper_follows_the_protocol() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let docker = |operation: &str, input: &str| ask(&alice, &daemon, "docker", operation, input);
+    for server in [HOST, "https://tool.example.test", "https://TOOL.example.test:443/v2/\n"] {
+        let ran = docker("get", server).expect(0);
+        let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let token = answer["Secret"].as_str().expect("a token");
+        assert!(is_valid(&daemon, "registry", token), "{ran}");
+        let expected = json!({"ServerURL": server.trim_end(), "Username": "infra", "Secret": token});
+        assert_eq!((answer, ran.stderr.as_str()), (expected, ""));
+    }
+    for server in ["evil.test", "tool.example.test:5000", "https://evil.test/tool.example.test"] {
+        let ran = docker("get", server).expect(1);
+        assert_eq!(
+            (ran.stdout.as_str(), ran.stderr.as_str()),
+            ("credentials not found in native keychain\n", ""),
+            "{server}"
+        );
+    }
+    for empty in ["", "\n", "  "] {
+        let ran = docker("get", empty).expect(1);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("no credentials server URL\n", ""));
+    }
+    for hostile in [
+        "http://tool.example.test".to_owned(),
+        "https://tool.example.test@evil.test".to_owned(),
+        "https://evil.test\\@tool.example.test".to_owned(),
+        "tool.example.test\nevil.test".to_owned(),
+        "tool.example.test.".to_owned(),
+        "tool.example.test\0".to_owned(),
+        "x".repeat(65537),
+    ] {
+        let ran = docker("get", &hostile).expect(1);
+        assert!(!has_token(&ran), "{ran}");
+        // Docker shows one of the two, and compares the other.
+        assert_eq!(format!("error: {}", ran.stdout), ran.stderr);
+        is_one_line(&ran.stdout);
+        assert!(!["credentials not found", "no credentials"].iter().any(|known| ran.stdout.contains(known)));
+    }
+
+    let listed = docker("list", "unused").expect(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&listed).expect("JSON"), json!({HOST: "infra"}));
+    let secret = "canary-of-a-password-0123456789";
+    let entered = json!({"ServerURL": HOST, "Username": "alice", "Secret": secret}).to_string();
+    let ran = docker("store", &entered).expect(1).stderr_contains(&["infra login"]);
+    assert!(!ran.to_string().contains(secret), "{ran}");
+    docker("erase", HOST).expect(0).stdout_is_empty().stderr_contains(&["infra logout"]);
+    docker("version", "").expect(2).stdout_is_empty();
+
+    alice.infra(["logout"]).run().expect(0);
+    let ran = docker("get", HOST).expect(3);
+    assert_eq!(format!("error: {}", ran.stdout), ran.stderr);
+    ran.stderr_contains(&["infra login"]);
 }

@@ -182,6 +182,16 @@ Examples:
     printf 'protocol=https\\nhost=git.example.com\\n\\n' |
       infra helper git --server infra.example.com --audience git --host git.example.com get";
 
+pub(super) const HELPER_DOCKER: &str = "\
+Examples:
+  Create the program `docker-credential-infra`, and name it in ~/.docker/config.json:
+    printf '#!/bin/sh\\nexec infra helper docker %s \"$@\"\\n' \\
+      '--server infra.example.com --audience registry --host registry.example.com' \\
+      >~/bin/docker-credential-infra
+    chmod 755 ~/bin/docker-credential-infra
+  See what Docker gets, with the token:
+    echo registry.example.com | docker-credential-infra get";
+
 pub(super) const USE: &str = "\
 Examples:
   Use this server from now on:

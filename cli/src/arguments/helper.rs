@@ -1,6 +1,6 @@
 //! Command-line arguments of `infra helper`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use infra_shared::origin::Origin;
 
@@ -16,6 +16,14 @@ pub enum HelperCommand {
     /// prompt.
     #[command(after_long_help = help::HELPER_GIT)]
     Git(GitHelper),
+
+    /// Answer Docker, Podman and Skopeo: a credential helper for registries
+    ///
+    /// The tools run a program named `docker-credential-NAME`: create one that runs this command, and name it in
+    /// `credHelpers`. They send the token as a password. The helper stores nothing, so `docker login` fails: run `infra
+    /// login`.
+    #[command(after_long_help = help::HELPER_DOCKER)]
+    Docker(DockerHelper),
 }
 
 /// The service whose token a helper gives away, and where.
@@ -41,6 +49,32 @@ pub struct GitHelper {
 
     /// What git asks for: `get`. Others do nothing
     pub operation: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DockerHelper {
+    #[command(flatten)]
+    pub binding: Binding,
+
+    /// The user name that goes with the token as a password
+    #[arg(long, value_name = "NAME", default_value = "infra", value_parser = user_name)]
+    pub username: String,
+
+    /// What the tool asks for
+    #[arg(value_enum)]
+    pub operation: DockerOperation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DockerOperation {
+    /// Print the token for the server on standard input
+    Get,
+    /// Fail: there is nothing to store
+    Store,
+    /// Do nothing: nothing is stored
+    Erase,
+    /// Print the hosts
+    List,
 }
 
 /// A user name for Basic authentication (RFC 7617 §2), which must fit in a line. Docker gives names in angle brackets a

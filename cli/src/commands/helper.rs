@@ -4,6 +4,7 @@
 //! written: no other host gets the token, and none gets it without TLS. A helper never prompts, and standard output has
 //! only what the protocol allows.
 
+mod docker;
 mod git;
 mod request;
 
@@ -17,6 +18,7 @@ use jiff::SignedDuration;
 pub(super) fn run(context: &Context, command: &HelperCommand) -> Result<Exit, Failure> {
     let done = match command {
         HelperCommand::Git(arguments) => git::run(context, arguments),
+        HelperCommand::Docker(arguments) => docker::run(context, arguments),
     };
     match done {
         // One line, because the tool prints its own lines before and after.

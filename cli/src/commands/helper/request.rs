@@ -37,6 +37,30 @@ pub(super) fn unencrypted(host: &Origin) -> Failure {
     Failure::failed(format!("the token for {host} is sent over https only")).hint("use an `https://` URL")
 }
 
+/// The parts of a URL that decide where the token goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    pub(super) scheme: Option<&'a str>,
+    /// `host` or `host:port`.
+    pub(super) authority: &'a str,
+}
+
+/// Splits a URL (RFC 3986 §3), perhaps without a scheme. Rejects what parsers read in different ways.
+pub(super) fn split(url: &str) -> Result<Asked<'_>, Failure> {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return Err(malformed("its URL has spaces, backslashes or characters outside of ASCII"));
+    }
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, url),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(malformed("its URL has a user name"));
+    }
+    Ok(Asked { scheme, authority })
+}
+
 /// Returns the bound host that `authority` names, as `host` or `host:port`.
 ///
 /// The tool resolves its own spelling of the host. So a spelling that only means a bound host after normalization is
@@ -142,6 +166,34 @@ mod tests {
             let hosts = hosts();
             let failure = bound(&hosts, authority).expect_err(authority);
             assert!(failure.to_string().contains("may mean another one"), "{authority:?}: {failure}");
+        }
+    }
+
+    #[test]
+    fn url_is_split_only_if_every_parser_agrees() {
+        let parts = |url| split(url).ok().map(|asked| (asked.scheme, asked.authority));
+        for (url, scheme, authority) in [
+            ("https://a.test/b?c#d", Some("https"), "a.test"),
+            ("grpcs://a.test:1", Some("grpcs"), "a.test:1"),
+            ("https://a.test?@b.test", Some("https"), "a.test"),
+            ("https://a.test#@b.test", Some("https"), "a.test"),
+            ("https:///a.test", Some("https"), ""),
+            ("a.test:1/b", None, "a.test:1"),
+            ("a.test/https://b.test", Some("a.test/https"), "b.test"),
+        ] {
+            assert_eq!(parts(url), Some((scheme, authority)), "{url}");
+        }
+        for url in [
+            "https://b@a.test/",
+            "https://a.test:443@b.test/",
+            "https://a.test\\@b.test/",
+            "https://a.test/ b",
+            "https://a.test/\n",
+            "https://a.te\tst/",
+            "https://b\u{fc}cher.test/",
+            "https://a.test\0.b.test/",
+        ] {
+            assert_eq!(parts(url), None, "{url:?}");
         }
     }
 
