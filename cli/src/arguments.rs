@@ -19,7 +19,9 @@ use infra_shared::token_text::SessionID;
 use crate::completion;
 
 pub use help::SYNONYMS;
-pub use helper::{Binding, DockerHelper, DockerOperation, GitHelper, HelperCommand};
+pub use helper::{
+    BazelHelper, BazelOperation, Binding, DockerHelper, DockerOperation, GitHelper, HelperCommand,
+};
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 pub use token::{Token, TokenFormat};
 
@@ -114,7 +116,7 @@ pub enum Command {
         command: KubernetesCommand,
     },
 
-    /// Answer git and Docker when they need a credential
+    /// Answer git, Docker and Bazel when they need a credential
     ///
     /// A helper gives the tool a token for one service at `--server`, which you must name. Only the hosts of `--host` get it,
     /// and only over https. It never prompts and never opens a browser. Exit code 3 means that you need to sign in.

@@ -406,3 +406,56 @@ fn docker_helper_follows_the_protocol() {
     assert_eq!(format!("error: {}", ran.stdout), ran.stderr);
     ran.stderr_contains(&["infra login"]);
 }
+
+#[test]
+fn bazel_helper_follows_the_specification() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let daemon = daemon(&provider);
+    login::succeed(&alice, &daemon, &provider);
+    let bazel = |input: &str| ask(&alice, &daemon, "bazel", "get", input);
+    let uri = |uri: &str| json!({ "uri": uri }).to_string();
+    for input in [
+        uri("https://tool.example.test/x?y#z"),
+        uri("grpcs://TOOL.example.test:443/com.example.package.Service/Method"),
+        json!({"uri": "https://tool.example.test", "later": {"a": []}}).to_string(),
+    ] {
+        let ran = bazel(&input).expect(0);
+        let answer: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let header = answer["headers"]["Authorization"][0].as_str().expect("a header");
+        assert!(is_valid(&daemon, "registry", header.trim_start_matches("Bearer ")), "{ran}");
+        let expires = answer["expires"].as_str().expect("a time");
+        assert_eq!(answer, json!({"headers": {"Authorization": [header]}, "expires": expires}));
+        let left = expires.parse::<jiff::Timestamp>().expect("a time").duration_since(SystemClock.now());
+        assert!((500..=571).contains(&left.as_secs()), "{left}");
+        assert_eq!(ran.stderr, "");
+    }
+    for input in [
+        String::new(),
+        "{}".to_owned(),
+        "null".to_owned(),
+        r#"{"uri": 1}"#.to_owned(),
+        r#"{"uri": "https://evil.test", "uri": "https://tool.example.test"}"#.to_owned(),
+        format!("{} x", uri("https://tool.example.test")),
+        uri(""),
+        uri("tool.example.test"),
+        uri("http://tool.example.test"),
+        uri("grpc://tool.example.test"),
+        uri("https://evil.test"),
+        uri("https://tool.example.test:8443"),
+        uri("https://tool.example.test@evil.test"),
+        uri("https://a@tool.example.test"),
+        uri("https://evil.test\\@tool.example.test"),
+        uri("https://tool.example.test\u{0}"),
+        uri("https://tool.example.test./"),
+        uri(&format!("https://tool.example.test/{}", "x".repeat(65536))),
+    ] {
+        let ran = bazel(&input).expect(1).stdout_is_empty();
+        is_one_line(&ran.stderr);
+        assert!(!has_token(&ran), "{ran}");
+    }
+    ask(&alice, &daemon, "bazel", "store", "{}").expect(2).stdout_is_empty();
+    alice.infra(["logout"]).run().expect(0);
+    let ran = bazel(&uri("https://tool.example.test")).expect(3).stdout_is_empty();
+    is_one_line(&ran.stderr);
+    ran.stderr_contains(&["infra login"]);
+}

@@ -192,6 +192,16 @@ Examples:
   See what Docker gets, with the token:
     echo registry.example.com | docker-credential-infra get";
 
+pub(super) const HELPER_BAZEL: &str = "\
+Examples:
+  Create a program, and name it in .bazelrc by its path:
+    printf '#!/bin/sh\\nexec infra helper bazel %s \"$@\"\\n' \\
+      '--server infra.example.com --audience cache --host cache.example.com' \\
+      >~/bin/bazel-credential-infra
+    chmod 755 ~/bin/bazel-credential-infra
+  See what Bazel gets, with the token:
+    echo '{\"uri\":\"https://cache.example.com/x\"}' | bazel-credential-infra get";
+
 pub(super) const USE: &str = "\
 Examples:
   Use this server from now on:

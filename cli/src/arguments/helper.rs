@@ -24,6 +24,13 @@ pub enum HelperCommand {
     /// login`.
     #[command(after_long_help = help::HELPER_DOCKER)]
     Docker(DockerHelper),
+
+    /// Answer Bazel and other build tools: a credential helper for caches and downloads
+    ///
+    /// Bazel runs a program without arguments of its own: create one that runs this command, and name it with
+    /// `--credential_helper`. Bazel sends the token as `Authorization: Bearer`.
+    #[command(after_long_help = help::HELPER_BAZEL)]
+    Bazel(BazelHelper),
 }
 
 /// The service whose token a helper gives away, and where.
@@ -75,6 +82,22 @@ pub enum DockerOperation {
     Erase,
     /// Print the hosts
     List,
+}
+
+#[derive(Debug, Args)]
+pub struct BazelHelper {
+    #[command(flatten)]
+    pub binding: Binding,
+
+    /// What the tool asks for
+    #[arg(value_enum)]
+    pub operation: BazelOperation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BazelOperation {
+    /// Print the headers for the URI on standard input
+    Get,
 }
 
 /// A user name for Basic authentication (RFC 7617 §2), which must fit in a line. Docker gives names in angle brackets a

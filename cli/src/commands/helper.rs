@@ -4,6 +4,7 @@
 //! written: no other host gets the token, and none gets it without TLS. A helper never prompts, and standard output has
 //! only what the protocol allows.
 
+mod bazel;
 mod docker;
 mod git;
 mod request;
@@ -19,6 +20,7 @@ pub(super) fn run(context: &Context, command: &HelperCommand) -> Result<Exit, Fa
     let done = match command {
         HelperCommand::Git(arguments) => git::run(context, arguments),
         HelperCommand::Docker(arguments) => docker::run(context, arguments),
+        HelperCommand::Bazel(arguments) => bazel::run(context, arguments),
     };
     match done {
         // One line, because the tool prints its own lines before and after.
