@@ -72,6 +72,10 @@ module completions {
     server?: string           # The server, by default the current one
   ]
 
+  def "nu-complete infra token format" [] {
+    [ "text" "headers" ]
+  }
+
   def "nu-complete infra token color" [] {
     [ "auto" "always" "never" ]
   }
@@ -79,6 +83,7 @@ module completions {
   # Print a token for a script, or exit with 3 if you are not signed in
   export extern "infra token" [
     --audience: string        # Print a token that only the service with this audience or name accepts
+    --format: string@"nu-complete infra token format" # What to print; `headers` needs `--audience`
     --min-left: string        # Exit with 3 if the session expires earlier, unused, by what is stored here; with `--audience`, get a token that lasts that long, less than 10m
     --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
     --verbose(-v)             # Show what the command does (twice: more details)
@@ -171,6 +176,101 @@ module completions {
 
   # Print this message or the help of the given subcommand(s)
   export extern "infra kubernetes help help" [
+  ]
+
+  def "nu-complete infra helper color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Answer git, Docker and Bazel when they need a credential
+  export extern "infra helper" [
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
+    --color: string@"nu-complete infra helper color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infra helper git color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Answer git: a credential helper for git servers
+  export extern "infra helper git" [
+    --audience: string        # The service's audience, or its name
+    --host: string            # A host that gets the token, over https: `host` or `host:port`. Repeat it for more
+    --username: string        # The user name that goes with the token as a password
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
+    --color: string@"nu-complete infra helper git color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    operation: string         # What git asks for: `get`. Others do nothing
+  ]
+
+  def "nu-complete infra helper docker operation" [] {
+    [ "get" "store" "erase" "list" ]
+  }
+
+  def "nu-complete infra helper docker color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Answer Docker, Podman and Skopeo: a credential helper for registries
+  export extern "infra helper docker" [
+    --audience: string        # The service's audience, or its name
+    --host: string            # A host that gets the token, over https: `host` or `host:port`. Repeat it for more
+    --username: string        # The user name that goes with the token as a password
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
+    --color: string@"nu-complete infra helper docker color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    operation: string@"nu-complete infra helper docker operation" # What the tool asks for
+  ]
+
+  def "nu-complete infra helper bazel operation" [] {
+    [ "get" ]
+  }
+
+  def "nu-complete infra helper bazel color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Answer Bazel and other build tools: a credential helper for caches and downloads
+  export extern "infra helper bazel" [
+    --audience: string        # The service's audience, or its name
+    --host: string            # A host that gets the token, over https: `host` or `host:port`. Repeat it for more
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
+    --color: string@"nu-complete infra helper bazel color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+    operation: string@"nu-complete infra helper bazel operation" # What the tool asks for
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra helper help" [
+  ]
+
+  # Answer git: a credential helper for git servers
+  export extern "infra helper help git" [
+  ]
+
+  # Answer Docker, Podman and Skopeo: a credential helper for registries
+  export extern "infra helper help docker" [
+  ]
+
+  # Answer Bazel and other build tools: a credential helper for caches and downloads
+  export extern "infra helper help bazel" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infra helper help help" [
   ]
 
   def "nu-complete infra sessions color" [] {
@@ -321,6 +421,22 @@ module completions {
 
   # Print a token for a cluster, in the format that `kubectl` expects
   export extern "infra help kubernetes token" [
+  ]
+
+  # Answer git, Docker and Bazel when they need a credential
+  export extern "infra help helper" [
+  ]
+
+  # Answer git: a credential helper for git servers
+  export extern "infra help helper git" [
+  ]
+
+  # Answer Docker, Podman and Skopeo: a credential helper for registries
+  export extern "infra help helper docker" [
+  ]
+
+  # Answer Bazel and other build tools: a credential helper for caches and downloads
+  export extern "infra help helper bazel" [
   ]
 
   # List your sessions on all machines, or revoke them

@@ -1,6 +1,7 @@
 //! Command-line arguments of `infra`.
 
 mod help;
+mod helper;
 mod kubernetes;
 mod token;
 
@@ -18,6 +19,9 @@ use infra_shared::token_text::SessionID;
 use crate::completion;
 
 pub use help::SYNONYMS;
+pub use helper::{
+    BazelHelper, BazelOperation, Binding, DockerHelper, DockerOperation, GitHelper, HelperCommand,
+};
 pub use kubernetes::{Configure, KubernetesCommand, KubernetesToken};
 pub use token::{Token, TokenFormat};
 
@@ -110,6 +114,16 @@ pub enum Command {
     Kubernetes {
         #[command(subcommand)]
         command: KubernetesCommand,
+    },
+
+    /// Answer git, Docker and Bazel when they need a credential
+    ///
+    /// A helper gives the tool a token for one service at `--server`, which you must name. Only the hosts of `--host` get it,
+    /// and only over https. It never prompts and never opens a browser. Exit code 3 means that you need to sign in.
+    #[command(after_long_help = help::HELPER)]
+    Helper {
+        #[command(subcommand)]
+        command: HelperCommand,
     },
 
     /// List your sessions on all machines, or revoke them

@@ -6,6 +6,7 @@ mod concurrent;
 mod doctor;
 mod exec;
 mod expiry_notice;
+mod helper;
 mod kubernetes;
 mod login;
 mod logout;
@@ -60,6 +61,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Exec(arguments) => exec::run(&context()?, &arguments),
         Command::Kubernetes { command } => kubernetes::run(&context()?, &command),
+        Command::Helper { command } => helper::run(&context()?, &command),
         Command::Sessions(arguments) => {
             with_notice(&context()?, |context| sessions::run(context, &arguments))
         }

@@ -14,13 +14,14 @@ use infra_harness::program::{RecordingBrowser, Running, User, built};
 use infra_harness::provider::Provider;
 use infra_harness::tmux::Screen;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "login",
     "logout",
     "status",
     "token",
     "exec",
     "kubernetes",
+    "helper",
     "sessions",
     "use",
     "trust",
@@ -59,7 +60,9 @@ fn every_example_parses() {
         for example in examples(&long_help(command)) {
             for call in example.split(['|', '&', '$', '>']).filter_map(|part| part.split_once("infra ")) {
                 let call = call.1.split([')', '\'', ';']).next().unwrap_or_default();
-                let words = std::iter::once("infra").chain(call.split_whitespace());
+                // The tool adds the operation.
+                let operation = call.starts_with("helper ").then_some("get");
+                let words = std::iter::once("infra").chain(call.split_whitespace()).chain(operation);
                 Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
                 checked += 1;
             }
@@ -70,7 +73,7 @@ fn every_example_parses() {
 
 #[test]
 fn examples_work_verbatim() {
-    if peers::find_program("jq").is_none() || peers::find_program("curl").is_none() {
+    if ["jq", "curl", "git"].into_iter().any(|program| peers::find_program(program).is_none()) {
         return;
     }
     let (provider, alice) = (Provider::start(), User::new());

@@ -15,6 +15,7 @@ mod ending;
 mod files;
 mod generated;
 mod help;
+mod helper;
 mod hostile_surroundings;
 mod hostile_text;
 mod keyring;

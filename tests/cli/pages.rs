@@ -24,7 +24,7 @@ use infra_shared::token_text::SessionToken;
 use serde_json::Value;
 
 /// The pages that the tests below follow block by block.
-const FOLLOWED: [&str; 12] = [
+const FOLLOWED: [&str; 13] = [
     "README.md",
     "docs/api.md",
     "docs/audit.md",
@@ -36,6 +36,7 @@ const FOLLOWED: [&str; 12] = [
     "docs/scripts.md",
     "docs/services.md",
     "docs/sessions.md",
+    "docs/tools.md",
     "docs/tutorial.md",
 ];
 
@@ -43,7 +44,7 @@ const FOLLOWED: [&str; 12] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 34] = [
+const GUIDES: [&str; 35] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -72,6 +73,7 @@ const GUIDES: [&str; 34] = [
     "docs/secrets.md",
     "docs/services.md",
     "docs/sessions.md",
+    "docs/tools.md",
     "docs/tutorial.md",
     "docs/upgrading.md",
     "docs/validate-a-token.md",
@@ -187,6 +189,8 @@ fn every_infra_call_parses() {
     for page in pages() {
         for block in page.blocks().into_iter().filter(Block::is_typed) {
             let script = block.typed().replace("sha256:…", &format!("sha256:{}", "0".repeat(64)));
+            // A program that a tool runs with an operation.
+            let script = script.replace("\"$@\"", "get");
             for call in calls(&script).into_iter().filter(|call| call.program == "infra") {
                 Arguments::try_parse_from(&call.words)
                     .unwrap_or_else(|error| panic!("{}: {:?}: {error}", page.path, call.words));
@@ -312,6 +316,44 @@ fn scripts_page_works_as_written() {
     let ran = setup.follow("docs/scripts.md", typed("docs/scripts.md"));
     let said: String = ran.iter().map(|ran| ran.stdout.as_str()).collect();
     assert!(said.contains("sub-alice") && said.contains("reported with infra_aud_"), "{said}");
+}
+
+#[test]
+fn tools_page_works_as_written() {
+    if peers::find_program("git").is_none() {
+        return;
+    }
+    let (provider, alice) = (Provider::start(), User::new());
+    let mut setup = Setup::new(&provider, &alice);
+    let services =
+        "{name: git, allow: everyone}, {name: registry, allow: everyone}, {name: cache, allow: everyone}";
+    setup.daemon.change(|configuration| {
+        configuration.more = configuration.more.replace("services: [", &format!("services: [{services}, "));
+    });
+    setup.daemon.restart();
+    let ran = setup.follow("docs/tools.md", typed("docs/tools.md"));
+    let printed: Vec<&str> =
+        ran.iter().map(|ran| ran.stdout.as_str()).filter(|text| text.contains("infra_aud_")).collect();
+    // A form of the answer without what differs each time.
+    let form = |text: &str| {
+        let value =
+            regex_lite::Regex::new("infra_aud_[A-Za-z0-9.]+|[0-9][0-9TZ:-]+").expect("a sound pattern");
+        value.replace_all(text.trim_end(), "*").into_owned()
+    };
+    let shown: Vec<String> = typed("docs/tools.md")
+        .filter(|block| block.language == "console")
+        .map(|block| block.text.replace(&as_typed(&block), ""))
+        .map(|answer| form(&answer))
+        .collect();
+    assert_eq!(printed.into_iter().map(form).collect::<Vec<_>>(), shown);
+    assert_eq!(shown.len(), 4);
+    let kept = fs::read_to_string(alice.home().join(".gitconfig")).expect("the file of git");
+    assert!(kept.contains("helper = \n") && kept.contains("--host git.example.com"), "{kept}");
+}
+
+/// The lines of a dialogue that are typed, with the prompt.
+fn as_typed(block: &Block) -> String {
+    format!("$ {}", block.typed())
 }
 
 #[test]

@@ -167,6 +167,42 @@ Examples:
   Only the token, for `curl` and similar programs:
     infra token --audience prod";
 
+pub(super) const HELPER: &str = "\
+Examples:
+  Let git get the token of the service `git` for its server:
+    git config --global --add credential.https://git.example.com.helper \\
+      '!infra helper git --server infra.example.com --audience git --host git.example.com'";
+
+pub(super) const HELPER_GIT: &str = "\
+Examples:
+  Set it up for a git server. The first line keeps other helpers from storing the token:
+    git config --global --replace-all credential.https://git.example.com.helper ''
+    git config --global --add credential.https://git.example.com.helper \\
+      '!infra helper git --server infra.example.com --audience git --host git.example.com'
+  See what git gets, with the token:
+    printf 'protocol=https\\nhost=git.example.com\\n\\n' |
+      infra helper git --server infra.example.com --audience git --host git.example.com get";
+
+pub(super) const HELPER_DOCKER: &str = "\
+Examples:
+  Create the program `docker-credential-infra`, and name it in ~/.docker/config.json:
+    printf '#!/bin/sh\\nexec infra helper docker %s \"$@\"\\n' \\
+      '--server infra.example.com --audience registry --host registry.example.com' \\
+      >~/bin/docker-credential-infra
+    chmod 755 ~/bin/docker-credential-infra
+  See what Docker gets, with the token:
+    echo registry.example.com | docker-credential-infra get";
+
+pub(super) const HELPER_BAZEL: &str = "\
+Examples:
+  Create a program, and name it in .bazelrc by its path:
+    printf '#!/bin/sh\\nexec infra helper bazel %s \"$@\"\\n' \\
+      '--server infra.example.com --audience cache --host cache.example.com' \\
+      >~/bin/bazel-credential-infra
+    chmod 755 ~/bin/bazel-credential-infra
+  See what Bazel gets, with the token:
+    echo '{\"uri\":\"https://cache.example.com/x\"}' | bazel-credential-infra get";
+
 pub(super) const USE: &str = "\
 Examples:
   Use this server from now on:

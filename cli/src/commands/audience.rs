@@ -19,6 +19,8 @@ use crate::home::{State, StoredAudienceToken};
 const MIN_LEFT: SignedDuration = SignedDuration::from_mins(1);
 /// Lifetime limit of audience tokens at the daemon.
 const MAX_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+/// Tools keep a token until its reported expiry. An earlier one leaves time for requests in progress.
+const EARLIER: SignedDuration = SignedDuration::from_secs(30);
 /// Maximum number of cached audience tokens: more services than a user needs within ten minutes.
 const MAX_CACHED: usize = 64;
 /// Maximum length of a displayed name.
@@ -39,6 +41,21 @@ pub(super) struct ValidToken {
     pub(super) expires_at: Timestamp,
     pub(super) origin: Origin,
     pub(super) state: State,
+}
+
+impl ValidToken {
+    /// The expiry for a tool that keeps the token, by the local clock.
+    pub(super) fn reported_expiry(&self, now: Timestamp) -> Timestamp {
+        reported_expiry(self.expires_at, now)
+    }
+}
+
+fn reported_expiry(expires_at: Timestamp, now: Timestamp) -> Timestamp {
+    let left = expires_at.duration_since(now);
+    let earlier = EARLIER.min(left / 2).max(SignedDuration::ZERO);
+    let lasts = SignedDuration::from_secs((left - earlier).as_secs());
+    // Whole seconds, as in Kubernetes timestamps.
+    now.round(jiff::Unit::Second).unwrap_or(now).checked_add(lasts).unwrap_or(now)
 }
 
 /// Returns an audience token that stays valid for at least one minute and for `min_left`.
@@ -180,6 +197,19 @@ mod tests {
     use infra_shared::token_text::AudienceToken;
 
     use super::*;
+
+    #[test]
+    fn reported_expiry_is_early_but_not_past() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let now = at("2026-11-23T12:00:00Z");
+        for (expires, reported) in [
+            ("2026-11-23T12:10:00Z", "2026-11-23T12:09:30Z"),
+            ("2026-11-23T12:00:20Z", "2026-11-23T12:00:10Z"),
+            ("2026-11-23T11:00:00Z", "2026-11-23T11:00:00Z"),
+        ] {
+            assert_eq!(reported_expiry(at(expires), now), at(reported), "{expires}");
+        }
+    }
 
     #[test]
     fn full_cache_replaces_token_that_expires_first() {

@@ -1,17 +1,15 @@
 //! `infra kubernetes token`: an exec credential plugin for `kubectl` and other client-go programs.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::KubernetesToken;
 use crate::commands::Context;
-use crate::commands::audience::{self, TokenRequest, ValidToken};
+use crate::commands::audience::{self, TokenRequest};
 use crate::failure::{Exit, Failure};
 use crate::kubeconfig::EXEC_API_VERSION;
 use crate::settings;
 
-/// client-go caches the token until its expiry. Reporting an earlier expiry leaves time for requests in progress.
-const EARLIER: SignedDuration = SignedDuration::from_secs(30);
 const KIND: &str = "ExecCredential";
 
 /// client-go's input to the plugin.
@@ -41,23 +39,14 @@ pub(super) fn run(context: &Context, arguments: &KubernetesToken) -> Result<Exit
         check(&asked.to_string_lossy())?;
     }
     let request = TokenRequest { server: None, audience: &arguments.cluster, min_left: SignedDuration::ZERO };
-    let ValidToken { token, expires_at, .. } = audience::obtain(context, &request)?;
-    let expiration = reported_expiry(expires_at, context.now());
+    let valid = audience::obtain(context, &request)?;
+    let expiration = valid.reported_expiry(context.now());
     context.terminal.json(&ExecCredential {
         api_version: EXEC_API_VERSION,
         kind: KIND,
-        status: Status { token: token.expose(), expiration_timestamp: expiration.to_string() },
+        status: Status { token: valid.token.expose(), expiration_timestamp: expiration.to_string() },
     })?;
     Ok(Exit::Done)
-}
-
-/// The reported expiry. Like both arguments it is by the local clock, which client-go uses.
-fn reported_expiry(expires_at: Timestamp, now: Timestamp) -> Timestamp {
-    let left = expires_at.duration_since(now);
-    let earlier = EARLIER.min(left / 2).max(SignedDuration::ZERO);
-    let lasts = SignedDuration::from_secs((left - earlier).as_secs());
-    // Whole seconds, as in Kubernetes timestamps.
-    now.round(jiff::Unit::Second).unwrap_or(now).checked_add(lasts).unwrap_or(now)
 }
 
 fn check(asked: &str) -> Result<(), Failure> {
@@ -84,19 +73,6 @@ fn check(asked: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reported_expiry_is_early_but_not_past() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let now = at("2026-11-23T12:00:00Z");
-        for (expires, reported) in [
-            ("2026-11-23T12:10:00Z", "2026-11-23T12:09:30Z"),
-            ("2026-11-23T12:00:20Z", "2026-11-23T12:00:10Z"),
-            ("2026-11-23T11:00:00Z", "2026-11-23T11:00:00Z"),
-        ] {
-            assert_eq!(reported_expiry(at(expires), now), at(reported), "{expires}");
-        }
-    }
 
     #[test]
     fn other_exec_api_version_is_rejected_by_name() {

@@ -179,6 +179,9 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/several-daemons.md", "auth_type", Shown("settings of PgBouncer")),
     ("docs/several-daemons.md", "database:", Shown("part of a configuration: config/tests/database.rs")),
     ("docs/several-daemons.md", "$ ", Elsewhere("tests/daemon/several_daemons.rs")),
+    ("docs/tools.md", "$ git fetch", Elsewhere("tests/cli/helper.rs")),
+    ("docs/tools.md", "{\"credHelpers\"", Shown("a file of Docker: tests/cli/helper.rs")),
+    ("docs/tools.md", "common --credential_helper", Shown("a line of .bazelrc")),
     (
         "docs/tutorial.md",
         "cargo build",
