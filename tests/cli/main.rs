@@ -36,3 +36,4 @@ mod terminal;
 mod transcripts;
 mod trust;
 mod working_directory;
+mod workloads;

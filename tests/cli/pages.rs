@@ -43,7 +43,7 @@ const FOLLOWED: [&str; 12] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 34] = [
+const GUIDES: [&str; 35] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -76,6 +76,7 @@ const GUIDES: [&str; 34] = [
     "docs/upgrading.md",
     "docs/validate-a-token.md",
     "docs/windows.md",
+    "docs/workloads.md",
     "docs/workstation.md",
     "docs/wsl.md",
 ];
