@@ -1,5 +1,7 @@
 //! `infra token --audience` and `infra exec` in CI jobs and pods: the ID token of the platform instead of a session.
 
+#![expect(clippy::indexing_slicing, reason = "an answer without the member fails the test")]
+
 use infra_harness::authority::Authority;
 use infra_harness::canaries::Canaries;
 use infra_harness::daemon::Daemon;

@@ -42,10 +42,12 @@ fn daemon(issuer: &Provider, rules: &str) -> Daemon {
 
 fn block(heading: &str, language: &str, first: &str) -> Block {
     let blocks = Page::read(PAGE).blocks().into_iter();
-    let mut found = blocks
+    let found = blocks
         .filter(|block| block.heading == heading && block.language == language)
         .filter(|block| block.text.starts_with(first));
-    found.next().unwrap_or_else(|| panic!("{PAGE}: no block `{first}` under {heading}"))
+    let found: Vec<Block> = found.collect();
+    assert_eq!(found.len(), 1, "{PAGE}: blocks `{first}` under {heading}");
+    found.into_iter().next().expect("one was counted")
 }
 
 /// Runs the page's scripts to get an ID token and to exchange it, and prints the audience token.
@@ -192,8 +194,13 @@ fn first_rule_that_lists_the_service_counts() {
     }
     let daemon = daemon(&issuer, &rules);
     for (service, expected) in [("grafana", "main"), ("wiki", "all")] {
-        let issued = assert_issued(&exchange(&daemon.api(), &token(&issuer, &github(&issuer)), service));
-        assert_eq!(introspect(&daemon.api(), service, &issued).json()["workload"], expected, "{service}");
+        let audience_token =
+            assert_issued(&exchange(&daemon.api(), &token(&issuer, &github(&issuer)), service));
+        assert_eq!(
+            introspect(&daemon.api(), service, &audience_token).json()["workload"],
+            expected,
+            "{service}"
+        );
     }
 }
 
@@ -210,7 +217,7 @@ fn exchanges_are_audited_and_counted() {
     });
     daemon.start_again();
     let platform = token(&issuer, &github(&issuer));
-    let issued = assert_issued(&exchange(&daemon.api(), &platform, "grafana"));
+    let audience_token = assert_issued(&exchange(&daemon.api(), &platform, "grafana"));
     assert_refused(&exchange(&daemon.api(), &platform, "grafana"), 400, "invalid_request");
     let audit = std::fs::read_to_string(daemon.directory().join("audit.jsonl")).expect("an audit log");
     let of = |name: &str| {
@@ -220,7 +227,7 @@ fn exchanges_are_audited_and_counted() {
     let [line] = &of("workload_token_issued")[..] else { panic!("one line: {audit}") };
     assert_eq!((&line["workload"], &line["audience"]), (&json!("ci"), &json!(GRAFANA)));
     assert_eq!(line["subject"], "workload:ci/repo:octo-org/octo-repo:ref:refs/heads/main");
-    let sid = introspect(&daemon.api(), "grafana", &issued).json()["sid"].clone();
+    let sid = introspect(&daemon.api(), "grafana", &audience_token).json()["sid"].clone();
     assert_eq!((&line["issuer"], &line["session"]), (&json!(issuer.issuer()), &sid));
     let [line] = &of("workload_token_rejected")[..] else { panic!("one line: {audit}") };
     assert_eq!((&line["workload"], &line["reason"]), (&json!("ci"), &json!("token_used")));
