@@ -18,6 +18,7 @@ mod times;
 mod token;
 mod trust_server;
 mod use_server;
+mod workload;
 
 use infra_shared::api::ProblemCode;
 use infra_shared::clock::{Clock, SystemClock};

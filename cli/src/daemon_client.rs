@@ -2,6 +2,7 @@
 
 mod failures;
 mod responses;
+mod token_exchange;
 mod trust_anchors;
 
 use std::cell::Cell;
@@ -253,7 +254,7 @@ fn check(response: Response) -> Result<Response, DaemonError> {
     if response.status().is_success() {
         return Ok(response);
     }
-    let is_outage = response.status().is_server_error();
+    let (status, is_outage) = (response.status().as_u16(), response.status().is_server_error());
     let retry_after = response
         .headers()
         .get(RETRY_AFTER)
@@ -263,13 +264,13 @@ fn check(response: Response) -> Result<Response, DaemonError> {
         .and_then(|text| text.parse().ok())
         .map(Duration::from_secs);
     let body = read_body_blocking(response, MAX_RESPONSE_BYTES).unwrap_or_default();
-    match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
+    match serde_json::from_slice::<Problem>(&body).ok().or_else(|| token_exchange::problem(status, &body)) {
+        Some(problem) => Err(DaemonError::Problem { problem: Box::new(problem), retry_after }),
         // Probably the response of a gateway.
-        Err(_) if is_outage => {
+        None if is_outage => {
             Err(DaemonError::Unreachable("a gateway in front of the server reports an outage".to_owned()))
         }
-        Err(_) => Err(DaemonError::NotADaemon),
+        None => Err(DaemonError::NotADaemon),
     }
 }
 

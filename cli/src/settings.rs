@@ -1,6 +1,7 @@
 //! Reads the environment. No other module does.
 
 mod environment;
+mod id_token;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,6 +16,8 @@ use crate::failure::{Exit, Failure};
 use crate::platform;
 
 pub use environment::{Destination, Environment};
+pub use id_token::IDTokenSource;
+
 /// Names the directory of this program's files.
 pub const HOME: &str = "INFRA_HOME";
 const SERVER: &str = "INFRA_SERVER";
@@ -137,6 +140,11 @@ pub fn kubeconfig() -> KubeconfigVariables {
         is_set: variable("KUBECONFIG").is_some(),
         home: dirs::home_dir().filter(|home| home.is_absolute()),
     }
+}
+
+/// Where a CI job or a pod finds the ID token of its platform, if it has one.
+pub fn id_token_source() -> Result<Option<IDTokenSource>, Failure> {
+    id_token::find(raw_variable)
 }
 
 /// `KUBERNETES_EXEC_INFO`: client-go's input to a credential plugin.

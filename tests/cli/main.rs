@@ -37,3 +37,4 @@ mod terminal;
 mod transcripts;
 mod trust;
 mod working_directory;
+mod workloads;

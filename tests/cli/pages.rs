@@ -78,6 +78,7 @@ const GUIDES: [&str; 35] = [
     "docs/upgrading.md",
     "docs/validate-a-token.md",
     "docs/windows.md",
+    "docs/workloads.md",
     "docs/workstation.md",
     "docs/wsl.md",
 ];

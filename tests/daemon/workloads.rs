@@ -1,8 +1,11 @@
 //! CI jobs and pods, acted out as `docs/workloads.md` writes it: the configuration, the scripts, and what operators see.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use infra_harness::authority::Authority;
 use infra_harness::daemon::{Daemon, ProviderEntry};
@@ -21,8 +24,8 @@ const GRAFANA: &str = "https://grafana.example.com";
 
 /// A daemon with the services and rules of the page, for the platform that `issuer` acts.
 fn daemon(issuer: &Provider, rules: &str) -> Daemon {
-    let people = Provider::start();
-    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(&people)], |_| {});
+    // People sign in there too, as at a GitLab of one's own.
+    let mut daemon = Daemon::prepare(vec![ProviderEntry::of(issuer)], |_| {});
     let credential = credential_in(daemon.directory());
     let audit = daemon.directory().join("audit.jsonl");
     daemon.change(|configuration| {
@@ -39,10 +42,12 @@ fn daemon(issuer: &Provider, rules: &str) -> Daemon {
 
 fn block(heading: &str, language: &str, first: &str) -> Block {
     let blocks = Page::read(PAGE).blocks().into_iter();
-    let mut found = blocks
+    let found = blocks
         .filter(|block| block.heading == heading && block.language == language)
         .filter(|block| block.text.starts_with(first));
-    found.next().unwrap_or_else(|| panic!("{PAGE}: no block `{first}` under {heading}"))
+    let found: Vec<Block> = found.collect();
+    assert_eq!(found.len(), 1, "{PAGE}: blocks `{first}` under {heading}");
+    found.into_iter().next().expect("one was counted")
 }
 
 /// Runs the page's scripts to get an ID token and to exchange it, and prints the audience token.
@@ -88,7 +93,7 @@ fn github_job_gets_token_as_documented() {
     let answered = platform.clone();
     let runner = Server::start(authority.issue(), move |request| {
         let is_known = request.header("authorization") == Some("Bearer runner-secret")
-            && request.query == "api-version=2.0&audience=https%3A%2F%2Finfra.example.com";
+            && request.query.to_lowercase() == "api-version=2.0&audience=https%3a%2f%2finfra.example.com";
         let answer = if is_known {
             Answer::json(200, &json!({"count": answered.len(), "value": answered}))
         } else {
@@ -189,8 +194,13 @@ fn first_rule_that_lists_the_service_counts() {
     }
     let daemon = daemon(&issuer, &rules);
     for (service, expected) in [("grafana", "main"), ("wiki", "all")] {
-        let issued = assert_issued(&exchange(&daemon.api(), &token(&issuer, &github(&issuer)), service));
-        assert_eq!(introspect(&daemon.api(), service, &issued).json()["workload"], expected, "{service}");
+        let audience_token =
+            assert_issued(&exchange(&daemon.api(), &token(&issuer, &github(&issuer)), service));
+        assert_eq!(
+            introspect(&daemon.api(), service, &audience_token).json()["workload"],
+            expected,
+            "{service}"
+        );
     }
 }
 
@@ -207,7 +217,7 @@ fn exchanges_are_audited_and_counted() {
     });
     daemon.start_again();
     let platform = token(&issuer, &github(&issuer));
-    let issued = assert_issued(&exchange(&daemon.api(), &platform, "grafana"));
+    let audience_token = assert_issued(&exchange(&daemon.api(), &platform, "grafana"));
     assert_refused(&exchange(&daemon.api(), &platform, "grafana"), 400, "invalid_request");
     let audit = std::fs::read_to_string(daemon.directory().join("audit.jsonl")).expect("an audit log");
     let of = |name: &str| {
@@ -217,16 +227,15 @@ fn exchanges_are_audited_and_counted() {
     let [line] = &of("workload_token_issued")[..] else { panic!("one line: {audit}") };
     assert_eq!((&line["workload"], &line["audience"]), (&json!("ci"), &json!(GRAFANA)));
     assert_eq!(line["subject"], "workload:ci/repo:octo-org/octo-repo:ref:refs/heads/main");
-    let sid = introspect(&daemon.api(), "grafana", &issued).json()["sid"].clone();
+    let sid = introspect(&daemon.api(), "grafana", &audience_token).json()["sid"].clone();
     assert_eq!((&line["issuer"], &line["session"]), (&json!(issuer.issuer()), &sid));
     let [line] = &of("workload_token_rejected")[..] else { panic!("one line: {audit}") };
     assert_eq!((&line["workload"], &line["reason"]), (&json!("ci"), &json!("token_used")));
-    let scraped = reqwest::blocking::Client::builder()
-        .no_proxy()
-        .build()
-        .and_then(|client| client.get(format!("http://127.0.0.1:{port}/metrics")).send())
-        .and_then(reqwest::blocking::Response::text)
-        .expect("metrics");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the metrics are served");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    let mut scraped = String::new();
+    stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut scraped)).expect("metrics");
     for line in [
         "infrad_workload_tokens_total{workload=\"ci\",outcome=\"issued\"} 1",
         "infrad_workload_tokens_total{workload=\"ci\",outcome=\"token_used\"} 1",

@@ -37,7 +37,7 @@ fn broken_issuer_fails_only_its_own_tokens() {
         (
             "WL-40 keys in a private network",
             Misbehaviour::default().json(Endpoint::Discovery, |metadata| {
-                metadata["jwks_uri"] = json!("https://169.254.169.254/keys")
+                metadata["jwks_uri"] = json!("https://169.254.169.254/keys");
             }),
         ),
         ("WL-41 keys", Misbehaviour::default().out_of_order(Endpoint::Keys, 500)),

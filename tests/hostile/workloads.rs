@@ -82,7 +82,8 @@ impl Setup {
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
             .filter(|line| line["event"].as_str().is_some_and(|event| event.starts_with(EXCHANGES)))
             .collect();
-        let [line] = &lines[..] else { panic!("{id}: one line of audit\n{audit}") };
+        assert_eq!(lines.len(), 1, "{id}: one line of audit\n{audit}");
+        let line = &lines[0];
         assert_eq!(
             (&line["event"], &line["reason"]),
             (&json!("workload_token_rejected"), &json!(reason)),

@@ -60,6 +60,7 @@ Environment:
   INFRA_FINGERPRINT  its fingerprint, as with --fingerprint
   INFRA_CA_FILE      its certification authority, as with --ca-file
   INFRA_TOKEN        a session token to use instead of the stored one; needs INFRA_SERVER
+  INFRA_ID_TOKEN     the ID token of a CI job, if there is no session; or INFRA_ID_TOKEN_FILE
   INFRA_HOME         the directory for servers and sessions, instead of ~/.infra
   INFRA_KEY_EXCHANGE `classical`: a small first message in handshakes, for old middleboxes
   HTTPS_PROXY        the proxy for servers that are not this machine; ALL_PROXY, NO_PROXY

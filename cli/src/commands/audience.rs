@@ -10,7 +10,7 @@ use infra_shared::token_text::{AudienceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{CheckMode, State as SessionState, check_session};
-use super::{Context, session_token};
+use super::{Context, session_token, workload};
 use crate::daemon_client::DaemonError;
 use crate::failure::{Exit, Failure};
 use crate::home::{State, StoredAudienceToken};
@@ -69,6 +69,9 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
         return Err(Failure::new(Exit::Usage, "--min-left is too long")
             .because_text("an audience token is valid for at most 10 minutes".to_owned())
             .hint("`--min-left 9m`"));
+    }
+    if let Some(token) = workload::obtain(context, request)? {
+        return Ok(token);
     }
     let (origin, state, session_token) =
         session_token::obtain(context, request.server, SignedDuration::ZERO)?;

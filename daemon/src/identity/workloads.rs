@@ -145,7 +145,7 @@ impl Workloads {
         for rule in self.rules.iter().filter(|rule| rule.issuer == issuer.name()) {
             // A rule that lists other audiences says nothing about the token.
             match issuer.verify(token, &rule.audiences, now).await? {
-                Err(IDTokenError::AudienceMismatch) => continue,
+                Err(IDTokenError::AudienceMismatch) => {}
                 Err(broken) => return Err(WorkloadError::Rejected(error::from_id_token(broken, token, now))),
                 Ok(id_token) => {
                     match rule::first_difference(&rule.claims, &id_token.claims) {

@@ -1,5 +1,6 @@
 //! Tokens of workloads at several daemons: each is exchanged once, valid everywhere, and revoked everywhere.
 
+use std::fmt::Write;
 use std::sync::Barrier;
 
 use infra_harness::provider::Provider;
@@ -23,13 +24,12 @@ fn workload_token_raced_at_members_is_exchanged_once() {
     let credential = credential_in(directory.path());
     let rules = rule("ci", &issuer, "{repository_id: '74'}", "[wiki]");
     let group = Group::start(MEMBERS, &Access::to(&server), |_, configuration| {
-        configuration.more.push_str(&format!(
-            "services: [{{name: wiki, allow: everyone, credentials: ['{credential}']}}]\nworkloads:\n{rules}"
-        ));
+        let service = format!("{{name: wiki, allow: everyone, credentials: ['{credential}']}}");
+        let _ = write!(configuration.more, "services: [{service}]\nworkloads:\n{rules}");
     });
     let clients = group.clients();
     let barrier = Barrier::new(MEMBERS);
-    let mut issued = Vec::new();
+    let mut exchanged = Vec::new();
     for number in 0..TOKENS {
         let presented = token(&issuer, &github(&issuer));
         let answers: Vec<_> = std::thread::scope(|scope| {
@@ -53,16 +53,16 @@ fn workload_token_raced_at_members_is_exchanged_once() {
             group.logs()
         );
         assert!(refused.iter().all(|answer| answer.body.contains("already exchanged")), "{answers:?}");
-        issued.push(assert_issued(accepted[0]));
+        exchanged.push(assert_issued(accepted[0]));
     }
     let active =
         |number: usize, token: &str| introspect(&clients[number], "wiki", token).json()["active"] == true;
-    for token in &issued {
+    for token in &exchanged {
         assert!((0..MEMBERS).all(|number| active(number, token)), "{}", group.logs());
     }
     let identity = "workload:ci/repo:octo-org/octo-repo:ref:refs/heads/main";
     group.daemons[0].infrad(["sessions", "revoke", "--user", identity]).wait().expect(0);
-    for token in &issued {
+    for token in &exchanged {
         for number in 0..MEMBERS {
             let ended = wait::until(LIMIT, || (!active(number, token)).then_some(()));
             assert!(ended.is_some(), "it stays valid at {number}\n{}", group.logs());

@@ -195,6 +195,8 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/workloads.md", "volumes:", Shown("part of a pod")),
     ("docs/workloads.md", "answer=$(printf", Elsewhere("tests/daemon/workloads.rs")),
     ("docs/workloads.md", "id_token=", Elsewhere("tests/daemon/workloads.rs")),
+    ("docs/workloads.md", "export INFRA_SERVER", Elsewhere("tests/cli/workloads.rs")),
+    ("docs/workloads.md", "token=$(infra", Elsewhere("tests/cli/workloads.rs")),
     ("docs/workloads.md", "printf 'Authorization", Shown("a request to a service of the reader")),
     ("docs/workloads.md", "$ infrad check --live", Elsewhere("tests/daemon/workloads.rs")),
     ("docs/workloads.md", "infrad sessions revoke", Elsewhere("tests/hostile/workloads.rs")),
