@@ -44,7 +44,7 @@ const FOLLOWED: [&str; 13] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 35] = [
+const GUIDES: [&str; 36] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
