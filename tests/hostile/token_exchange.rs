@@ -1,7 +1,12 @@
 //! Token exchange of workloads: broken issuers, tokens of one kind presented as another, malformed requests, and what services and
 //! operators see.
 
+use std::net::{Ipv4Addr, TcpListener};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use infra_harness::api::Answered;
+use infra_harness::daemon::Daemon;
 use infra_harness::login;
 use infra_harness::provider::{CLIENT_ID, Endpoint, Misbehaviour, Provider};
 use infra_harness::services::{self, introspect, request_token, review, verify};
@@ -67,6 +72,42 @@ fn broken_issuer_fails_only_its_own_tokens() {
 fn login_status(setup: &Setup) -> u16 {
     let session = login::over_http(&setup.daemon, &setup.people);
     setup.api().get_as("/v1/session", &session).status
+}
+
+/// The most memory that the daemon has had since the last call, in MiB.
+fn peak_memory(daemon: &Daemon) -> u64 {
+    let process = daemon.process();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
+    let peak = line.split_ascii_whitespace().next().and_then(|size| size.parse::<u64>().ok());
+    std::fs::write(format!("/proc/{process}/clear_refs"), "5").expect("its own peak is forgotten");
+    peak.expect("a size") / 1024
+}
+
+/// Nobody has verified these tokens yet, so anyone can send them.
+#[test]
+fn exchanges_that_wait_hold_no_parsed_claims() {
+    const AT_ONCE: usize = 64;
+    // Accepts connections and never answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let issuer = format!("https://{}", silent.local_addr().expect("a bound socket"));
+    let rules =
+        format!("- {{name: ci, issuer: '{issuer}', audiences: [infra], claims: {{sub: a}}, services: [wiki]}}\n");
+    let setup = Setup::with_rules(Provider::start(), &rules);
+    // Each small object takes a hundred times its text.
+    let claims = json!({"iss": issuer, "small": vec![json!({"a": 1}); 1_400]});
+    let [header, claims] = [json!({"alg": "RS256"}), claims]
+        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let token = format!("{header}.{claims}.AA");
+    peak_memory(&setup.daemon);
+    let before = peak_memory(&setup.daemon);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| assert_refused(&exchange(&setup.api(), &token, "wiki"), 503, "temporarily_unavailable"));
+        }
+    });
+    let grown = peak_memory(&setup.daemon) - before;
+    assert!(grown < 32, "{AT_ONCE} requests took {grown} MiB");
 }
 
 #[test]
@@ -210,6 +251,9 @@ fn malformed_exchange_requests_are_refused() {
     );
     let long = "a".repeat(1_000_000);
     assert_refused(&exchange(&api, &long, "wiki"), 413, "invalid_request");
+    let mut padded = github(&setup.issuer);
+    padded["padding"] = json!("a".repeat(16_000));
+    assert_refused(&exchange(&api, &token(&setup.issuer, &padded), "wiki"), 400, "invalid_request");
     // None of them used the token up, and empty or unknown parameters change nothing.
     assert_issued(&with(&[("scope", ""), ("unknown", "1"), ("unknown", "2")]));
 }

@@ -20,6 +20,8 @@ use crate::listener::request_id;
 use crate::sessions::{ExchangeError, WorkloadToken};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// Platforms issue tokens of a few kilobytes. Many may wait for an issuer.
+const MAX_SUBJECT_TOKEN: usize = 16 * 1024;
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// RFC 8693 §3: both name an ID token.
 const SUBJECT_TOKEN_TYPES: [&str; 2] =
@@ -142,6 +144,9 @@ fn parse(form: &[u8]) -> Result<Wanted, (&'static str, &'static str)> {
         return Err(("invalid_scope", "`scope` is not supported"));
     }
     let subject_token = one("subject_token")?.ok_or(invalid("`subject_token` is missing"))?;
+    if subject_token.len() > MAX_SUBJECT_TOKEN {
+        return Err(invalid("`subject_token` is longer than 16 KiB"));
+    }
     let audience = one("audience")?.ok_or(invalid("`audience` must name exactly one service"))?;
     Ok(Wanted { subject_token: subject_token.into_owned().into(), audience: audience.into_owned() })
 }

@@ -34,8 +34,13 @@ impl ExchangeLimits {
     }
 
     pub(super) fn queue(&self) -> FairQueue {
+        self.queue_of(MAX_WAITING)
+    }
+
+    /// A queue with at most `waiting` exchanges of all clients together.
+    pub(super) fn queue_of(&self, waiting: usize) -> FairQueue {
         let Self { concurrent, waiting_per_client, timeout } = *self;
-        FairQueue::new(QueueLimits { concurrent, waiting_per_client, waiting: MAX_WAITING, timeout })
+        FairQueue::new(QueueLimits { concurrent, waiting_per_client, waiting, timeout })
     }
 }
 

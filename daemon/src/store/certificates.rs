@@ -38,6 +38,12 @@ pub(super) fn next_sequence(before: i64, now: Timestamp) -> i64 {
     before.saturating_add(1).max(now.as_second())
 }
 
+/// Whether infrad can have given this number until `now`. Clients that saw a higher one would ignore all later announcements.
+pub(super) fn is_plausible_sequence(sequence: i64, now: Timestamp) -> bool {
+    const MOST_AHEAD: i64 = 24 * 60 * 60;
+    sequence <= now.as_second().saturating_add(MOST_AHEAD)
+}
+
 /// What is stored of an announcement: its SHA-256, or nothing if there is nothing to announce, which has no number.
 pub(super) fn announcement_hash(announced: &str) -> String {
     if announced.is_empty() { String::new() } else { HEXLOWER.encode(&sha256(&[announced.as_bytes()])) }
@@ -89,9 +95,16 @@ impl Store {
         await_engine!(self, engine => engine.certificates_version())
     }
 
-    /// Returns the sequence number of `announced` if it is the last announcement.
-    pub async fn find_announcement_number(&self, announced: &str) -> Result<Option<u64>, StoreError> {
-        await_engine!(self, engine => engine.find_announcement_number(announced))
+    /// Returns the sequence number of `announced` if it is the last announcement, and the number is plausible.
+    pub async fn find_announcement_number(
+        &self,
+        announced: &str,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        let found = await_engine!(self, engine => engine.find_announcement_number(announced))?;
+        let is_plausible =
+            |number: &u64| i64::try_from(*number).is_ok_and(|it| is_plausible_sequence(it, now));
+        Ok(found.filter(is_plausible))
     }
 
     /// Returns the sequence number of an announcement; 0 until the first one. A changed announcement gets a higher one.

@@ -26,6 +26,8 @@ const ALGORITHMS: [SigningAlgorithm; 4] =
     [SigningAlgorithm::RS256, SigningAlgorithm::ES256, SigningAlgorithm::ES384, SigningAlgorithm::EdDSA];
 /// More than any known issuer lists.
 const MAX_LISTED_CLAIMS: usize = 256;
+/// Requests that may wait for one issuer. Each holds a token of up to 16 KiB.
+const MAX_WAITING: usize = 512;
 
 /// The metadata that the daemon uses.
 pub(super) struct IssuerMetadata {
@@ -64,7 +66,7 @@ impl Issuer {
             metadata: Mutex::default(),
             keys: SigningKeys::new(exchanges.fetch_timeout()),
             fetch_timeout: exchanges.fetch_timeout(),
-            queue: exchanges.queue(),
+            queue: exchanges.queue_of(MAX_WAITING),
         })
     }
 

@@ -68,10 +68,10 @@ async fn announcement_number_grows_with_each_change(fixture: Fixture) {
     {
         let number = store.number_announcement(announced.to_owned(), at(second)).await.expect("stored");
         assert_eq!(number, expected, "{announced} at {second}");
-        let found = store.find_announcement_number(announced).await.expect("an answer");
+        let found = store.find_announcement_number(announced, at(second)).await.expect("an answer");
         assert_eq!(found, Some(number), "{announced} at {second}");
     }
-    assert_eq!(store.find_announcement_number("two").await.expect("an answer"), None);
+    assert_eq!(store.find_announcement_number("two", at(1_000)).await.expect("an answer"), None);
 }
 
 async fn changed_certificates_are_noticed_by_other_members(fixture: Fixture) {

@@ -9,7 +9,9 @@ use super::named_rows::NamedRow;
 use super::statements::parameters;
 use super::transactions::in_transaction;
 use crate::keys::{RowKeys, Sealed};
-use crate::store::certificates::{CertificatesVersion, announcement_hash, next_sequence};
+use crate::store::certificates::{
+    CertificatesVersion, announcement_hash, is_plausible_sequence, next_sequence,
+};
 use crate::store::{CertificateRow, Lease, StoreError};
 
 pub(super) const CERTIFICATES: NamedRow = NamedRow { table: "certificates", key: "name_key" };
@@ -96,8 +98,9 @@ async fn number_announcement(
     let select = "SELECT sequence, announced FROM ca_rollover FOR NO KEY UPDATE";
     let row = transaction.query_typed_one(select, &[]).await?;
     let (mut sequence, before): (i64, &str) = (row.try_get(0)?, row.try_get(1)?);
-    if before != announced {
-        sequence = next_sequence(sequence, now);
+    let is_plausible = is_plausible_sequence(sequence, now);
+    if before != announced || !is_plausible {
+        sequence = next_sequence(if is_plausible { sequence } else { 0 }, now);
         let update = "UPDATE ca_rollover SET sequence = $1, announced = $2";
         transaction.execute_typed(update, parameters![sequence, announced]).await?;
     }

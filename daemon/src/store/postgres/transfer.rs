@@ -23,8 +23,6 @@ pub(in crate::store) struct Snapshot {
     sealer: FieldSealer,
     position: Position,
     left_out: u64,
-    /// A later one was not recorded by a member.
-    latest_possible: i64,
 }
 
 impl Postgres {
@@ -36,8 +34,7 @@ impl Postgres {
             Ok(client.get().batch_execute(begin).await?)
         })
         .await?;
-        let (keys, latest_possible) = (self.rows.clone(), self.clock.latest_possible());
-        let mut snapshot = Snapshot { client, keys, sealer, position: START, left_out: 0, latest_possible };
+        let mut snapshot = Snapshot { client, keys: self.rows.clone(), sealer, position: START, left_out: 0 };
         snapshot.expect_current_key().await?;
         snapshot.count_odd_keys().await?;
         Ok(snapshot)

@@ -101,7 +101,7 @@ impl Certificates {
         }
     }
 
-    pub(super) async fn publish(&self) -> Result<(), TlsError> {
+    pub(in crate::tls) async fn publish(&self) -> Result<(), TlsError> {
         self.publish_as(Numbering::New).await
     }
 
@@ -134,7 +134,7 @@ impl Certificates {
         };
         statement.sequence = match numbering {
             Numbering::New => self.store.number_announcement(announced, now).await?,
-            Numbering::Existing => match self.store.find_announcement_number(&announced).await? {
+            Numbering::Existing => match self.store.find_announcement_number(&announced, now).await? {
                 Some(number) => number,
                 None => return Ok(()),
             },

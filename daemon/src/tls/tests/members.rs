@@ -181,6 +181,23 @@ async fn earlier_authority_is_refused_and_replaced() {
     assert_eq!((one.local().pin(), one.local().next()), (pin, other.local().next()));
 }
 
+/// Clients that saw a higher number would ignore the next announcement.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn number_in_the_future_is_not_announced() {
+    let Some(members) = Members::start().await else { return };
+    let (one, other) = (members.certificates("infra.test").await, members.certificates("infra.test").await);
+    one.rotate_authority(SignedDuration::from_hours(24), false).await.expect("another CA");
+    follow(&other).await;
+    let before = other.daemon_identity().sequence();
+    members.sql("UPDATE ca_rollover SET sequence = 9000000000000000000");
+    follow(&other).await;
+    assert_eq!(other.daemon_identity().sequence(), before);
+    members.fixture.clock.advance(SignedDuration::from_mins(1));
+    one.publish().await.expect("published");
+    let number = one.daemon_identity().sequence();
+    assert!(number > before && number < Some(9_000_000_000_000_000_000), "{number:?}");
+}
+
 /// The replaced one may be stolen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replaced_next_authority_does_not_take_over() {

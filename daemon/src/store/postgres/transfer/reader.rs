@@ -125,7 +125,6 @@ impl Snapshot {
     pub(super) async fn settings(&mut self) -> Result<SettingsRecord, StoreError> {
         let (sealer, keys) = (self.sealer.clone(), self.keys.clone());
         let counter = self.row("SELECT value, latest_time FROM counter").await?;
-        let latest_time: i64 = counter.try_get(1)?;
         let rollover = self.row("SELECT sequence, left(announced, 200) FROM ca_rollover").await?;
         let (certificates, takeover_at) = self.certificates().await?;
         let pause = self.row("SELECT until FROM acme_pause").await?;
@@ -169,7 +168,7 @@ impl Snapshot {
             orders: orders.iter().map(order).collect::<Result<_, StoreError>>()?,
             successes: self.named(&SUCCESSES, |_, contents| read_obtained_at(&contents)).await?,
             pause_until: pause.try_get(0)?,
-            latest_time: if latest_time > self.latest_possible { 0 } else { latest_time },
+            latest_time: counter.try_get(1)?,
             counter: counter.try_get(0)?,
         })
     }
