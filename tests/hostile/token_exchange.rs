@@ -91,19 +91,22 @@ fn exchanges_that_wait_hold_no_parsed_claims() {
     // Accepts connections and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let issuer = format!("https://{}", silent.local_addr().expect("a bound socket"));
-    let rules =
-        format!("- {{name: ci, issuer: '{issuer}', audiences: [infra], claims: {{sub: a}}, services: [wiki]}}\n");
+    let rules = format!(
+        "- {{name: ci, issuer: '{issuer}', audiences: [infra], claims: {{sub: a}}, services: [wiki]}}\n"
+    );
     let setup = Setup::with_rules(Provider::start(), &rules);
     // Each small object takes a hundred times its text.
     let claims = json!({"iss": issuer, "small": vec![json!({"a": 1}); 1_400]});
-    let [header, claims] = [json!({"alg": "RS256"}), claims]
-        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let [header, claims] =
+        [json!({"alg": "RS256"}), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
     let token = format!("{header}.{claims}.AA");
     peak_memory(&setup.daemon);
     let before = peak_memory(&setup.daemon);
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            scope.spawn(|| assert_refused(&exchange(&setup.api(), &token, "wiki"), 503, "temporarily_unavailable"));
+            scope.spawn(|| {
+                assert_refused(&exchange(&setup.api(), &token, "wiki"), 503, "temporarily_unavailable")
+            });
         }
     });
     let grown = peak_memory(&setup.daemon) - before;
