@@ -50,7 +50,7 @@ use endpoints::Endpoints;
 use id_token::{Client, Expectations, Flow, Recipient};
 use metadata::Metadata;
 use rejected_codes::{CodeAttempt, RejectedCodeLimiter};
-use signing_keys::SigningKeys;
+use signing_keys::{KeySource, SigningKeys};
 
 pub use allow::Allow;
 pub use claims::{ClaimsUpdate, EmailClaim, Source, Sources};
@@ -133,7 +133,7 @@ impl Provider {
             clock,
             outbound,
             discovery: Discovery::new(Endpoints::guarded_by(guard), exchanges.fetch_timeout()),
-            signing_keys: SigningKeys::new(exchanges.fetch_timeout()),
+            signing_keys: SigningKeys::new(exchanges.fetch_timeout(), Duration::ZERO),
             queue: exchanges.queue(),
             rejected_codes: RejectedCodeLimiter::default(),
         })
@@ -223,7 +223,7 @@ impl Provider {
         let expected = self.expectations(Flow::Login, code_exchange.nonce, &tokens.access_token);
         let verified = self
             .signing_keys
-            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
+            .verify(self.key_source(&metadata), expected.now, |keys| {
                 id_token::verify(&id_token, &expected, keys)
             })
             .await?;
@@ -238,6 +238,10 @@ impl Provider {
             sources: identity.sources,
         });
         Ok(ExchangeOutcome { identity, refresh_credential })
+    }
+
+    fn key_source<'a>(&'a self, metadata: &'a Metadata) -> KeySource<'a> {
+        KeySource::Url { outbound: &self.outbound, url: &metadata.jwks_uri }
     }
 
     /// What an ID token must fulfil now, next to `access_token`.

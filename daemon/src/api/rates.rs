@@ -137,9 +137,14 @@ impl Rates {
         self.failed_exchanges.count(peer, self.now());
     }
 
-    /// Takes one token of the rule's limit, or returns how long to wait.
-    pub(super) fn take_workload_token(&self, rule: &str) -> Result<(), Duration> {
-        self.workload_tokens.take(rule, self.now())
+    /// Whether a rule may issue another token, or how long to wait.
+    pub(super) fn may_issue_workload_token(&self, rule: &str) -> Result<(), Duration> {
+        self.workload_tokens.check(rule, self.now())
+    }
+
+    /// Counts a token that a rule issued. Refused exchanges leave the limit to others.
+    pub(super) fn count_workload_token(&self, rule: &str) {
+        let _ = self.workload_tokens.take(rule, self.now());
     }
 }
 

@@ -94,6 +94,8 @@ async fn read(api: &Api, request: Request, from: SocketAddr) -> Result<Wanted, R
             .detailed("leave out `Authorization`: the subject token is the only credential"));
     }
     let (_, bytes) = body::read(request, api, FORM).await.map_err(of_body)?;
+    // Others may have failed meanwhile.
+    api.rates.may_exchange(from).map_err(|wait| refuse(api, &ExchangeError::RateLimited(wait)))?;
     parse(&bytes).map_err(|(code, reason)| {
         let refusal = refuse(api, &ExchangeError::Malformed(reason)).detailed(reason);
         Refusal { error: code, ..refusal }
@@ -191,8 +193,11 @@ async fn issue(
     let found = api.services.find_for_workload(&workload, &wanted.audience);
     let (matching, service) = found.ok_or(ExchangeError::Target)?;
     *rule = Some(matching.name.clone());
-    api.rates.take_workload_token(&matching.name).map_err(ExchangeError::RateLimited)?;
-    api.sessions.issue_workload_token(&workload, matching, &service.settings().audience, from.ip()).await
+    api.rates.may_issue_workload_token(&matching.name).map_err(ExchangeError::RateLimited)?;
+    let audience = &service.settings().audience;
+    let issued = api.sessions.issue_workload_token(&workload, matching, audience, from.ip()).await?;
+    api.rates.count_workload_token(&matching.name);
+    Ok(issued)
 }
 
 /// Refuses a request whose token was not read.

@@ -96,10 +96,7 @@ fn workload(
     let name = section
         .require("name", "name: ci")?
         .parsed("a name of lower-case letters, digits and dashes, such as `ci`", backends::name)?;
-    let issuer = provider::issuer(
-        &section.require("issuer", "issuer: https://token.actions.githubusercontent.com")?,
-        "https://token.actions.githubusercontent.com",
-    )?;
+    let issuer = issuer(&section.require("issuer", "issuer: https://token.actions.githubusercontent.com")?)?;
     let audiences = audiences(
         &section.require("audiences", "audiences: [https://infra.example.com]")?,
         &issuer,
@@ -116,8 +113,19 @@ fn workload(
             duration::parse(text).filter(|lifetime| (SHORTEST..=LONGEST).contains(lifetime))
         })
     })?;
+    let ca_file = section.find("caFile").filter(|_| issuer == WorkloadSettings::CLUSTER);
+    if let Some(field) = ca_file {
+        return Err(field.wrong("absent, because the pod's own files prove the API server"));
+    }
     let authorities = section.find("caFile").map(|field| remote::authorities(&field)).transpose()?;
     Ok(WorkloadSettings { name, issuer, audiences, claims, services, lifetime, authorities })
+}
+
+fn issuer(field: &Field<'_>) -> Result<String, FaultAt> {
+    if field.is_text() && field.text("an issuer")? == WorkloadSettings::CLUSTER {
+        return Ok(WorkloadSettings::CLUSTER.to_owned());
+    }
+    provider::issuer(field, "https://token.actions.githubusercontent.com")
 }
 
 /// Audiences are compared byte for byte. An empty list accepts nothing.

@@ -75,7 +75,7 @@ impl Provider {
                 return findings;
             }
         };
-        let keys = self.signing_keys.keys(&self.outbound, &metadata.jwks_uri, self.clock.now()).await;
+        let keys = self.signing_keys.keys(self.key_source(&metadata), self.clock.now()).await;
         let outcome = keys.map_or_else(|error| failed(&error), |_| Outcome::Works);
         findings.push(CheckResult { what: "signing keys".to_owned(), outcome });
         if metadata.signs_with_allowed == Some(false) {

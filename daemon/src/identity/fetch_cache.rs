@@ -2,6 +2,7 @@
 //! fetch and its result, success or failure, and a stalled provider does not build a queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -81,6 +82,12 @@ impl<T> FetchCache<T> {
     }
 }
 
+/// The time from which a failed fetch counts for a caller of now, if it counts for this long.
+pub(super) fn asked_before(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(pause).unwrap_or(now)
+}
+
 /// Whether `now` is less than `age` after `then`. After the clock stepped back, everything counts as old.
 pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) -> bool {
     (SignedDuration::ZERO..age).contains(&now.duration_since(then))
@@ -88,8 +95,6 @@ pub(super) fn is_within(then: Timestamp, now: Timestamp, age: SignedDuration) ->
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::identity::unusable::Unusable;
 

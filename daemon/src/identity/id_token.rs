@@ -287,7 +287,10 @@ fn check_audience(claims: &Map<String, Value>, client: &Client<'_>) -> Result<()
 
 /// Checks that the token has an audience and that the configuration lists each of them: another recipient of the same
 /// token could present it here.
-fn check_workload_audience(claims: &Map<String, Value>, listed: &[String]) -> Result<(), IDTokenError> {
+pub(super) fn check_workload_audience(
+    claims: &Map<String, Value>,
+    listed: &[String],
+) -> Result<(), IDTokenError> {
     let audiences = audiences(claims)?;
     let is_listed = |audience: &Value| listed.iter().any(|it| audience == it);
     if audiences.is_empty() || !audiences.iter().all(is_listed) {

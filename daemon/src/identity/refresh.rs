@@ -146,9 +146,7 @@ impl Provider {
         let expected = self.expectations(flow, &credential.nonce, &response.access_token);
         let verified = self
             .signing_keys
-            .verify(&self.outbound, &metadata.jwks_uri, expected.now, |keys| {
-                verify(id_token, &expected, keys)
-            })
+            .verify(self.key_source(metadata), expected.now, |keys| verify(id_token, &expected, keys))
             .await
             .map_err(|error| unverified(&error))?;
         verified.map(|verified| verified.claims).map_err(|error| {

@@ -12,10 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use super::fetch_cache::{FetchCache, is_within};
+use super::fetch_cache::{FetchCache, asked_before, is_within};
 use super::id_token::{IDToken, IDTokenError};
 use super::{IdentityError, SigningAlgorithm, cache_lifetime, ed25519, json, unavailable, within};
 use crate::outbound::{Authorization, Outbound};
+use crate::secrets::KubernetesSettings;
 
 const MAX_BYTES: usize = 256 * 1024;
 const MAX_KEYS: usize = 32;
@@ -42,10 +43,23 @@ pub(super) enum KeyKind {
     Ed25519,
 }
 
+/// Where an issuer publishes its keys.
+#[derive(Clone, Copy)]
+pub(super) enum KeySource<'a> {
+    Url {
+        outbound: &'a Outbound,
+        url: &'a Url,
+    },
+    /// The API server of the cluster that the daemon runs in.
+    Cluster(&'a KubernetesSettings),
+}
+
 /// The keys of one provider.
 pub(super) struct SigningKeys {
     cache: Mutex<Cache>,
     fetch_timeout: Duration,
+    /// How long a failed fetch without an earlier value counts for later callers.
+    pause: Duration,
 }
 
 #[derive(Default)]
@@ -55,24 +69,23 @@ struct Cache {
 }
 
 impl SigningKeys {
-    pub(super) fn new(fetch_timeout: Duration) -> Self {
-        Self { cache: Mutex::default(), fetch_timeout }
+    pub(super) fn new(fetch_timeout: Duration, pause: Duration) -> Self {
+        Self { cache: Mutex::default(), fetch_timeout, pause }
     }
 
     /// Calls `verify` with the cached keys, and once more with fresh ones if the provider may have changed its keys.
     pub(super) async fn verify(
         &self,
-        outbound: &Outbound,
-        jwks_uri: &Url,
+        source: KeySource<'_>,
         now: Timestamp,
         verify: impl Fn(&[SigningKey]) -> Result<IDToken, IDTokenError>,
     ) -> Result<Result<IDToken, IDTokenError>, IdentityError> {
         let begun_at = Instant::now();
-        let keys = self.keys(outbound, jwks_uri, now).await?;
+        let keys = self.keys(source, now).await?;
         Ok(match verify(&keys) {
             // A provider without key ids, or one that reuses an id, can change its key without notice.
             Err(error) if error.depends_on_keys() => {
-                verify(&self.refetch(outbound, jwks_uri, now, (&keys, begun_at)).await?)
+                verify(&self.refetch(source, now, (&keys, begun_at)).await?)
             }
             verified => verified,
         })
@@ -80,16 +93,15 @@ impl SigningKeys {
 
     pub(super) async fn keys(
         &self,
-        outbound: &Outbound,
-        jwks_uri: &Url,
+        source: KeySource<'_>,
         now: Timestamp,
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
-        let asked_at = Instant::now();
+        let asked_at = asked_before(self.pause);
         let mut cache = self.cache.lock().await;
         if let Some(found) = cache.keys.find(asked_at, now) {
             return found;
         }
-        let fetched = self.fetch_in_time(outbound, jwks_uri).await;
+        let fetched = self.fetch_in_time(source).await;
         cache.keys.store(fetched, now).or_else(|error| cache.keys.stale(now).ok_or(error))
     }
 
@@ -97,8 +109,7 @@ impl SigningKeys {
     /// `begun_at`, or after other keys that did not fit.
     async fn refetch(
         &self,
-        outbound: &Outbound,
-        jwks_uri: &Url,
+        source: KeySource<'_>,
         now: Timestamp,
         (stale_keys, begun_at): (&Arc<Vec<SigningKey>>, Instant),
     ) -> Result<Arc<Vec<SigningKey>>, IdentityError> {
@@ -118,13 +129,13 @@ impl SigningKeys {
             }
         }
         cache.refetched_at = Some(now);
-        let fetched = self.fetch_in_time(outbound, jwks_uri).await;
+        let fetched = self.fetch_in_time(source).await;
         cache.keys.store(fetched, now)
     }
 
-    async fn fetch_in_time(&self, outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
+    async fn fetch_in_time(&self, source: KeySource<'_>) -> Result<Fetched, IdentityError> {
         let reason = "signing keys: the request timed out";
-        within(self.fetch_timeout, reason, fetch(outbound, jwks_uri)).await
+        within(self.fetch_timeout, reason, fetch(source)).await
     }
 }
 
@@ -144,8 +155,15 @@ impl SigningKey {
 /// Keys, and how long they are fresh.
 type Fetched = (Vec<SigningKey>, SignedDuration);
 
-async fn fetch(outbound: &Outbound, jwks_uri: &Url) -> Result<Fetched, IdentityError> {
-    let response = outbound.get(jwks_uri, Authorization::None, MAX_BYTES).await?;
+async fn fetch(source: KeySource<'_>) -> Result<Fetched, IdentityError> {
+    let response = match source {
+        KeySource::Url { outbound, url } => outbound.get(url, Authorization::None, MAX_BYTES).await?,
+        // https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery
+        KeySource::Cluster(account) => {
+            let response = account.get(&["openid", "v1", "jwks"], MAX_BYTES).await;
+            response.map_err(|error| IdentityError::Unavailable(format!("signing keys: {error}")))?
+        }
+    };
     if response.status != 200 || !json::is_json(response.content_type.as_deref()) {
         return Err(IdentityError::Unavailable(format!(
             "signing keys: status {} or not JSON",

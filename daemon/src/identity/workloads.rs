@@ -2,9 +2,12 @@
 //!
 //! CI jobs, pods and machines present an ID token of their platform (RFC 8693). The same verifier as for sign-ins checks it.
 
+mod cluster;
 mod diagnostics;
 mod issuer;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -18,7 +21,7 @@ use super::id_token::{self, IDToken, IDTokenError};
 use super::{ExchangeLimits, IdentityError, error, unavailable};
 use crate::fair_queue::QueueError;
 use crate::outbound;
-use issuer::Issuer;
+use issuer::{CLUSTER, Issuer};
 
 pub use rule::ClaimRule;
 
@@ -31,7 +34,7 @@ const MAX_TOKEN_ID_BYTES: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct WorkloadSettings {
     pub name: String,
-    /// Exactly as the issuer writes it, byte for byte.
+    /// Exactly as the issuer writes it, byte for byte, or [`Self::CLUSTER`].
     pub issuer: String,
     /// A token must name one of them, and no other. Empty accepts nothing.
     pub audiences: Vec<String>,
@@ -43,6 +46,15 @@ pub struct WorkloadSettings {
     pub lifetime: SignedDuration,
     /// CA certificates for the issuer, instead of the operating system's. The same for all rules of an issuer.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
+}
+
+impl WorkloadSettings {
+    /// The issuer that means the cluster in which the daemon runs.
+    pub const CLUSTER: &str = CLUSTER;
+
+    pub fn is_of_cluster(&self) -> bool {
+        self.issuer == CLUSTER
+    }
 }
 
 /// All rules, and the issuers that they trust.
@@ -107,9 +119,9 @@ impl Workloads {
         &self.rules
     }
 
-    /// Whether the configuration still has the rule, for the same issuer.
+    /// Whether the configuration still has the rule, for the same issuer. The issuer of the cluster is known to it alone.
     pub fn has(&self, name: &str, issuer: &str) -> bool {
-        self.rules.iter().any(|rule| rule.name == name && rule.issuer == issuer)
+        self.rules.iter().any(|rule| rule.name == name && (rule.issuer == issuer || rule.is_of_cluster()))
     }
 
     /// Verifies `token` at `now`, and finds the rules that it matches, in the order of the configuration.
@@ -122,54 +134,65 @@ impl Workloads {
         client: IpAddr,
         now: Timestamp,
     ) -> Result<IdentifiedWorkload, WorkloadError> {
-        let issuer = self.claimed_issuer(token).ok_or(WorkloadError::UnknownIssuer)?;
+        let (issuer, claimed) = self.claimed_issuer(token).ok_or(WorkloadError::UnknownIssuer)?;
         let permit = issuer.queue.acquire(client).await.map_err(|error| match error {
             QueueError::QueueFull => WorkloadError::QueueFull,
             QueueError::TimedOut => issuer.unavailable(unavailable("too many exchanges were in progress")),
         })?;
-        tokio::time::timeout_at(permit.deadline, self.match_rules(issuer, token, now))
+        tokio::time::timeout_at(permit.deadline, self.match_rules(issuer, &claimed, token, now))
             .await
             .unwrap_or_else(|_| Err(issuer.unavailable(unavailable("the exchange timed out"))))
     }
 
     /// Parsed claims take a hundred times the memory of their text, so none wait with the request.
-    fn claimed_issuer(&self, token: &SecretString) -> Option<&Issuer> {
+    fn claimed_issuer(&self, token: &SecretString) -> Option<(&Issuer, String)> {
         let claims = id_token::unverified_claims(token)?;
-        let claimed = claims.get("iss").and_then(Value::as_str);
-        self.issuers.iter().find(|issuer| Some(issuer.name()) == claimed)
+        let claimed = claims.get("iss").and_then(Value::as_str)?;
+        let find = |name: &str| self.issuers.iter().find(|issuer| issuer.name() == name);
+        // Only the cluster itself knows which issuer it has.
+        let issuer = find(claimed).or_else(|| find(CLUSTER))?;
+        Some((issuer, claimed.to_owned()))
     }
 
     async fn match_rules(
         &self,
         issuer: &Issuer,
+        claimed: &str,
         token: &SecretString,
         now: Timestamp,
     ) -> Result<IdentifiedWorkload, WorkloadError> {
-        let (mut matching, mut verified, mut differences) = (Vec::new(), None, Vec::new());
-        for rule in self.rules.iter().filter(|rule| rule.issuer == issuer.name()) {
-            // A rule that lists other audiences says nothing about the token.
-            match issuer.verify(token, &rule.audiences, now).await? {
-                Err(IDTokenError::AudienceMismatch) => {}
-                Err(broken) => return Err(WorkloadError::Rejected(error::from_id_token(broken, token, now))),
-                Ok(id_token) => {
-                    match rule::first_difference(&rule.claims, &id_token.claims) {
-                        None => {
-                            let (name, lifetime) = (rule.name.clone(), rule.lifetime);
-                            matching.push(MatchingRule { name, lifetime });
-                        }
-                        Some(difference) => differences.push(format!("`{}`: {difference}", rule.name)),
-                    }
-                    verified = Some(id_token);
-                }
+        let metadata = issuer.metadata(now).await.map_err(|cause| issuer.unavailable(cause))?;
+        if metadata.issuer != claimed {
+            return Err(WorkloadError::UnknownIssuer);
+        }
+        let of_issuer = || self.rules.iter().filter(|rule| rule.issuer == issuer.name());
+        // Verified once, so that a token costs as much with many rules as with one.
+        let audiences: Vec<String> = of_issuer().flat_map(|rule| rule.audiences.iter().cloned()).collect();
+        let id_token = match issuer.verify(token, &audiences, now).await? {
+            Ok(id_token) => id_token,
+            Err(IDTokenError::AudienceMismatch) => return Err(WorkloadError::Audience),
+            Err(broken) => return Err(WorkloadError::Rejected(error::from_id_token(broken, token, now))),
+        };
+        let (mut matching, mut differences) = (Vec::new(), Vec::new());
+        // A rule that lists other audiences says nothing about the token.
+        let lists = |rule: &&WorkloadSettings| {
+            id_token::check_workload_audience(&id_token.claims, &rule.audiences).is_ok()
+        };
+        for rule in of_issuer().filter(lists) {
+            match rule::first_difference(&rule.claims, &id_token.claims) {
+                None => matching.push(MatchingRule { name: rule.name.clone(), lifetime: rule.lifetime }),
+                Some(difference) => differences.push(format!("`{}`: {difference}", rule.name)),
             }
         }
-        let id_token = verified.ok_or(WorkloadError::Audience)?;
+        if matching.is_empty() && differences.is_empty() {
+            return Err(WorkloadError::Audience);
+        }
         if matching.is_empty() {
             return Err(WorkloadError::Claims(differences.join("; ")));
         }
-        let token_id = token_id(issuer.name(), &id_token, token);
+        let issuer = metadata.issuer.clone();
+        let token_id = token_id(&issuer, &id_token, token);
         let expires_at = Timestamp::from_second(id_token.expires_at).unwrap_or(now);
-        let issuer = issuer.name().to_owned();
         Ok(IdentifiedWorkload { issuer, subject: id_token.subject, token_id, expires_at, rules: matching })
     }
 }

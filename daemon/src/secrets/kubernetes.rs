@@ -43,31 +43,39 @@ struct Object {
     data: std::collections::BTreeMap<String, SecretString>,
 }
 
-impl Kubernetes {
-    /// Reads the token and CA on each call, because the cluster rotates them.
-    async fn read_key(&self, object: &str, key: &str) -> Result<Stored, ReadError> {
-        let settings = &self.settings;
-        let mounted = |name| Path::new(SERVICE_ACCOUNT).join(name);
+impl KubernetesSettings {
+    /// Gets a path of the API server as the service account. Reads the token and CA on each call, because the cluster
+    /// rotates them.
+    pub async fn get(&self, path: &[&str], limit: usize) -> Result<OutboundResponse, ReadError> {
         let file = |path: &Option<PathBuf>, name| path.clone().unwrap_or_else(|| mounted(name));
-        let server = settings.server.clone().map_or_else(server_of_pod, Ok)?;
-        let token = read_token(&file(&settings.token_file, "token"), MAX_FILE_BYTES).await?;
-        let authority_file = file(&settings.ca_file, "ca.crt");
+        let server = self.server.clone().map_or_else(server_of_pod, Ok)?;
+        let token = read_token(&file(&self.token_file, "token"), MAX_FILE_BYTES).await?;
+        let authority_file = file(&self.ca_file, "ca.crt");
         let authorities = read_mounted(&authority_file, MAX_FILE_BYTES).await?;
         let authorities = authorities_from_pem(&authorities)
             .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
-        let namespace = match &settings.namespace {
+        let build = if self.use_proxy { Outbound::new } else { Outbound::without_proxy };
+        let outbound = build(Some(authorities))
+            .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
+        let url = url(&server, path);
+        Ok(outbound.get(&url, Authorization::Bearer(&token), limit).await.map_err(BackendError::from)?)
+    }
+}
+
+impl Kubernetes {
+    async fn read_key(&self, object: &str, key: &str) -> Result<Stored, ReadError> {
+        let namespace = match &self.settings.namespace {
             Some(namespace) => namespace.clone(),
             None => read_token(&mounted("namespace"), MAX_FILE_BYTES).await?.expose_secret().to_owned(),
         };
-
-        let build = if settings.use_proxy { Outbound::new } else { Outbound::without_proxy };
-        let outbound = build(Some(authorities))
-            .map_err(|error| ReadError::Credential(format!("{}: {error}", authority_file.display())))?;
-        let url = url(&server, &namespace, object);
-        let response =
-            outbound.get(&url, Authorization::Bearer(&token), MAX_BYTES).await.map_err(BackendError::from)?;
+        let path = ["api", "v1", "namespaces", &namespace, "secrets", object];
+        let response = self.settings.get(&path, MAX_BYTES).await?;
         find(&response, &namespace, object, key)
     }
+}
+
+fn mounted(name: &str) -> PathBuf {
+    Path::new(SERVICE_ACCOUNT).join(name)
 }
 
 /// Returns the API server from the variables that every pod has.
@@ -88,10 +96,10 @@ fn server_of_pod() -> Result<Url, ReadError> {
         .map_err(|_| ReadError::Credential("KUBERNETES_SERVICE_HOST and _PORT are not an address".to_owned()))
 }
 
-fn url(server: &Url, namespace: &str, object: &str) -> Url {
+fn url(server: &Url, path: &[&str]) -> Url {
     let mut url = server.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(["api", "v1", "namespaces", namespace, "secrets", object]);
+        segments.pop_if_empty().extend(path);
     }
     url
 }

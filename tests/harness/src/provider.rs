@@ -235,6 +235,11 @@ impl Provider {
         codes.chain(inner.access_tokens.keys()).chain(&inner.last_id_token).cloned().collect()
     }
 
+    /// The published keys (RFC 7517 §5).
+    pub fn published_keys(&self) -> Value {
+        self.state.lock().keys.published()
+    }
+
     /// Signs a token that no login requested, changed before and after.
     pub fn sign(
         &self,

@@ -35,6 +35,18 @@ fn workload_is_read_and_listed_at_its_services() {
 }
 
 #[test]
+fn cluster_issuer_needs_no_address_and_no_ca_file() {
+    let claims = "{sub: 'system:serviceaccount:a:b'}";
+    let config = parse(&rule("kubernetes:///", claims)).expect("a good configuration");
+    assert!(config.workloads.first().expect("a rule").is_of_cluster());
+    for other in ["kubernetes://", "kubernetes:///x", "kubernetes://cluster", "Kubernetes:///"] {
+        assert_says(&rule(other, claims), &["`workloads[0].issuer` must be"]);
+    }
+    let with_file = rule("kubernetes:///", claims).replace("name: ci,", "name: ci, caFile: /etc/ca.pem,");
+    assert_says(&with_file, &["`workloads[0].caFile` must be absent"]);
+}
+
+#[test]
 fn incomplete_or_ambiguous_workload_is_rejected() {
     let complete = "issuer: https://ci.test, audiences: [infra], claims: {sub: a}, services: [wiki]";
     parse(&with_rule(complete)).expect("a good configuration");

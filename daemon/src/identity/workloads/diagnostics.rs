@@ -30,7 +30,7 @@ impl Workloads {
                 }
             };
             add(&first, format!("issuer {}", issuer.name()), Outcome::Works);
-            let keys = issuer.check_keys(&metadata.jwks_uri, now).await;
+            let keys = issuer.check_keys(&metadata, now).await;
             let outcome = keys.map_or_else(|error| failed(&error), |()| Outcome::Works);
             add(&first, "signing keys".to_owned(), outcome);
             if metadata.signs_with_allowed == Some(false) {

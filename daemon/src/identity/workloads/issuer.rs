@@ -8,18 +8,18 @@ use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use url::Url;
 
-use super::WorkloadError;
+use super::{WorkloadError, cluster};
 use crate::fair_queue::FairQueue;
 use crate::identity::discovery::{self, FRESH};
-use crate::identity::fetch_cache::FetchCache;
+use crate::identity::fetch_cache::{FetchCache, asked_before};
 use crate::identity::id_token::{self, Expectations, IDToken, IDTokenError, Recipient};
-use crate::identity::signing_keys::SigningKeys;
+use crate::identity::signing_keys::{KeySource, SigningKeys};
 use crate::identity::unusable::{self, Unusable};
 use crate::identity::{ExchangeLimits, IdentityError, SigningAlgorithm, metadata, within};
 use crate::outbound::{self, Outbound, SSRFGuard};
+use crate::secrets::KubernetesSettings;
 
 /// What GitHub, GitLab, Kubernetes, AWS, Google and SPIRE sign with. Never `none`, never a shared secret.
 const ALGORITHMS: [SigningAlgorithm; 4] =
@@ -28,9 +28,16 @@ const ALGORITHMS: [SigningAlgorithm; 4] =
 const MAX_LISTED_CLAIMS: usize = 256;
 /// Requests that may wait for one issuer. Each holds a token of up to 16 KiB.
 const MAX_WAITING: usize = 512;
+/// After a failed fetch, the next one begins this much later: anyone can cause one, with a token that nobody signed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The issuer in the configuration that means the cluster in which the daemon runs.
+pub(super) const CLUSTER: &str = "kubernetes:///";
 
 /// The metadata that the daemon uses.
 pub(super) struct IssuerMetadata {
+    /// The issuer of the tokens. It differs from the configured one for the cluster only.
+    pub(super) issuer: String,
     pub(super) jwks_uri: Url,
     /// The claims that the issuer lists (Discovery §3). Empty if it lists none. The list may be incomplete.
     pub(super) claims: Vec<String>,
@@ -40,12 +47,19 @@ pub(super) struct IssuerMetadata {
 
 pub(super) struct Issuer {
     name: String,
-    outbound: Outbound,
-    guard: SSRFGuard,
+    source: Source,
     metadata: Mutex<FetchCache<IssuerMetadata>>,
     keys: SigningKeys,
     fetch_timeout: Duration,
     pub(super) queue: FairQueue,
+}
+
+/// Where metadata and keys come from.
+enum Source {
+    /// The issuer's own address (Discovery §4).
+    Discovery { outbound: Outbound, guard: SSRFGuard },
+    /// The API server, asked with the account of the daemon's pod.
+    Cluster(KubernetesSettings),
 }
 
 impl Issuer {
@@ -55,21 +69,32 @@ impl Issuer {
         exchanges: &ExchangeLimits,
         calls: outbound::Limits,
     ) -> Result<Self, IdentityError> {
+        if name == CLUSTER {
+            return Ok(Self::of_cluster(KubernetesSettings::default(), exchanges));
+        }
         let host = Url::parse(name).ok().and_then(|url| Some(url.host()?.to_owned()));
         let guard = SSRFGuard::trusting(host.into_iter().collect());
         let outbound = Outbound::with_guard(authorities, calls, Some(guard.clone()))
             .map_err(|error| IdentityError::Unavailable(error.to_string()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            outbound,
-            guard,
-            metadata: Mutex::default(),
-            keys: SigningKeys::new(exchanges.fetch_timeout()),
-            fetch_timeout: exchanges.fetch_timeout(),
-            queue: exchanges.queue_of(MAX_WAITING),
-        })
+        Ok(Self::with(name, Source::Discovery { outbound, guard }, exchanges))
     }
 
+    pub(super) fn of_cluster(account: KubernetesSettings, exchanges: &ExchangeLimits) -> Self {
+        Self::with(CLUSTER, Source::Cluster(account), exchanges)
+    }
+
+    fn with(name: &str, source: Source, exchanges: &ExchangeLimits) -> Self {
+        Self {
+            name: name.to_owned(),
+            source,
+            metadata: Mutex::default(),
+            keys: SigningKeys::new(exchanges.fetch_timeout(), PAUSE),
+            fetch_timeout: exchanges.fetch_timeout(),
+            queue: exchanges.queue_of(MAX_WAITING),
+        }
+    }
+
+    /// As configured.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -81,16 +106,16 @@ impl Issuer {
         audiences: &[String],
         now: Timestamp,
     ) -> Result<Result<IDToken, IDTokenError>, WorkloadError> {
-        let expected = Expectations {
-            issuer: &self.name,
-            recipient: Recipient::Workload { audiences },
-            algorithms: &ALGORITHMS,
-            now,
-        };
         let verifying = async {
             let metadata = self.metadata(now).await?;
+            let expected = Expectations {
+                issuer: &metadata.issuer,
+                recipient: Recipient::Workload { audiences },
+                algorithms: &ALGORITHMS,
+                now,
+            };
             let verify = |keys: &[_]| id_token::verify(token, &expected, keys);
-            self.keys.verify(&self.outbound, &metadata.jwks_uri, now, verify).await
+            self.keys.verify(self.key_source(&metadata), now, verify).await
         };
         verifying.await.map_err(|cause| self.unavailable(cause))
     }
@@ -100,23 +125,14 @@ impl Issuer {
     }
 
     pub(super) async fn metadata(&self, now: Timestamp) -> Result<Arc<IssuerMetadata>, IdentityError> {
-        let asked_at = Instant::now();
+        let asked_at = asked_before(PAUSE);
         let mut cache = self.metadata.lock().await;
         if let Some(found) = cache.find(asked_at, now) {
             return found;
         }
-        let fetching = async {
-            let document = discovery::fetch_document(&self.outbound, &self.name).await?;
-            let metadata = read(&document, &self.name).map_err(|error| error.within("discovery"))?;
-            // The keys decide who signs in, so the metadata cannot make the daemon read them from its own network.
-            let admitted =
-                self.guard.admit(&metadata.jwks_uri, self.outbound.is_direct(&metadata.jwks_uri)).await;
-            admitted.map_err(|error| {
-                Unusable::new(format!("discovery: jwks_uri: {error}"), unusable::CORRECT_METADATA)
-            })?;
-            Ok((metadata, FRESH))
-        };
+        let fetching = self.fetch_metadata();
         let fetched = within(self.fetch_timeout, "discovery: the request timed out", fetching).await;
+        let fetched = fetched.map(|metadata| (metadata, FRESH));
         cache.store(fetched, now).or_else(|error| {
             let stale = cache.stale(now).ok_or_else(|| error.clone())?;
             tracing::warn!(issuer = self.name, %error, "cannot renew an issuer's metadata: using the cached copy");
@@ -124,14 +140,40 @@ impl Issuer {
         })
     }
 
+    async fn fetch_metadata(&self) -> Result<IssuerMetadata, IdentityError> {
+        let (outbound, guard) = match &self.source {
+            Source::Discovery { outbound, guard } => (outbound, guard),
+            Source::Cluster(account) => return cluster::fetch_metadata(account).await,
+        };
+        let document = discovery::fetch_document(outbound, &self.name).await?;
+        let metadata = read(&document, &self.name).map_err(|error| error.within("discovery"))?;
+        // The keys decide who signs in, so the metadata cannot make the daemon read them from its own network.
+        let admitted = guard.admit(&metadata.jwks_uri, outbound.is_direct(&metadata.jwks_uri)).await;
+        admitted.map_err(|error| {
+            Unusable::new(format!("discovery: jwks_uri: {error}"), unusable::CORRECT_METADATA)
+        })?;
+        Ok(metadata)
+    }
+
     /// Fetches the keys, unless they are cached.
-    pub(super) async fn check_keys(&self, jwks_uri: &Url, now: Timestamp) -> Result<(), IdentityError> {
-        self.keys.keys(&self.outbound, jwks_uri, now).await.map(drop)
+    pub(super) async fn check_keys(
+        &self,
+        metadata: &IssuerMetadata,
+        now: Timestamp,
+    ) -> Result<(), IdentityError> {
+        self.keys.keys(self.key_source(metadata), now).await.map(drop)
+    }
+
+    fn key_source<'a>(&'a self, metadata: &'a IssuerMetadata) -> KeySource<'a> {
+        match &self.source {
+            Source::Discovery { outbound, .. } => KeySource::Url { outbound, url: &metadata.jwks_uri },
+            Source::Cluster(account) => KeySource::Cluster(account),
+        }
     }
 }
 
 /// An issuer needs no endpoints besides its keys, and no client.
-fn read(document: &Map<String, Value>, issuer: &str) -> Result<IssuerMetadata, Unusable> {
+pub(super) fn read(document: &Map<String, Value>, issuer: &str) -> Result<IssuerMetadata, Unusable> {
     metadata::check_issuer(document, issuer)?;
     let wrong = |reason| Unusable::new(reason, unusable::CORRECT_METADATA);
     let jwks_uri = match document.get("jwks_uri") {
@@ -142,6 +184,7 @@ fn read(document: &Map<String, Value>, issuer: &str) -> Result<IssuerMetadata, U
     let algorithms = metadata::strings(document, "id_token_signing_alg_values_supported");
     let is_allowed = |name: &&str| ALGORITHMS.iter().any(|algorithm| algorithm.name() == *name);
     Ok(IssuerMetadata {
+        issuer: issuer.to_owned(),
         jwks_uri,
         claims: listed.into_iter().take(MAX_LISTED_CLAIMS).map(str::to_owned).collect(),
         signs_with_allowed: (!algorithms.is_empty()).then(|| algorithms.iter().any(is_allowed)),
