@@ -114,8 +114,15 @@ impl Activity {
 
 pub(super) struct ResponseGuard {
     activity: Arc<Activity>,
-    /// Whether it is the last request on its connection.
-    pub(super) is_last: bool,
+    is_last: bool,
+}
+
+impl ResponseGuard {
+    /// Whether it is the last request on its connection. A method, because a block that reads a field captures the field alone,
+    /// and the guard would end too early.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
+    }
 }
 
 impl Drop for ResponseGuard {

@@ -233,7 +233,7 @@ impl RequestHandler {
             if self.requests.requires_credentials(route) && response.status().is_success() {
                 slot.authenticated();
             }
-            if response_guard.is_last && is_serial {
+            if response_guard.is_last() && is_serial {
                 // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
