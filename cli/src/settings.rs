@@ -147,6 +147,11 @@ pub fn id_token_source() -> Result<Option<IDTokenSource>, Failure> {
     id_token::find(raw_variable)
 }
 
+/// Whether this is a CI job: GitHub, GitLab and others set `CI=true`.
+pub fn is_ci_job() -> bool {
+    variable("CI").is_some_and(|value| value == "true")
+}
+
 /// `KUBERNETES_EXEC_INFO`: client-go's input to a credential plugin.
 pub fn exec_info() -> Option<OsString> {
     variable("KUBERNETES_EXEC_INFO")

@@ -93,6 +93,8 @@ struct Log {
     validations_in_grace: AtomicU64,
     /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
     unauthenticated_lines_left: AtomicU64,
+    /// The same for exchanges with tokens that nobody signed, which cost a client nothing.
+    exchange_lines_left: AtomicU64,
     failures: AtomicU64,
 }
 
@@ -116,6 +118,7 @@ enum Destination {
 /// Rate limit per minute for events that unauthenticated clients can trigger. The rest is counted, so that they
 /// cannot push older lines out of the log.
 const MAX_UNAUTHENTICATED_LINES: u64 = 600;
+const MAX_EXCHANGE_LINES: u64 = 60;
 
 /// Events that are counted instead of logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +167,7 @@ impl Audit {
             suppressed: Default::default(),
             validations_in_grace: AtomicU64::new(0),
             unauthenticated_lines_left: AtomicU64::new(MAX_UNAUTHENTICATED_LINES),
+            exchange_lines_left: AtomicU64::new(MAX_EXCHANGE_LINES),
             failures: AtomicU64::new(0),
         }))))
     }
@@ -195,7 +199,11 @@ impl Audit {
     pub fn record_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
         let Some(log) = &self.0 else { return };
         let may_write = |left: u64| left.checked_sub(1);
-        match log.unauthenticated_lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
+        let lines_left = match what {
+            SuppressedEvent::WorkloadRejected => &log.exchange_lines_left,
+            _ => &log.unauthenticated_lines_left,
+        };
+        match lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
             Ok(_) => self.record(event),
             Err(_) => self.count(what),
         }
@@ -235,6 +243,7 @@ impl Audit {
             self.record(&Event::ValidationsInGrace { count });
         }
         log.unauthenticated_lines_left.store(MAX_UNAUTHENTICATED_LINES, Ordering::Relaxed);
+        log.exchange_lines_left.store(MAX_EXCHANGE_LINES, Ordering::Relaxed);
         let [
             start_rate_limited,
             finish_rate_limited,

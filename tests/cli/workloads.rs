@@ -100,6 +100,16 @@ fn github_job_gets_audience_token_without_session() {
 }
 
 #[test]
+fn job_without_id_token_is_told_how_to_get_one() {
+    let (people, issuer, job) = (Provider::start(), Provider::start(), User::new());
+    let daemon = daemon(&people, &issuer);
+    let ran = in_job(&job, &daemon, &["token", "--audience", "wiki"]).env("CI", "true").run();
+    ran.expect(3).stderr_contains(&["give this job an ID token", "id_tokens"]).stdout_is_empty();
+    let person = in_job(&job, &daemon, &["token", "--audience", "wiki"]).run();
+    person.expect(3).stderr_contains(&["infra login"]).stdout_is_empty();
+}
+
+#[test]
 fn job_passes_its_id_token_by_variable_or_file() {
     let (people, issuer, job) = (Provider::start(), Provider::start(), User::new());
     let daemon = daemon(&people, &issuer);

@@ -1,12 +1,13 @@
 //! Token exchange of workloads: broken issuers, tokens of one kind presented as another, malformed requests, and what services and
 //! operators see.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use infra_harness::api::Answered;
+use infra_harness::api::{Answered, connect};
 use infra_harness::daemon::Daemon;
 use infra_harness::provider::{CLIENT_ID, Endpoint, Misbehaviour, Provider};
 use infra_harness::services::{self, introspect, request_token, review, verify};
@@ -135,6 +136,41 @@ fn exchanges_that_wait_hold_no_parsed_claims() {
     });
     let grown = peak_memory(&setup.daemon) - before;
     assert!(grown < 24, "{AT_ONCE} requests took {grown} MiB");
+}
+
+/// The body comes in a packet of its own, as many clients send it.
+#[test]
+fn request_that_takes_long_is_answered() {
+    // Longer than the limit for headers, and shorter than that for requests.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let issuer = format!("https://{}", silent.local_addr().expect("a bound socket"));
+    let rules = format!(
+        "- {{name: ci, issuer: '{issuer}', audiences: [infra], claims: {{sub: a}}, services: [wiki]}}\n"
+    );
+    let mut setup = Setup::with_rules(Provider::start(), &rules);
+    setup.daemon.change(|configuration| {
+        configuration.more = configuration.more.replace("limits: {", "limits: {requestHeaderTimeout: 1s, ");
+    });
+    setup.daemon.restart();
+    let [header, claims] = [json!({"alg": "RS256"}), json!({"iss": issuer})]
+        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let body = format!(
+        "grant_type={GRANT_TYPE}&subject_token_type={ID_TOKEN}&audience=wiki&subject_token={header}.{claims}.AA"
+    );
+    let mut stream = connect(&setup.daemon.parsed_origin(), setup.daemon.pin());
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        setup.daemon.port(),
+        body.len()
+    );
+    for part in [&head, &body] {
+        stream.write_all(part.as_bytes()).expect("the daemon reads");
+        stream.flush().expect("the daemon reads");
+    }
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{read:?} {answer}");
 }
 
 #[test]

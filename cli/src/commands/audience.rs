@@ -73,8 +73,8 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Va
     if let Some(token) = workload::obtain(context, request)? {
         return Ok(token);
     }
-    let (origin, state, session_token) =
-        session_token::obtain(context, request.server, SignedDuration::ZERO)?;
+    let (origin, state, session_token) = session_token::obtain(context, request.server, SignedDuration::ZERO)
+        .map_err(workload::explain_missing)?;
     // `INFRA_TOKEN` replaces the stored session, whose cached tokens belong to a different sign-in.
     let stored = state.sessions.sessions.get(&origin).filter(|_| context.settings.token.is_none());
     let needed = request.min_left.max(MIN_LEFT);

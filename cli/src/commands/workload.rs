@@ -48,7 +48,10 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
         let what = format!("{origin} does not issue this job a token");
         match error.exit() {
             Exit::LoginFailed | Exit::Failed => {
-                let hint = format!("ask the operator of {origin} to compare `workloads` with this job, and show this message");
+                let hint = format!(
+                    "if the token was used or has expired, a new ID token for each call; otherwise ask the operator of {origin} to \
+                     compare `workloads` with this job, and show this message"
+                );
                 Failure::new(error.exit(), what).because(&error).hint(hint)
             }
             _ => error.to_failure(&origin),
@@ -62,6 +65,17 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     }
     let expires_at = before.checked_add(left).unwrap_or(before);
     Ok(Some(ValidToken { token, expires_at, origin, state }))
+}
+
+/// Nobody signs in to a CI job: it lacks an ID token.
+pub(super) fn explain_missing(failure: Failure) -> Failure {
+    if failure.exit() != Exit::LoginNeeded || !settings::is_ci_job() {
+        return failure;
+    }
+    failure.hint(
+        "give this job an ID token: `permissions: {id-token: write}` in GitHub Actions, `id_tokens` with INFRA_ID_TOKEN in \
+         GitLab, INFRA_ID_TOKEN_FILE elsewhere",
+    )
 }
 
 fn read(source: &IDTokenSource, origin: &Origin) -> Result<SecretString, Failure> {

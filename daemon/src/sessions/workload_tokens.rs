@@ -146,7 +146,12 @@ impl Sessions {
         let (reason, detail) = (error.reason(), error.to_string());
         let event =
             Event::WorkloadTokenRejected { workload: rule, reason, detail: &detail, request: request_id };
-        self.audit.record_or_count(&event, SuppressedEvent::WorkloadRejected);
+        if error.counts_toward_rate_limit() {
+            // A client has few of these, so that no flood of others hides them.
+            self.audit.record(&event);
+        } else {
+            self.audit.record_or_count(&event, SuppressedEvent::WorkloadRejected);
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Servers that Patroni manages: the primary is lost, and its standby takes over without a person.
 
-#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
-
 use std::time::Duration;
 
 use infra_harness::oracle::Oracle;
