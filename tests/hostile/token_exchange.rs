@@ -157,7 +157,8 @@ fn request_that_takes_long_is_answered() {
     let body = format!(
         "grant_type={GRANT_TYPE}&subject_token_type={ID_TOKEN}&audience=wiki&subject_token={header}.{claims}.AA"
     );
-    let mut stream = connect(&setup.daemon.parsed_origin(), setup.daemon.pin());
+    let origin = setup.daemon.parsed_origin();
+    let mut stream = connect(&origin, setup.daemon.pin());
     let head = format!(
         "POST /v1/tokens HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
