@@ -198,11 +198,18 @@ impl Audit {
     /// Writes a line that an unauthenticated client triggered, or counts it if the rate limit is used up.
     pub fn record_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
         let Some(log) = &self.0 else { return };
+        self.record_while(&log.unauthenticated_lines_left, event, what);
+    }
+
+    /// The same for an exchange with a token that nobody signed.
+    pub fn record_unsigned_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
+        if let Some(log) = &self.0 {
+            self.record_while(&log.exchange_lines_left, event, what);
+        }
+    }
+
+    fn record_while(&self, lines_left: &AtomicU64, event: &Event<'_>, what: SuppressedEvent) {
         let may_write = |left: u64| left.checked_sub(1);
-        let lines_left = match what {
-            SuppressedEvent::WorkloadRejected => &log.exchange_lines_left,
-            _ => &log.unauthenticated_lines_left,
-        };
         match lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may_write) {
             Ok(_) => self.record(event),
             Err(_) => self.count(what),

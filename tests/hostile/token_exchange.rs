@@ -161,14 +161,18 @@ fn request_that_takes_long_is_answered() {
     let mut stream = connect(&origin, setup.daemon.pin());
     let head = format!(
         "POST /v1/tokens HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
+         Content-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
         setup.daemon.port(),
         body.len()
     );
-    for part in [&head, &body] {
-        stream.write_all(part.as_bytes()).expect("the daemon reads");
-        stream.flush().expect("the daemon reads");
-    }
+    let send = |stream: &mut dyn Write, part: &str| {
+        stream.write_all(part.as_bytes()).and_then(|()| stream.flush()).expect("the daemon reads");
+    };
+    send(&mut stream, &head);
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).expect("the daemon asks for the body");
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    send(&mut stream, &body);
     let mut answer = String::new();
     let read = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{read:?} {answer}");

@@ -147,10 +147,10 @@ impl Sessions {
         let event =
             Event::WorkloadTokenRejected { workload: rule, reason, detail: &detail, request: request_id };
         if error.counts_toward_rate_limit() {
-            // A client has few of these, so that no flood of others hides them.
-            self.audit.record(&event);
-        } else {
             self.audit.record_or_count(&event, SuppressedEvent::WorkloadRejected);
+        } else {
+            // So that a flood of these hides neither the others nor rejected logins.
+            self.audit.record_unsigned_or_count(&event, SuppressedEvent::WorkloadRejected);
         }
     }
 }
