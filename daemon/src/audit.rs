@@ -93,7 +93,7 @@ struct Log {
     validations_in_grace: AtomicU64,
     /// Lines that unauthenticated clients may still cause before the next [`Audit::record_counts`].
     unauthenticated_lines_left: AtomicU64,
-    /// The same for exchanges with tokens that nobody signed, which cost a client nothing.
+    /// The same for exchanges with unverified tokens, which cost a client nothing.
     exchange_lines_left: AtomicU64,
     failures: AtomicU64,
 }
@@ -201,8 +201,8 @@ impl Audit {
         self.record_while(&log.unauthenticated_lines_left, event, what);
     }
 
-    /// The same for an exchange with a token that nobody signed.
-    pub fn record_unsigned_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
+    /// The same for an exchange with an unverified token.
+    pub fn record_unverified_or_count(&self, event: &Event<'_>, what: SuppressedEvent) {
         if let Some(log) = &self.0 {
             self.record_while(&log.exchange_lines_left, event, what);
         }

@@ -109,7 +109,7 @@ fn peak_memory(daemon: &Daemon) -> u64 {
     peak.expect("a size") / 1024
 }
 
-/// Nobody has verified these tokens yet, so anyone can send them.
+/// The tokens are unverified, so any client can send them.
 #[test]
 fn exchanges_that_wait_hold_no_parsed_claims() {
     const AT_ONCE: usize = 40;

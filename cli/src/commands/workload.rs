@@ -19,7 +19,7 @@ use crate::failure::{Exit, Failure};
 use crate::proxy::{self, Route};
 use crate::settings::{self, IDTokenSource};
 
-/// Far above any ID token, and what the daemon accepts by default.
+/// Far above any ID token: the daemon accepts 16 KiB.
 const MAX_BYTES: usize = 64 * 1024;
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 
@@ -42,6 +42,11 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     }
     let Some(source) = settings::id_token_source()? else { return Ok(None) };
     let id_token = read(&source, &origin)?;
+    if !is_signed_token(id_token.expose_secret()) {
+        return Err(Failure::new(Exit::Usage, "the ID token of this job is not a signed token (JWT)").hint(
+            "check INFRA_ID_TOKEN or INFRA_ID_TOKEN_FILE: the token has three parts with dots between them",
+        ));
+    }
     let before = context.now();
     let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
     let (token, left) = connection.client.exchange_id_token(&id_token, request.audience).map_err(|error| {
@@ -49,8 +54,8 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
         match error.exit() {
             Exit::LoginFailed | Exit::Failed => {
                 let hint = format!(
-                    "if the token was used or has expired, a new ID token for each call; otherwise ask the operator of {origin} to \
-                     compare `workloads` with this job, and show this message"
+                    "get a new ID token for each call, if this one was used or has expired; otherwise ask the operator of {origin} \
+                     to compare `workloads` with this job, and show this message"
                 );
                 Failure::new(error.exit(), what).because(&error).hint(hint)
             }
@@ -67,7 +72,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     Ok(Some(ValidToken { token, expires_at, origin, state }))
 }
 
-/// Nobody signs in to a CI job: it lacks an ID token.
+/// A CI job needs an ID token instead of a sign-in.
 pub(super) fn explain_missing(failure: Failure) -> Failure {
     if failure.exit() != Exit::LoginNeeded || !settings::is_ci_job() {
         return failure;
@@ -76,6 +81,13 @@ pub(super) fn explain_missing(failure: Failure) -> Failure {
         "give this job an ID token: `permissions: {id-token: write}` in GitHub Actions, `id_tokens` with INFRA_ID_TOKEN in \
          GitLab, INFRA_ID_TOKEN_FILE elsewhere",
     )
+}
+
+/// Whether the text has the form of a signed token (RFC 7515 §7.1), so that a wrong file stays on this machine.
+fn is_signed_token(text: &str) -> bool {
+    let is_encoded = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_encoded);
+    text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
 fn read(source: &IDTokenSource, origin: &Origin) -> Result<SecretString, Failure> {
@@ -122,4 +134,17 @@ fn request(url: &Url, token: &SecretString, origin: &Origin) -> Result<SecretStr
     let unusable = || DaemonError::Unreachable("its answer has no token".to_owned());
     let body = read_body_blocking(response, MAX_BYTES).map_err(|_| unusable())?;
     serde_json::from_slice::<Issued>(&body).map(|issued| issued.value).map_err(|_| unusable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_of_signed_token_is_sent() {
+        assert!(is_signed_token("eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln-_"));
+        for text in ["", "a", "a.b", "a.b.", "a.b.c.d", "a.b.c\n", "root:x:0:0:.b.c", "a.b.c=", "\0.b.c"] {
+            assert!(!is_signed_token(text), "{text:?}");
+        }
+    }
 }

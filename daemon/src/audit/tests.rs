@@ -270,18 +270,18 @@ fn unauthenticated_events_are_rate_limited_in_audit_log() {
         r#""event":"logins_suppressed","startRateLimited":1,"finishRateLimited":0,"started":5,"rejected":0"#;
     assert!(text.contains(counted), "{text}");
 
-    // A minute later lines are available again, and nothing was suppressed. Unsigned tokens have lines of their own.
-    let unsigned =
+    // A minute later lines are available again, and nothing was suppressed. Exchanges with unverified tokens have lines of their own.
+    let unverified =
         Event::WorkloadTokenRejected { workload: None, reason: "unknown_issuer", detail: "", request: "" };
     for _ in 0..MAX_UNAUTHENTICATED_LINES {
-        audit.record_unsigned_or_count(&unsigned, SuppressedEvent::WorkloadRejected);
+        audit.record_unverified_or_count(&unverified, SuppressedEvent::WorkloadRejected);
     }
     audit.record_counts();
     let text = fixture.text();
     let written = text.lines().filter(|line| line.contains("unknown_issuer")).count();
     assert_eq!(u64::try_from(written), Ok(MAX_EXCHANGE_LINES));
     for _ in 0..MAX_EXCHANGE_LINES {
-        audit.record_unsigned_or_count(&unsigned, SuppressedEvent::WorkloadRejected);
+        audit.record_unverified_or_count(&unverified, SuppressedEvent::WorkloadRejected);
     }
     let text = fixture.text();
     audit.record_or_count(&started, SuppressedEvent::Started);

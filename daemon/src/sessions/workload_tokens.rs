@@ -150,7 +150,7 @@ impl Sessions {
             self.audit.record_or_count(&event, SuppressedEvent::WorkloadRejected);
         } else {
             // So that a flood of these hides neither the others nor rejected logins.
-            self.audit.record_unsigned_or_count(&event, SuppressedEvent::WorkloadRejected);
+            self.audit.record_unverified_or_count(&event, SuppressedEvent::WorkloadRejected);
         }
     }
 }

@@ -28,7 +28,7 @@ const ALGORITHMS: [SigningAlgorithm; 4] =
 const MAX_LISTED_CLAIMS: usize = 256;
 /// Requests that may wait for one issuer. Each holds a token of up to 16 KiB.
 const MAX_WAITING: usize = 512;
-/// After a failed fetch, the next one begins this much later: anyone can cause one, with a token that nobody signed.
+/// After a failed fetch, the next one begins this much later: an unverified token can cause one.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The issuer in the configuration that means the cluster in which the daemon runs.
