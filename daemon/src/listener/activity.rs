@@ -17,6 +17,8 @@ pub(super) struct Activity {
     request_limit: Notify,
     /// HTTP/1: a head that has begun must end soon. HTTP/2 streams are not visible at this layer.
     is_serial: AtomicBool,
+    /// HTTP/1: a request was answered before its body was read.
+    left_unread: AtomicBool,
 }
 
 struct State {
@@ -39,6 +41,7 @@ impl Activity {
             task: Arc::default(),
             request_limit: Notify::new(),
             is_serial: AtomicBool::new(false),
+            left_unread: AtomicBool::new(false),
         })
     }
 
@@ -72,6 +75,15 @@ impl Activity {
             self.request_limit.notify_one();
         }
         ResponseGuard { activity: self.clone(), is_last }
+    }
+
+    /// HTTP/1: records that a request's body is left unread, so its connection cannot be used again.
+    pub(super) fn leave_unread(&self) {
+        self.left_unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn left_unread(&self) -> bool {
+        self.left_unread.load(Ordering::Relaxed)
     }
 
     /// Start of the wait for the peer; `None` while requests are being answered.

@@ -233,7 +233,7 @@ impl RequestHandler {
             if self.requests.requires_credentials(route) && response.status().is_success() {
                 slot.authenticated();
             }
-            if response_guard.is_last() && is_serial {
+            if is_serial && (response_guard.is_last() || slot.activity.left_unread()) {
                 // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

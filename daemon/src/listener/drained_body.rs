@@ -1,8 +1,12 @@
-//! Drains the bodies of HTTP/2 requests that were answered before they were read.
+//! The bodies of requests that were answered before they were read.
 //!
-//! A server that answers early must reset the stream with `NO_ERROR` (RFC 9113 §8.1). Clients that are still sending
-//! treat this as a failure and lose the answer. So the rest is read for a short time, in which most bodies and
+//! HTTP/2: a server that answers early must reset the stream with `NO_ERROR` (RFC 9113 §8.1). Clients that are still
+//! sending treat this as a failure and lose the answer. So the rest is read for a short time, in which most bodies and
 //! streams end.
+//!
+//! HTTP/1: the server must read the whole body or close the connection (RFC 9112 §9.3). It closes, because a client that
+//! announced a body and sends none (nginx asks so for a `POST` without its body) would lose the begin of its next request
+//! as that body.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,18 +27,20 @@ use super::stream_executor::StreamExecutor;
 const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 1 });
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A request body that is drained for a short time if dropped before its end.
+/// A request body. Dropped before its end, it is drained for a short time (HTTP/2), or closes its connection (HTTP/1).
 pub(super) struct DrainedBody {
-    /// `None` once dropped.
+    /// `None` once read or dropped.
     body: Option<Incoming>,
-    /// HTTP/2: the connection whose memory is charged for draining, and whose task drains.
-    connection: Option<(Arc<ConnectionSlot>, StreamExecutor)>,
+    /// The connection, whose memory is charged for draining.
+    slot: Arc<ConnectionSlot>,
+    /// HTTP/2: the connection's task, which drains.
+    streams: Option<StreamExecutor>,
 }
 
 impl DrainedBody {
-    /// `streams` is `None` for HTTP/1, which needs no drain.
+    /// `streams` is `None` for HTTP/1.
     pub(super) fn new(body: Incoming, slot: &Arc<ConnectionSlot>, streams: Option<&StreamExecutor>) -> Self {
-        Self { body: Some(body), connection: streams.map(|streams| (slot.clone(), streams.clone())) }
+        Self { body: Some(body), slot: slot.clone(), streams: streams.cloned() }
     }
 }
 
@@ -46,10 +52,12 @@ impl HttpBody for DrainedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if frame.is_none() {
+            self.body = None;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -63,7 +71,11 @@ impl HttpBody for DrainedBody {
 
 impl Drop for DrainedBody {
     fn drop(&mut self) {
-        let (Some(mut body), Some((slot, streams))) = (self.body.take(), self.connection.take()) else {
+        let Some(mut body) = self.body.take() else { return };
+        let Some(streams) = &self.streams else {
+            if !body.is_end_stream() {
+                self.slot.activity.leave_unread();
+            }
             return;
         };
         // Most bodies have already arrived. A closed connection needs no drain.
@@ -73,7 +85,7 @@ impl Drop for DrainedBody {
             return;
         }
         // Without memory for draining, the stream is reset as soon as the answer is sent.
-        let Ok(charge) = Charge::for_head(&slot, &HeaderMap::new()) else { return };
+        let Ok(charge) = Charge::for_head(&self.slot, &HeaderMap::new()) else { return };
         streams.execute(async move {
             let rest = poll_fn(|context| poll_rest(&mut body, &mut read, context));
             let _ = tokio::time::timeout(TIMEOUT, rest).await;

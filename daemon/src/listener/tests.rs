@@ -172,6 +172,42 @@ async fn undecided_body_reaches_router_whole() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
+/// A client that announces a body, sends none, and continues with its next request, as nginx does.
+#[tokio::test]
+async fn request_with_unread_body_is_last_on_http1_connection() {
+    let fast_path: FastPath = Arc::new(|_, _, _| Some(CachedResponse::Ready("from memory~".into_response())));
+    for fast_path in [None, Some(fast_path)] {
+        let served = Served::with(fast_path, Proxies::default(), whoami(), ListenerLimits::default()).await;
+        for announced in ["Content-Length: 11\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let mut stream = speak_http1(&served, served.connect().await).await;
+            assert!(!ask(&mut stream, "").await.to_ascii_lowercase().contains("connection: close"));
+            let two =
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{announced}\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(two.as_bytes()).await.expect("sent");
+            let mut answer = String::new();
+            let _ = timeout(BOUND, stream.read_to_string(&mut answer)).await.expect("closed in time");
+            let answer = answer.to_ascii_lowercase();
+            assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+            assert_eq!(answer.matches("http/1.1").count(), 1, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn connection_is_kept_after_body_that_was_read() {
+    let router = Router::new().route("/", get(|body: String| async move { format!("read {body}~") }));
+    let served = Served::new(router, ListenerLimits::default()).await;
+    let mut stream = speak_http1(&served, served.connect().await).await;
+    for body in [
+        "Content-Length: 2\r\n\r\nhi",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n",
+        "Content-Length: 2\r\n\r\nhi",
+    ] {
+        let answer = ask(&mut stream, body).await.to_ascii_lowercase();
+        assert!(answer.ends_with("read hi~") && !answer.contains("connection: close"), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn connection_without_handshake_is_closed() {
     let limits = ListenerLimits { handshake: Duration::from_millis(50), ..ListenerLimits::default() };
