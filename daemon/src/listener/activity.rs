@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::ListenerLimits;
 use super::connection_task::ConnectionTask;
+use super::drained_body::UnreadBody;
 
 /// Activity of one connection, shared by all tasks that may end it.
 pub(super) struct Activity {
@@ -17,8 +18,8 @@ pub(super) struct Activity {
     request_limit: Notify,
     /// HTTP/1: a head that has begun must end soon. HTTP/2 streams are not visible at this layer.
     is_serial: AtomicBool,
-    /// HTTP/1: a request was answered before its body was read.
-    left_unread: AtomicBool,
+    /// HTTP/1: the body of the request in progress, once its handler has dropped it.
+    unread: Mutex<Option<UnreadBody>>,
 }
 
 struct State {
@@ -41,7 +42,7 @@ impl Activity {
             task: Arc::default(),
             request_limit: Notify::new(),
             is_serial: AtomicBool::new(false),
-            left_unread: AtomicBool::new(false),
+            unread: Mutex::default(),
         })
     }
 
@@ -77,13 +78,12 @@ impl Activity {
         ResponseGuard { activity: self.clone(), is_last }
     }
 
-    /// HTTP/1: records that a request's body is left unread, so its connection cannot be used again.
-    pub(super) fn leave_unread(&self) {
-        self.left_unread.store(true, Ordering::Relaxed);
+    pub(super) fn leave_unread(&self, body: UnreadBody) {
+        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
-    pub(super) fn left_unread(&self) -> bool {
-        self.left_unread.load(Ordering::Relaxed)
+    pub(super) fn take_unread(&self) -> Option<UnreadBody> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Start of the wait for the peer; `None` while requests are being answered.

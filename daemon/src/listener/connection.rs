@@ -219,7 +219,7 @@ impl RequestHandler {
         let response_guard = slot.activity.begin_response(self.requests_per_connection);
         let route = self.requests.find(request.method(), request.uri().path());
         let is_serial = request.version() < Version::HTTP_2;
-        let request = request.map(|body| DrainedBody::new(body, slot, drains));
+        let request = DrainedBody::of(request, slot, drains);
         let (step, slot) = (self.step(request, route, slot), slot.clone());
         async move {
             let mut response = match step {
@@ -233,7 +233,12 @@ impl RequestHandler {
             if self.requests.requires_credentials(route) && response.status().is_success() {
                 slot.authenticated();
             }
-            if is_serial && (response_guard.is_last() || slot.activity.left_unread()) {
+            let unread = slot.activity.take_unread();
+            let is_drained = match unread {
+                Some(body) => body.drain().await,
+                None => true,
+            };
+            if is_serial && (response_guard.is_last() || !is_drained) {
                 // RFC 9112 §9.6: the server reads nothing after this answer.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -4,9 +4,9 @@
 //! sending treat this as a failure and lose the answer. So the rest is read for a short time, in which most bodies and
 //! streams end.
 //!
-//! HTTP/1: the server must read the whole body or close the connection (RFC 9112 §9.3). It closes, because a client that
-//! announced a body and sends none (nginx asks so for a `POST` without its body) would lose the begin of its next request
-//! as that body.
+//! HTTP/1: the server must read the whole body or close the connection (RFC 9112 §9.3). Before it answers, it reads what has
+//! arrived, and closes if that was not all. A client may have announced a body that it never sends (nginx does, if it is to
+//! leave out the body of a `POST`), and would lose the begin of its next request as that body.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Request, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 
@@ -27,7 +27,10 @@ use super::stream_executor::StreamExecutor;
 const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 1 });
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A request body. Dropped before its end, it is drained for a short time (HTTP/2), or closes its connection (HTTP/1).
+/// HTTP/1: polls in which the connection hands over what has arrived.
+const POLLS: u32 = 4;
+
+/// A request body. Dropped before its end, it is drained for a short time (HTTP/2), or left to the connection (HTTP/1).
 pub(super) struct DrainedBody {
     /// `None` once read or dropped.
     body: Option<Incoming>,
@@ -35,12 +38,52 @@ pub(super) struct DrainedBody {
     slot: Arc<ConnectionSlot>,
     /// HTTP/2: the connection's task, which drains.
     streams: Option<StreamExecutor>,
+    /// Whether the client sends the body only after `100 Continue` (RFC 9110 §10.1.1), which reading it would cause.
+    is_expecting: bool,
+}
+
+/// HTTP/1: a body that a handler left unread.
+pub(super) struct UnreadBody {
+    body: Incoming,
+    is_expecting: bool,
 }
 
 impl DrainedBody {
     /// `streams` is `None` for HTTP/1.
-    pub(super) fn new(body: Incoming, slot: &Arc<ConnectionSlot>, streams: Option<&StreamExecutor>) -> Self {
-        Self { body: Some(body), slot: slot.clone(), streams: streams.cloned() }
+    pub(super) fn of(
+        request: Request<Incoming>,
+        slot: &Arc<ConnectionSlot>,
+        streams: Option<&StreamExecutor>,
+    ) -> Request<Self> {
+        let is_expecting = request.headers().contains_key(header::EXPECT);
+        request.map(|body| Self {
+            body: Some(body),
+            slot: slot.clone(),
+            streams: streams.cloned(),
+            is_expecting,
+        })
+    }
+}
+
+impl UnreadBody {
+    /// Discards what has arrived. Returns whether that was all.
+    pub(super) async fn drain(mut self) -> bool {
+        if self.is_expecting {
+            return false;
+        }
+        let (mut read, mut polls) = (0, 0);
+        poll_fn(|context| {
+            if poll_rest(&mut self.body, &mut read, context).is_ready() {
+                return Poll::Ready(true);
+            }
+            polls += 1;
+            if polls == POLLS {
+                return Poll::Ready(false);
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
     }
 }
 
@@ -74,7 +117,7 @@ impl Drop for DrainedBody {
         let Some(mut body) = self.body.take() else { return };
         let Some(streams) = &self.streams else {
             if !body.is_end_stream() {
-                self.slot.activity.leave_unread();
+                self.slot.activity.leave_unread(UnreadBody { body, is_expecting: self.is_expecting });
             }
             return;
         };
