@@ -88,8 +88,11 @@ fn github_job_gets_audience_token_without_session() {
 
     // The runner gives the same token again, which the daemon refuses.
     let again = call(&["token", "--audience", "wiki"]).run().expect(6).stdout_is_empty();
-    let again =
-        again.stderr_contains(&["does not issue this job a token", "already exchanged", "`workloads`"]);
+    let again = again.stderr_contains(&[
+        "does not issue this job a token",
+        "already exchanged",
+        "new ID token for each call",
+    ]);
     assert_eq!(canaries.find(again.to_string().as_bytes()), Vec::<String>::new(), "{again}");
 
     let refused = in_job(&job, &daemon, &["token", "--audience", "wiki"])

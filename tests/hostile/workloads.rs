@@ -208,7 +208,7 @@ fn keep() -> Box<dyn FnOnce(&mut Signed)> {
 #[test]
 fn workload_tokens_with_wrong_claims_are_refused() {
     let setup = Setup::new();
-    let audience = ("invalid_request", "no_matching_rule", "audience");
+    let audience = ("invalid_request", "wrong_audience", "audience");
     let other = setup.people.issuer().to_owned();
     for (id, name, value, expected) in [
         ("WL-10 issuer without a rule", "iss", json!(other), ("invalid_request", "unknown_issuer", "issuer")),

@@ -49,19 +49,19 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     }
     let before = context.now();
     let connection = context.connect(&origin, &state).map_err(|error| error.to_failure(&origin))?;
-    let (token, left) = connection.client.exchange_id_token(&id_token, request.audience).map_err(|error| {
-        let what = format!("{origin} does not issue this job a token");
-        match error.exit() {
-            Exit::LoginFailed | Exit::Failed => {
-                let hint = format!(
-                    "get a new ID token for each call, if this one was used or has expired; otherwise ask the operator of {origin} \
-                     to compare `workloads` with this job, and show this message"
-                );
-                Failure::new(error.exit(), what).because(&error).hint(hint)
+    let (token, left) =
+        connection.client.exchange_id_token(&id_token, request.audience).map_err(|error| {
+            let what = format!("{origin} does not issue this job a token");
+            match error.exit() {
+                Exit::LoginFailed | Exit::Failed => {
+                    let reason =
+                        if let DaemonError::Problem { problem, .. } = &error { &problem.title } else { "" };
+                    let hint = remedy(reason, &origin, request.audience);
+                    Failure::new(error.exit(), what).because(&error).hint(hint)
+                }
+                _ => error.to_failure(&origin),
             }
-            _ => error.to_failure(&origin),
-        }
-    })?;
+        })?;
     if left < request.min_left {
         let failure = Failure::new(Exit::Failed, format!("the token is valid for {} s only", left.as_secs()));
         return Err(
@@ -70,6 +70,32 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     }
     let expires_at = before.checked_add(left).unwrap_or(before);
     Ok(Some(ValidToken { token, expires_at, origin, state }))
+}
+
+/// What to try, by the daemon's reason.
+fn remedy(reason: &str, origin: &Origin, audience: &str) -> String {
+    match reason {
+        "token_used" => "get a new ID token for each call".to_owned(),
+        "token_rejected" => format!(
+            "get a new ID token for each call; if it was new, ask the operator of {origin} for the cause in the daemon's log, and \
+             show this message"
+        ),
+        "wrong_audience" => format!(
+            "request the ID token for an audience of the daemon's `workloads`, usually {origin} (`aud` in GitLab, `audience` in \
+             Kubernetes)"
+        ),
+        "unknown_issuer" => {
+            format!("ask the operator of {origin} to add a rule for this issuer to `workloads`")
+        }
+        "target_denied" => {
+            format!(
+                "ask the operator of {origin} to add {audience} to `services` of this job's rule in `workloads`"
+            )
+        }
+        _ => format!(
+            "ask the operator of {origin} to compare `workloads` with the claims of this job, and show this message"
+        ),
+    }
 }
 
 /// A CI job needs an ID token instead of a sign-in.

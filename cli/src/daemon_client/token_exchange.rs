@@ -23,11 +23,13 @@ struct Exchanged {
     expires_in: u32,
 }
 
-/// RFC 6749 §5.2, with the daemon's request ID.
+/// RFC 6749 §5.2, with the daemon's more precise reason and its request ID.
 #[derive(Deserialize)]
 struct OAuthError {
     error: String,
     error_description: String,
+    #[serde(default)]
+    reason: Option<String>,
     #[serde(rename = "requestID")]
     request_id: String,
 }
@@ -62,9 +64,9 @@ impl DaemonClient {
     }
 }
 
-/// Reads an OAuth error as a problem, so that exit codes are those of people.
+/// Reads an OAuth error as a problem with the daemon's reason as its title, so that exit codes are those of people.
 pub(super) fn problem(status: u16, body: &[u8]) -> Option<Problem> {
-    let OAuthError { error, error_description, request_id } = serde_json::from_slice(body).ok()?;
+    let OAuthError { error, error_description, reason, request_id } = serde_json::from_slice(body).ok()?;
     let code = match (error.as_str(), status) {
         ("invalid_target", _) => ProblemCode::Forbidden,
         ("temporarily_unavailable", 429) => ProblemCode::TooManyRequests,
@@ -72,7 +74,7 @@ pub(super) fn problem(status: u16, body: &[u8]) -> Option<Problem> {
         ("invalid_request", _) => ProblemCode::LoginRejected,
         _ => ProblemCode::BadRequest,
     };
-    let (kind, title, detail) = ("about:blank".to_owned(), error, Some(error_description));
+    let (kind, title, detail) = ("about:blank".to_owned(), reason.unwrap_or(error), Some(error_description));
     Some(Problem { kind, title, status, code, request_id, detail })
 }
 

@@ -36,11 +36,13 @@ struct Exchanged<'a> {
     expires_in: i64,
 }
 
-/// RFC 6749 §5.2, with the ID that finds the reason in the daemon's log.
+/// RFC 6749 §5.2, with a more precise reason and the ID that finds it in the daemon's log.
 #[derive(Serialize)]
 struct OAuthError<'a> {
     error: &'a str,
     error_description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     #[serde(rename = "requestID")]
     request_id: &'a str,
 }
@@ -55,6 +57,8 @@ struct Wanted {
 struct Refusal {
     /// The OAuth error code.
     error: &'static str,
+    /// As in the audit log.
+    reason: Option<&'static str>,
     problem: ProblemResponse,
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn exchange(api: Api, from: SocketAddr, request: Request) -> Re
         Ok(Err(error)) => respond(&Refusal::of(&error)),
         Err(_) => {
             let problem = ProblemResponse::new(ProblemCode::Unavailable, &"the exchange panicked");
-            respond(&Refusal { error: "temporarily_unavailable", problem })
+            respond(&Refusal { error: "temporarily_unavailable", reason: None, problem })
         }
     }
 }
@@ -82,7 +86,8 @@ async fn read(api: &Api, request: Request, from: SocketAddr) -> Result<Wanted, R
     }
     let of_body = |problem: ProblemResponse| {
         let is_away = problem.code() == ProblemCode::Unavailable;
-        Refusal { error: if is_away { "temporarily_unavailable" } else { "invalid_request" }, problem }
+        let error = if is_away { "temporarily_unavailable" } else { "invalid_request" };
+        Refusal { error, reason: None, problem }
     };
     if request.uri().query().is_some() {
         let error = ExchangeError::Malformed("parameters in the query");
@@ -210,26 +215,26 @@ impl Refusal {
     /// RFC 8693 §2.2.2: a token that is invalid or refused by policy is an `invalid_request`.
     fn of(error: &ExchangeError) -> Self {
         use crate::identity::WorkloadError as Workload;
+        let reason = Some(error.reason());
+        let unavailable = |problem| Self { error: "temporarily_unavailable", reason, problem };
         let (code, detail) = match error {
             ExchangeError::RateLimited(wait) => {
                 let detail = "too many token exchanges: wait, then try again";
-                let problem = ProblemResponse::rate_limited(*wait, detail);
-                return Self { error: "temporarily_unavailable", problem };
+                return unavailable(ProblemResponse::rate_limited(*wait, detail));
             }
             ExchangeError::Workload(Workload::QueueFull) => {
                 let detail = "too many token exchanges are waiting: wait, then try again";
-                let problem = ProblemResponse::rate_limited(RETRY_AFTER, detail);
-                return Self { error: "temporarily_unavailable", problem };
+                return unavailable(ProblemResponse::rate_limited(RETRY_AFTER, detail));
             }
             ExchangeError::Workload(Workload::Unavailable { .. }) => {
                 let detail = "the daemon cannot get the keys of the token's issuer: try again later, or ask your operator";
-                let problem = ProblemResponse::new(ProblemCode::Unavailable, error).with_detail(detail);
-                return Self { error: "temporarily_unavailable", problem };
+                return unavailable(
+                    ProblemResponse::new(ProblemCode::Unavailable, error).with_detail(detail),
+                );
             }
             ExchangeError::Store(store) => {
-                let problem =
-                    ProblemResponse::new(ProblemCode::Unavailable, error).with_cause_in_store(store);
-                return Self { error: "temporarily_unavailable", problem };
+                let problem = ProblemResponse::new(ProblemCode::Unavailable, error);
+                return unavailable(problem.with_cause_in_store(store));
             }
             ExchangeError::Malformed(_) => ("invalid_request", "the request is malformed"),
             ExchangeError::Workload(Workload::UnknownIssuer) => {
@@ -258,6 +263,7 @@ impl Refusal {
         };
         Self {
             error: code,
+            reason,
             problem: ProblemResponse::new(ProblemCode::BadRequest, error).with_detail(detail),
         }
     }
@@ -267,11 +273,12 @@ impl Refusal {
     }
 }
 
-fn respond(Refusal { error, problem }: &Refusal) -> Response {
+fn respond(Refusal { error, reason, problem }: &Refusal) -> Response {
     let status = StatusCode::from_u16(problem.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = OAuthError {
         error,
         error_description: problem.detail.unwrap_or("the request was refused"),
+        reason: *reason,
         request_id: &problem.request_id,
     };
     let mut response = json_response(status, &body);

@@ -157,10 +157,11 @@ impl Sessions {
 
 impl ExchangeError {
     /// All reasons, so that every counter starts at zero.
-    pub(super) const REASONS: [&str; 10] = [
+    pub(super) const REASONS: [&str; 11] = [
         "bad_request",
         "unknown_issuer",
         "token_rejected",
+        "wrong_audience",
         "no_matching_rule",
         "target_denied",
         "token_used",
@@ -175,7 +176,8 @@ impl ExchangeError {
             Self::Malformed(_) => "bad_request",
             Self::Workload(WorkloadError::UnknownIssuer) => "unknown_issuer",
             Self::Workload(WorkloadError::Rejected(_)) => "token_rejected",
-            Self::Workload(WorkloadError::Audience | WorkloadError::Claims(_)) => "no_matching_rule",
+            Self::Workload(WorkloadError::Audience) => "wrong_audience",
+            Self::Workload(WorkloadError::Claims(_)) => "no_matching_rule",
             Self::Target => "target_denied",
             Self::TokenUsed => "token_used",
             Self::Workload(WorkloadError::Unavailable { .. }) => "issuer_unavailable",

@@ -42,8 +42,8 @@ impl Moto {
             .env("HOME", "/nonexistent")
             .stdin(Stdio::null());
         let mut running = Running::start(command, "moto_server".to_owned(), None, READY);
-        // Plain HTTP on loopback.
-        let limits = Limits { connect: Duration::from_secs(3), total: Duration::from_secs(30) };
+        // Plain HTTP on loopback. The first request to a service loads it.
+        let limits = Limits { connect: Duration::from_secs(3), total: 2 * READY };
         let client = http::blocking_client(&Trust::Authorities(Vec::new()), limits, true, Way::Direct)
             .expect("a client");
         let health = format!("http://127.0.0.1:{}/moto-api/data.json", ports.all()[0]);
