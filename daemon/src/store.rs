@@ -28,6 +28,7 @@ mod tickets;
 mod time;
 mod token_cache;
 mod token_hash;
+mod token_keys;
 mod token_lookup;
 mod transfer;
 mod writes;
