@@ -151,6 +151,8 @@ pub enum StoreError {
         "{database} has an earlier CA than this daemon has seen: its row was replaced, or the database has lost commits"
     )]
     EarlierAuthority { database: String },
+    #[error("the keys that sign audience tokens are not open")]
+    NoTokenKeys,
     #[error("{database} contains another store")]
     OtherStore { database: String },
     #[error("another command has begun to copy a store into or out of {database}")]
