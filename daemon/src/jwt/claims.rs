@@ -24,7 +24,8 @@ pub struct NewToken<'a> {
     pub expires_at: Timestamp,
     /// The user's e-mail address, if the provider verified it.
     pub verified_email: Option<&'a str>,
-    pub groups: &'a [&'a str],
+    /// `None` leaves the claim out.
+    pub groups: Option<&'a [&'a str]>,
 }
 
 /// What a token says that one of the daemon's keys signed. Only [`verify`] creates one, from a token of this issuer. Its
@@ -53,8 +54,8 @@ struct Written<'a> {
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email_verified: Option<bool>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    groups: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<&'a [&'a str]>,
 }
 
 /// A member with a newer infrad may have written more.

@@ -30,6 +30,14 @@ pub enum TokenFormat {
 const CLIENT: &str = "infra";
 
 impl TokenFormat {
+    /// The groups that a token may name. `None` for opaque tokens, and if a token names none.
+    pub(super) fn named_groups(&self) -> Option<&[String]> {
+        match self {
+            Self::Jwt { groups } if !groups.is_empty() => Some(groups),
+            _ => None,
+        }
+    }
+
     pub fn is_jwt(&self) -> bool {
         matches!(self, Self::Jwt { .. })
     }
@@ -52,7 +60,7 @@ impl Sessions {
         }
         let (now, user) = (self.checked_now()?, caller.user());
         let in_groups = |group: &&str| user.groups.iter().any(|of_user| of_user == group);
-        let groups: Vec<&str> = groups.iter().map(String::as_str).filter(in_groups).collect();
+        let of_user: Vec<&str> = groups.iter().map(String::as_str).filter(in_groups).collect();
         let new = NewToken {
             audience,
             subject: &user.subject,
@@ -61,7 +69,8 @@ impl Sessions {
             issued_at: now,
             expires_at: self.signed_token_expires_at(now, LIFETIME, caller.session().expires_at),
             verified_email: caller.verified_email(),
-            groups: &groups,
+            // Empty for a user in none of them, because services may need the claim.
+            groups: (!groups.is_empty()).then_some(&of_user),
         };
         let minted = self.sign(&new)?;
         self.audit.record(&Event::AudienceTokenIssued { session: id.as_str(), audience });

@@ -120,7 +120,8 @@ impl Sessions {
                 issued_at: now,
                 expires_at,
                 verified_email: None,
-                groups: &[],
+                // A workload is in no group.
+                groups: format.named_groups().map(|_| &[][..]),
             })?
         } else {
             self.issue_opaque_token(&id, audience, [now, expires_at]).await?
