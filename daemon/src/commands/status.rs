@@ -103,10 +103,11 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
 /// The keys that sign audience tokens, in the order in which they sign.
 fn describe_token_key(key: &TokenKeyState) -> String {
     let (name, algorithm) = (&key.id, key.algorithm.name());
-    let since = when(key.signs_from);
-    match key.is_signing {
-        true => format!("token key     {name} ({algorithm}) signs since {since}"),
-        false => format!("              {name} ({algorithm}) is published, signing from {since}"),
+    let signs_from = when(key.signs_from);
+    if key.is_signing {
+        format!("token key     {name} ({algorithm}) signs since {signs_from}")
+    } else {
+        format!("              {name} ({algorithm}) is published, signing from {signs_from}")
     }
 }
 
