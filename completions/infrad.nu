@@ -183,7 +183,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Rotate the keys that sign audience tokens (JWT); the daemon does so every 30 days
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
   export extern "infrad key tokens" [
     --config: path            # The configuration file
     --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
@@ -197,7 +197,7 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Publish another key, which signs after a day
+  # Publish the next key; it signs after a day
   export extern "infrad key tokens rotate" [
     --now                     # Replace all keys now, because one of them leaked
     --config: path            # The configuration file
@@ -212,7 +212,7 @@ module completions {
   export extern "infrad key tokens help" [
   ]
 
-  # Publish another key, which signs after a day
+  # Publish the next key; it signs after a day
   export extern "infrad key tokens help rotate" [
   ]
 
@@ -248,11 +248,11 @@ module completions {
   export extern "infrad key help recovery test" [
   ]
 
-  # Rotate the keys that sign audience tokens (JWT); the daemon does so every 30 days
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
   export extern "infrad key help tokens" [
   ]
 
-  # Publish another key, which signs after a day
+  # Publish the next key; it signs after a day
   export extern "infrad key help tokens rotate" [
   ]
 
@@ -692,11 +692,11 @@ module completions {
   export extern "infrad help key recovery test" [
   ]
 
-  # Rotate the keys that sign audience tokens (JWT); the daemon does so every 30 days
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
   export extern "infrad help key tokens" [
   ]
 
-  # Publish another key, which signs after a day
+  # Publish the next key; it signs after a day
   export extern "infrad help key tokens rotate" [
   ]
 

@@ -243,7 +243,7 @@ pub enum KeyCommand {
         command: RecoveryCommand,
     },
 
-    /// Rotate the keys that sign audience tokens (JWT); the daemon does so every 30 days
+    /// Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
     #[command(after_long_help = help::TOKEN_KEYS)]
     Tokens {
         #[command(subcommand)]

@@ -131,14 +131,14 @@ Examples:
 
 pub(super) const TOKEN_KEYS: &str = "\
 Examples:
-  Publish another key, which signs after a day:
+  Publish the next key; it signs after a day:
     infrad key tokens rotate
   Replace all keys now, if one of them leaked:
     infrad key tokens rotate --now";
 
 pub(super) const TOKEN_KEYS_ROTATE: &str = "\
 Examples:
-  Publish another key, which signs after a day:
+  Publish the next key; it signs after a day:
     infrad key tokens rotate
   Replace all keys now, if one of them leaked:
     infrad key tokens rotate --now";
