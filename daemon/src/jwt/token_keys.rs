@@ -289,6 +289,9 @@ impl StoredKeys {
         }
         let keys = KeySet::first(algorithm, clock.now());
         self.save(&keys, lease).await?;
+        tracing::info!(
+            "created the first key that signs audience tokens; if the store had keys before, their row was lost or changed"
+        );
         Ok(keys)
     }
 }
