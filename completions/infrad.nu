@@ -179,6 +179,47 @@ module completions {
   export extern "infrad key recovery help help" [
   ]
 
+  def "nu-complete infrad key tokens color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
+  export extern "infrad key tokens" [
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
+    --color: string@"nu-complete infrad key tokens color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  def "nu-complete infrad key tokens rotate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Publish the next key; it signs after a day
+  export extern "infrad key tokens rotate" [
+    --now                     # Replace all keys now, because one of them leaked
+    --config: path            # The configuration file
+    --verbose(-v)             # Log more than the configuration sets: once for `debug`, twice for `trace`
+    --quiet(-q)               # Print only errors and warnings
+    --color: string@"nu-complete infrad key tokens rotate color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key tokens help" [
+  ]
+
+  # Publish the next key; it signs after a day
+  export extern "infrad key tokens help rotate" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "infrad key tokens help help" [
+  ]
+
   # Print this message or the help of the given subcommand(s)
   export extern "infrad key help" [
   ]
@@ -205,6 +246,14 @@ module completions {
 
   # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad key help recovery test" [
+  ]
+
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
+  export extern "infrad key help tokens" [
+  ]
+
+  # Publish the next key; it signs after a day
+  export extern "infrad key help tokens rotate" [
   ]
 
   # Print this message or the help of the given subcommand(s)
@@ -641,6 +690,14 @@ module completions {
 
   # Test if a recovery key opens the store; prompts for the key, or reads it from standard input
   export extern "infrad help key recovery test" [
+  ]
+
+  # Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
+  export extern "infrad help key tokens" [
+  ]
+
+  # Publish the next key; it signs after a day
+  export extern "infrad help key tokens rotate" [
   ]
 
   # Prepare the PostgreSQL database of several daemons

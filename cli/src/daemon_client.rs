@@ -19,7 +19,7 @@ use infra_shared::http::{
 };
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
-use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
+use infra_shared::token_text::{LogoutProof, ServiceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::RETRY_AFTER;
@@ -62,7 +62,7 @@ pub enum DaemonError {
 /// An audience token with its expiry by the daemon's clock.
 #[derive(Debug)]
 pub struct ReceivedAudienceToken {
-    pub token: AudienceToken,
+    pub token: ServiceToken,
     pub expires_at: Timestamp,
     pub now: Timestamp,
 }
@@ -159,7 +159,7 @@ impl DaemonClient {
         let url = self.origin.url("/v1/tokens");
         let request = |client: &Client| client.post(url.clone()).bearer_auth(token.expose()).json(&body);
         let issued: AudienceTokenResponse = self.read(request, Attempts::Once)?;
-        let token = AudienceToken::parse(issued.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
+        let token = ServiceToken::parse(issued.token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
         Ok(ReceivedAudienceToken { token, expires_at: issued.expires_at, now: issued.now })
     }
 

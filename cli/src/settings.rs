@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use infra_shared::http::KeyExchange;
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{SessionToken, is_signed_token};
 
 use crate::failure::{Exit, Failure};
 use crate::platform;
@@ -206,6 +206,8 @@ fn token(text: &str) -> Result<SessionToken, Failure> {
     SessionToken::parse(text).ok_or_else(|| {
         let what = if text.starts_with("infra_aud_") {
             "INFRA_TOKEN is an audience token (`infra_aud_…`), not a session token (`infra_…`)"
+        } else if is_signed_token(text) {
+            "INFRA_TOKEN is a signed token (JWT), not a session token (`infra_…`)"
         } else {
             "INFRA_TOKEN is not a session token (`infra_…`)"
         };

@@ -1,6 +1,7 @@
 //! The HTTP API: routes, request bodies and problem responses.
 
 mod body;
+mod discovery;
 mod health;
 mod introspection;
 mod kubernetes;
@@ -63,6 +64,8 @@ const ENDPOINTS: &[Endpoint] = &[
     protected("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
     protected("POST", "/v1/tokens", || post(tokens::issue)),
     public("GET", "/v1/server", || get(server::describe)),
+    public("GET", "/v1/jwks", || get(discovery::public_keys)),
+    public("GET", "/.well-known/openid-configuration", || get(discovery::configuration)),
     public("POST", "/v1/logins", || post(logins::start)),
     public("POST", "/v1/logins/finish", || post(logins::finish)),
     public("POST", "/v1/logouts", || post(logouts::revoke)),

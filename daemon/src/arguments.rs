@@ -3,6 +3,7 @@
 mod database;
 mod help;
 mod sessions;
+mod token_keys;
 mod values;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use infra_shared::completion::{Program, Shell};
 pub use database::DatabaseCommand;
 pub use help::SYNONYMS;
 pub use sessions::SessionsCommand;
+pub use token_keys::TokenKeysCommand;
 pub use values::session_id;
 
 /// The configuration file, unless another one is named.
@@ -239,6 +241,13 @@ pub enum KeyCommand {
     Recovery {
         #[command(subcommand)]
         command: RecoveryCommand,
+    },
+
+    /// Rotate the signing keys of audience tokens (JWT); the daemon does so every 30 days
+    #[command(after_long_help = help::TOKEN_KEYS)]
+    Tokens {
+        #[command(subcommand)]
+        command: TokenKeysCommand,
     },
 }
 

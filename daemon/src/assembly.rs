@@ -131,7 +131,9 @@ impl Daemon {
         .await?;
         let tls = certificates.tls_server(config.https.minimum_version)?;
         let bindings = Bindings::new(public_urls.clone(), certificates.daemon_identity());
-        let sessions = Arc::new(open_sessions(&config, &data_directory, bindings, &clock, &audit)?);
+        let token_keys = data_directory.token_keys(&config, clock.clone(), audit.clone()).await?;
+        let opened = open_sessions(&config, &data_directory, bindings, token_keys, &clock, &audit);
+        let sessions = Arc::new(opened?);
         // First, so that other daemons with the same store count its providers.
         data_directory.store.heartbeat(&member_description(address)).await?;
         let configured =

@@ -18,6 +18,7 @@ mod serve;
 mod service_access;
 mod sessions;
 mod status;
+mod token_keys;
 mod user_instructions;
 
 use std::error::Error;

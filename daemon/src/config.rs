@@ -15,6 +15,7 @@ mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
 pub(crate) mod fuzzing;
 mod https;
+mod jwt;
 mod lenient;
 mod limits;
 mod provider;
@@ -40,6 +41,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::AuditSettings;
 use crate::identity::{ProviderSettings, WorkloadSettings};
+use crate::jwt::JwtSettings;
 use crate::keys::RootKeySettings;
 use crate::listener::Proxies;
 use crate::logging::LogSettings;
@@ -97,6 +99,8 @@ pub struct Config {
     /// Administrators, who list and revoke sessions of other users.
     pub admins: Vec<ProviderRule>,
     pub services: Vec<ServiceSettings>,
+    /// How signed audience tokens are signed, if a service has them.
+    pub jwt: Option<JwtSettings>,
     /// What CI jobs, pods and machines get tokens for.
     pub workloads: Vec<WorkloadSettings>,
     /// Destination of the audit log, if there is one.

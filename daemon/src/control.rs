@@ -18,6 +18,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::jwt::TokenKeyState;
 use crate::keys::KeyStatus;
 use crate::platform;
 use crate::store::Member;
@@ -49,6 +50,9 @@ pub enum Operation {
     Authority,
     /// Creates a CA that takes over after this time. Returns [`AuthorityCertificates`].
     RotateAuthority { overlap_seconds: u32, replaces: bool },
+    /// Publishes the next key that signs audience tokens, or replaces all of them at once. Returns a list of
+    /// [`TokenKeyState`].
+    RotateTokenKeys { immediately: bool },
     /// Obtains a new certificate now. Returns [`DaemonStatus`].
     RenewCertificate,
     /// Lists the live sessions of a user (by email or subject) or of all users:
@@ -82,6 +86,7 @@ impl Operation {
             | Self::CreateRecovery
             | Self::Authority
             | Self::RotateAuthority { .. }
+            | Self::RotateTokenKeys { .. }
             | Self::ProviderEndpoints
             | Self::SessionOfAudienceToken { .. }
             | Self::RevokeSession { .. } => false,
@@ -157,6 +162,9 @@ pub struct DaemonStatus {
     #[serde(rename = "nextCA")]
     pub next_authority: Option<NextAuthority>,
     pub keys: Option<KeyStatus>,
+    /// The published keys that sign audience tokens; empty if no service has signed tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_keys: Vec<TokenKeyState>,
     /// Why the daemon could not start again with the root keys in the configuration on disk.
     #[serde(default)]
     pub root_key_problem: Option<String>,

@@ -2,7 +2,7 @@
 //!
 //! Modules use only modules in lower rows. From the top: `arguments` · `commands` · `assembly` · `failure` · `config`
 //! `dev` · `logging` `terminal` · `api` `control` `monitoring` `upkeep` · `listener` `services` · `sessions` ·
-//! `identity` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `fair_queue`.
+//! `identity` `jwt` `tls` · `store` · `keys` · `secrets` · `outbound` `audit` · `addresses` `platform` `fair_queue`.
 //! `tests/daemon/structure.rs` enforces this.
 
 pub mod addresses;
@@ -18,6 +18,7 @@ pub mod dev;
 pub mod failure;
 pub mod fair_queue;
 pub mod identity;
+pub mod jwt;
 pub mod keys;
 pub mod listener;
 pub mod logging;

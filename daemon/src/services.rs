@@ -15,7 +15,7 @@ use crate::identity::{IdentifiedWorkload, MatchingRule};
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
     AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
-    SessionUse, Sessions,
+    SessionUse, Sessions, TokenFormat,
 };
 use crate::store::Presented;
 use credentials::Credentials;
@@ -38,6 +38,8 @@ pub struct ServiceSettings {
     pub workloads: Vec<String>,
     /// Whether the service accepts session tokens. It could then use them anywhere else.
     pub accept_session_token: bool,
+    /// The format of its audience tokens. Opaque ones always count, so that those of before a change expire as usual.
+    pub tokens: TokenFormat,
     /// Networks of the service. The daemon does not limit the number of their connections.
     pub addresses: Vec<IpNet>,
 }
@@ -125,7 +127,11 @@ impl Services {
         if let Some(cluster) = service.cluster() {
             cluster.map_user(caller)?;
         }
-        let token = self.sessions.issue_audience_token(caller, &service.settings.audience).await?;
+        let audience = &service.settings.audience;
+        let token = match &service.settings.tokens {
+            TokenFormat::Opaque => self.sessions.issue_audience_token(caller, audience).await?,
+            TokenFormat::Jwt { groups } => self.sessions.issue_signed_token(caller, audience, groups).await?,
+        };
         Ok((token, service))
     }
 
@@ -168,6 +174,7 @@ impl Service {
         AcceptedTokens {
             audience: Some(&self.settings.audience),
             session_token: self.settings.accept_session_token,
+            signed: self.settings.tokens.is_jwt(),
         }
     }
 

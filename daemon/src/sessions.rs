@@ -17,6 +17,7 @@ mod provider_revocation;
 mod provider_rule;
 mod revalidation;
 mod revocation;
+mod signed_tokens;
 mod stored_credential;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use tokio::sync::RwLock;
 
 use crate::audit::Audit;
 use crate::identity::{Provider, Workloads};
+use crate::jwt::TokenKeys;
 use crate::keys::{FieldSealer, TicketKey};
 use crate::store::{Store, StoreError};
 use crate::tls::DaemonIdentity;
@@ -46,6 +48,7 @@ pub use login::LoginError;
 pub use login_audit::LoginRateLimit;
 pub use provider_jobs::{JobKind, ProviderJobs};
 pub use provider_rule::ProviderRule;
+pub use signed_tokens::TokenFormat;
 pub use workload_tokens::{ExchangeError, WorkloadToken};
 
 /// State that logins and sessions need, shared by all requests.
@@ -55,6 +58,7 @@ pub struct Sessions {
     sealer: FieldSealer,
     providers: Vec<Arc<Provider>>,
     workloads: Workloads,
+    token_keys: Option<Arc<TokenKeys>>,
     bindings: Bindings,
     limits: SessionLimits,
     admins: Vec<ProviderRule>,
@@ -71,6 +75,8 @@ pub struct SessionSetup {
     pub sealer: FieldSealer,
     pub providers: Vec<Provider>,
     pub workloads: Workloads,
+    /// The keys for signed audience tokens, if a service has them.
+    pub token_keys: Option<Arc<TokenKeys>>,
     pub bindings: Bindings,
     pub limits: SessionLimits,
     /// Users who may see and revoke the sessions of other users.
@@ -87,6 +93,7 @@ impl Sessions {
             sealer,
             providers,
             workloads,
+            token_keys,
             bindings,
             limits,
             admins,
@@ -103,6 +110,7 @@ impl Sessions {
             sealer,
             providers: providers.into_iter().map(Arc::new).collect(),
             workloads,
+            token_keys,
             bindings,
             limits,
             admins,
@@ -114,6 +122,11 @@ impl Sessions {
 
     pub fn providers(&self) -> &[Arc<Provider>] {
         &self.providers
+    }
+
+    /// The keys that sign audience tokens; `None` if no service has signed tokens.
+    pub fn token_keys(&self) -> Option<&Arc<TokenKeys>> {
+        self.token_keys.as_ref()
     }
 
     /// What proves this daemon's identity to clients, and which rollover it announces.

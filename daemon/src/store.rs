@@ -28,6 +28,7 @@ mod tickets;
 mod time;
 mod token_cache;
 mod token_hash;
+mod token_keys;
 mod token_lookup;
 mod transfer;
 mod writes;
@@ -150,6 +151,8 @@ pub enum StoreError {
         "{database} has an earlier CA than this daemon has seen: its row was replaced, or the database has lost commits"
     )]
     EarlierAuthority { database: String },
+    #[error("the keys that sign audience tokens are not open")]
+    NoTokenKeys,
     #[error("{database} contains another store")]
     OtherStore { database: String },
     #[error("another command has begun to copy a store into or out of {database}")]

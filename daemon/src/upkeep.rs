@@ -94,7 +94,7 @@ impl Upkeep {
         let (expiry, guard, verification) = (self.clone(), self.clone(), self.clone());
         let (probe, root_key, member, keys) = (self.clone(), self.clone(), self.clone(), self.clone());
         let (certificates, watched) = (self.certificates.clone(), self.store.clone());
-        let changes = self.clone();
+        let (changes, token_keys) = (self.clone(), self.clone());
         tokio::join!(
             supervision.keep_running("expiry", || expiry.clone().run_every_minute()),
             supervision.keep_running("changes of other members", || changes.clone().follow_changes()),
@@ -104,6 +104,7 @@ impl Upkeep {
             supervision.keep_running("root key", || root_key.clone().watch_root_key()),
             supervision.keep_running("members", || member.clone().report_to_members()),
             supervision.keep_running("keys", || keys.clone().follow_keys()),
+            supervision.keep_running("token keys", || token_keys.clone().maintain_token_keys()),
             supervision.keep_running("certificates", || {
                 let certificates = certificates.clone();
                 async move { certificates.maintain().await }
@@ -254,6 +255,28 @@ impl Upkeep {
         let (root_keys, store) = (self.root_key_watch.root_keys().await, &self.store);
         let (data_dir, clock) = (self.data_dir.as_path(), &*self.clock);
         SharedKeyOperation { keys, store, data_dir, root_keys: &root_keys, clock }.finish(dropping).await
+    }
+
+    /// Rotates the keys that sign audience tokens, and follows what other members change about them.
+    async fn maintain_token_keys(self: Arc<Self>) {
+        let Some(keys) = self.sessions.token_keys() else { return };
+        let mut ticks = ticks(if self.store.is_shared() { KEYS_INTERVAL } else { INTERVAL });
+        let mut is_failing = false;
+        loop {
+            ticks.tick().await;
+            match keys.maintain().await {
+                Ok(()) => is_failing = false,
+                Err(_) if is_failing => {}
+                // The heartbeat logs an outage.
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "cannot read the keys that sign audience tokens");
+                }
+                Err(error) => {
+                    is_failing = true;
+                    tracing::error!(%error, "cannot maintain the keys that sign audience tokens");
+                }
+            }
+        }
     }
 
     /// Records for the next start what changed since the last interval, or that the data was rolled back.

@@ -4,6 +4,7 @@
 //! SHA-256 of the whole text, so a stolen store contains no token.
 
 mod audience;
+mod signed;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use crate::random;
 use kind::TokenID;
 
 pub use audience::AudienceTokenID;
+pub use signed::{ServiceToken, SignedToken, is_signed_token};
 
 const ID_CHARACTERS: usize = 10;
 const SECRET_CHARACTERS: usize = 24;

@@ -96,6 +96,41 @@ fn audience_token_is_cached_and_renewed_before_expiry() {
 }
 
 #[test]
+fn signed_token_is_cached_and_printed_like_opaque_one() {
+    let (provider, alice) = (Provider::start(), User::new());
+    let service =
+        format!("{{name: wiki, audience: {WIKI}, credentials: [CREDENTIAL], allow: everyone, tokens: jwt}}");
+    let daemon = services::daemon(&provider, &[&service]);
+    let api = daemon.api();
+    login::succeed(&alice, &daemon, &provider);
+    let signed = printed(&alice, WIKI);
+    assert_eq!((signed.split('.').count(), signed.starts_with("eyJ")), (3, true), "{signed}");
+    assert_eq!(introspect(&api, "wiki", &signed).json()["active"], true);
+    assert_eq!(
+        (printed(&alice, WIKI), issued(&daemon)),
+        (signed.clone(), 1),
+        "the second one comes from here"
+    );
+    let headers = alice.infra(["token", "--audience", WIKI, "--format", "headers"]).run().expect(0).json();
+    assert_eq!(headers, json!({ "Authorization": format!("Bearer {signed}") }));
+    let ran = alice.infra(["exec", "--audience", WIKI, "--", "printenv", "INFRA_AUDIENCE_TOKEN"]).run();
+    assert_eq!(ran.expect(0).stdout.trim_end(), signed);
+    let secret = signed.rsplit('.').next().expect("a signature");
+    let shown = alice.infra(["token", "--audience", WIKI, "-v"]).run().expect(0);
+    assert!(!shown.stderr.contains(secret) && !daemon.complete_log().contains(secret), "{shown}");
+
+    let as_session = alice.infra(["status"]).env("INFRA_TOKEN", &signed).env("INFRA_SERVER", daemon.origin());
+    let refused = as_session.run().expect(2);
+    assert!(refused.stderr.contains("signed token (JWT)") && !refused.stderr.contains(secret), "{refused}");
+
+    alice.infra(["logout"]).run().expect(0);
+    let stored = fs::read_to_string(alice.home().join(".infra/sessions.json")).expect("a file");
+    assert!(!stored.contains(secret), "{stored}");
+    assert_eq!(verify(&api, "wiki", &signed).status, 401);
+    alice.infra(["token", "--audience", WIKI]).run().expect(3).stdout_is_empty();
+}
+
+#[test]
 fn each_audience_failure_has_its_exit_code() {
     let (provider, alice) = (Provider::start(), User::new());
     let mut daemon = daemon(&provider);

@@ -44,7 +44,7 @@ const FOLLOWED: [&str; 13] = [
 const INDEXES: [&str; 2] = ["README.md", "docs/README.md"];
 
 /// Pages for readers who learn or follow steps. A reference may have more tables and passives.
-const GUIDES: [&str; 36] = [
+const GUIDES: [&str; 37] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -53,6 +53,7 @@ const GUIDES: [&str; 36] = [
     "docs/how-infra-works.md",
     "docs/https.md",
     "docs/install.md",
+    "docs/jwt.md",
     "docs/keys.md",
     "docs/kubernetes.md",
     "docs/kubernetes-install.md",

@@ -34,6 +34,7 @@ mod services;
 mod session_listing;
 mod sessions;
 mod several_daemons;
+mod signed_tokens;
 mod site;
 mod structure;
 mod transcripts;

@@ -174,7 +174,7 @@ fn reload_applies_documented_keys_and_names_other_sections() {
         "listen: \"127.0.0.1:1\"\ntls: {minVersion: \"1.2\"}\nsecrets: [{name: encoded, kind: env}]\nrollbackGuardFile: none\nsessions: {lifetime: \
          1h}\ndatabase: {kind: postgresql, hosts: [a], name: b, user: c}\nlimits: {maxConnections: 100}\ntrustedProxies: [192.0.2.1]\nproxyProtocol: true\nadmins: [{provider: okta, groups: \
          [a]}]\nmetrics: {listen: \"127.0.0.1:2\"}\naudit: {journal: true}\nlog: {format: json, level: debug}\nservices: [{name: a, allow: \
-         everyone}]\nworkloads: [{name: ci, issuer: \"https://ci.test\", audiences: [a], claims: {sub: a}, services: [a]}]\n",
+         everyone}]\njwt: {algorithm: EdDSA}\nworkloads: [{name: ci, issuer: \"https://ci.test\", audiences: [a], claims: {sub: a}, services: [a]}]\n",
     );
     daemon.change(|configuration| configuration.verbatim = Some(text));
     daemon.control("reload");

@@ -17,7 +17,7 @@ const DAEMON: &[&[&str]] = &[
     &["api", "control", "monitoring", "upkeep"],
     &["listener", "services"],
     &["sessions"],
-    &["identity", "tls"],
+    &["identity", "jwt", "tls"],
     &["store"],
     &["keys"],
     &["secrets"],

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use infra_shared::api::ProblemCode;
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
-use infra_shared::token_text::{AudienceToken, SessionToken};
+use infra_shared::token_text::{ServiceToken, SessionToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{CheckMode, State as SessionState, check_session};
@@ -36,7 +36,7 @@ pub(super) struct TokenRequest<'a> {
 
 /// A valid audience token, its server and the stored state.
 pub(super) struct ValidToken {
-    pub(super) token: AudienceToken,
+    pub(super) token: ServiceToken,
     /// By the local clock.
     pub(super) expires_at: Timestamp,
     pub(super) origin: Origin,
@@ -218,7 +218,7 @@ mod tests {
     fn full_cache_replaces_token_that_expires_first() {
         let now = Timestamp::UNIX_EPOCH;
         let token = |minutes: i64| StoredAudienceToken {
-            token: AudienceToken::mint(),
+            token: ServiceToken::Opaque(AudienceToken::mint()),
             expires_at: now + SignedDuration::from_mins(minutes),
         };
         let mut tokens = BTreeMap::new();

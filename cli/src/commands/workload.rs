@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use infra_shared::http::{Limits, Trust, Way, blocking_client_with, read_body_blocking};
 use infra_shared::origin::Origin;
+use infra_shared::token_text::is_signed_token;
 use reqwest::blocking::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -42,6 +43,7 @@ pub(super) fn obtain(context: &Context, request: &TokenRequest<'_>) -> Result<Op
     }
     let Some(source) = settings::id_token_source()? else { return Ok(None) };
     let id_token = read(&source, &origin)?;
+    // So that a wrong file stays on this machine.
     if !is_signed_token(id_token.expose_secret()) {
         return Err(Failure::new(Exit::Usage, "the ID token of this job is not a signed token (JWT)").hint(
             "check INFRA_ID_TOKEN or INFRA_ID_TOKEN_FILE: the token has three parts with dots between them",
@@ -109,13 +111,6 @@ pub(super) fn explain_missing(failure: Failure) -> Failure {
     )
 }
 
-/// Whether the text has the form of a signed token (RFC 7515 §7.1), so that a wrong file stays on this machine.
-fn is_signed_token(text: &str) -> bool {
-    let is_encoded = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let is_part = |part: &str| !part.is_empty() && part.bytes().all(is_encoded);
-    text.split('.').count() == 3 && text.split('.').all(is_part)
-}
-
 fn read(source: &IDTokenSource, origin: &Origin) -> Result<SecretString, Failure> {
     match source {
         IDTokenSource::Variable(token) => Ok(token.clone()),
@@ -160,17 +155,4 @@ fn request(url: &Url, token: &SecretString, origin: &Origin) -> Result<SecretStr
     let unusable = || DaemonError::Unreachable("its answer has no token".to_owned());
     let body = read_body_blocking(response, MAX_BYTES).map_err(|_| unusable())?;
     serde_json::from_slice::<Issued>(&body).map(|issued| issued.value).map_err(|_| unusable())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_text_of_signed_token_is_sent() {
-        assert!(is_signed_token("eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln-_"));
-        for text in ["", "a", "a.b", "a.b.", "a.b.c.d", "a.b.c\n", "root:x:0:0:.b.c", "a.b.c=", "\0.b.c"] {
-            assert!(!is_signed_token(text), "{text:?}");
-        }
-    }
 }

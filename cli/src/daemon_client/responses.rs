@@ -6,7 +6,7 @@ use infra_shared::api::{
     Provider, RevocationResponse, Server, StartLoginResponse, User, WORKLOAD,
 };
 use infra_shared::names::is_name;
-use infra_shared::token_text::{AudienceToken, SessionToken};
+use infra_shared::token_text::{ServiceToken, SessionToken};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
@@ -76,7 +76,7 @@ impl CheckedResponse for RevocationResponse {
 
 impl CheckedResponse for AudienceTokenResponse {
     fn is_valid(&self) -> bool {
-        AudienceToken::parse(self.token.expose_secret()).is_some() && is_short(&self.audience)
+        ServiceToken::parse(self.token.expose_secret()).is_some() && is_short(&self.audience)
     }
 }
 

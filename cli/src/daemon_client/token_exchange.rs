@@ -1,7 +1,7 @@
 //! `POST /v1/tokens` with a form: exchanges the ID token of a workload (RFC 8693).
 
 use infra_shared::api::{Problem, ProblemCode};
-use infra_shared::token_text::AudienceToken;
+use infra_shared::token_text::ServiceToken;
 use jiff::SignedDuration;
 use reqwest::blocking::Client;
 use secrecy::{ExposeSecret, SecretString};
@@ -36,7 +36,7 @@ struct OAuthError {
 
 impl CheckedResponse for Exchanged {
     fn is_valid(&self) -> bool {
-        AudienceToken::parse(self.access_token.expose_secret()).is_some()
+        ServiceToken::parse(self.access_token.expose_secret()).is_some()
             && (1..=LONGEST).contains(&self.expires_in)
     }
 }
@@ -48,7 +48,7 @@ impl DaemonClient {
         &self,
         id_token: &SecretString,
         audience: &str,
-    ) -> Result<(AudienceToken, SignedDuration), DaemonError> {
+    ) -> Result<(ServiceToken, SignedDuration), DaemonError> {
         let form = [
             ("grant_type", GRANT_TYPE),
             ("subject_token_type", ID_TOKEN),
@@ -59,7 +59,7 @@ impl DaemonClient {
         let request = |client: &Client| client.post(url.clone()).form(&form);
         let exchanged: Exchanged = self.read(request, Attempts::Once)?;
         let token =
-            AudienceToken::parse(exchanged.access_token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
+            ServiceToken::parse(exchanged.access_token.expose_secret()).ok_or(DaemonError::NotADaemon)?;
         Ok((token, SignedDuration::from_secs(exchanged.expires_in.into())))
     }
 }
@@ -80,6 +80,8 @@ pub(super) fn problem(status: u16, body: &[u8]) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
+    use infra_shared::token_text::{AudienceToken, SessionToken, SignedToken};
+
     use crate::failure::Exit;
 
     use super::*;
@@ -109,7 +111,11 @@ mod tests {
         let token = AudienceToken::mint();
         assert!(read(token.expose(), 1) && read(token.expose(), LONGEST));
         assert!(!read(token.expose(), 0) && !read(token.expose(), LONGEST + 1));
-        assert!(!read("infra_aud_x", 60) && !read("eyJ.a.b", 60));
-        assert!(!read(infra_shared::token_text::SessionToken::mint().expose(), 60), "a session token");
+        assert!(read("eyJ.a.b", 60), "a signed token");
+        let long = format!("eyJ.a.{}", "b".repeat(SignedToken::MAX_BYTES));
+        for text in ["infra_aud_x", "", "eyJ.a", "eyJ.a.b.c", "eyJ.a.b\n", "eyJ.a. b", &long] {
+            assert!(!read(text, 60), "{text}");
+        }
+        assert!(!read(SessionToken::mint().expose(), 60), "a session token");
     }
 }

@@ -6,7 +6,7 @@ use infra_shared::api;
 use infra_shared::http::{NoAuthorities, Trust, authorities_from_pem, pin_of_certificate};
 use infra_shared::origin::Origin;
 use infra_shared::pin::Pin;
-use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
+use infra_shared::token_text::{ServiceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -110,7 +110,7 @@ pub struct Session {
 #[serde(rename_all = "camelCase")]
 pub struct StoredAudienceToken {
     #[serde(serialize_with = "expose_audience_token", deserialize_with = "audience_token")]
-    pub token: AudienceToken,
+    pub token: ServiceToken,
     pub expires_at: Timestamp,
 }
 
@@ -264,11 +264,11 @@ fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionToken, D::
     SessionToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a session token"))
 }
 
-fn expose_audience_token<S: Serializer>(token: &AudienceToken, serializer: S) -> Result<S::Ok, S::Error> {
+fn expose_audience_token<S: Serializer>(token: &ServiceToken, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.expose())
 }
 
-fn audience_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AudienceToken, D::Error> {
+fn audience_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServiceToken, D::Error> {
     let text = String::deserialize(deserializer)?;
-    AudienceToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a token for an audience"))
+    ServiceToken::parse(&text).ok_or_else(|| serde::de::Error::custom("not a token for an audience"))
 }

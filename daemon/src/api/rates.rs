@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use infra_shared::token_text::SessionID;
 use tokio::time::Instant;
 
 use super::Api;
@@ -43,6 +44,9 @@ const CONNECTION_SHARE: u32 = 4;
 /// Tokens per minute for the workloads of one rule, wherever they run.
 const WORKLOAD_TOKENS: u32 = 600;
 
+/// Audience tokens per minute for one session: more opaque ones than it may have at the same time.
+const SESSION_TOKENS: u32 = 600;
+
 /// What each address and connection has used of its limits.
 pub(super) struct Rates {
     begun: Instant,
@@ -52,6 +56,8 @@ pub(super) struct Rates {
     failed_exchanges: Failures,
     /// By rule.
     workload_tokens: Buckets,
+    /// By session.
+    session_tokens: Buckets,
 }
 
 /// Failures of one kind, by address and by connection.
@@ -93,6 +99,7 @@ impl Rates {
             failed_finishes: Failures::new(failed),
             failed_exchanges: Failures::new(failed),
             workload_tokens: Buckets::new(WORKLOAD_TOKENS, Capacity::Connections),
+            session_tokens: Buckets::new(SESSION_TOKENS, Capacity::Connections),
         })
     }
 
@@ -146,6 +153,12 @@ impl Rates {
     pub(super) fn count_workload_token(&self, rule: &str) {
         let _ = self.workload_tokens.take(rule, self.now());
     }
+
+    /// Counts an audience token that a session requests, or returns how long it must wait. A signed token has no row that would
+    /// limit their number.
+    pub(super) fn take_session_token(&self, session: &SessionID) -> Result<(), Duration> {
+        self.session_tokens.take(session.as_str(), self.now())
+    }
 }
 
 /// The key of a connection. `None` behind a proxy that names clients in `X-Forwarded-For`.
@@ -170,6 +183,8 @@ fn rate_limited(api: &Api, what: LoginRateLimit, wait: Duration) -> ProblemRespo
 
 #[cfg(test)]
 mod tests {
+    use infra_shared::token_text::SessionToken;
+
     use super::*;
 
     fn rates() -> Arc<Rates> {
@@ -189,6 +204,15 @@ mod tests {
         assert_eq!(rates.may_start(peer("192.0.2.1:1001")), Ok(()));
         assert!(rates.may_start(peer("192.0.2.1:0")).is_err(), "behind a proxy the address alone counts");
         assert_eq!(rates.may_start(peer("192.0.2.2:0")), Ok(()));
+    }
+
+    #[test]
+    fn tokens_of_one_session_spare_others() {
+        let rates = rates();
+        let [flood, other] = [(); 2].map(|()| SessionToken::mint());
+        let issued = (0..1000).filter(|_| rates.take_session_token(flood.id()).is_ok()).count();
+        assert!((600..700).contains(&issued), "{issued}");
+        assert_eq!(rates.take_session_token(other.id()), Ok(()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::keys::{Keys, RootKeySettings};
 use crate::listener::PeerAddress;
 use crate::secrets::Backends;
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
-use crate::sessions::{Bindings, SessionLimits, SessionSetup};
+use crate::sessions::{Bindings, SessionLimits, SessionSetup, TokenFormat};
 use crate::store::Store;
 use crate::tls::DaemonIdentity;
 
@@ -33,6 +33,7 @@ async fn api() -> (Router, TempDir) {
         sealer: keys.field_sealer(),
         providers: Vec::new(),
         workloads: Workloads::default(),
+        token_keys: None,
         bindings: Bindings::new(
             vec![origin],
             Arc::new(DaemonIdentity::new(Pin::of_public_key(b"its authority"))),
@@ -56,6 +57,7 @@ async fn api() -> (Router, TempDir) {
             allow: AllowedUsers::Everyone,
             workloads: Vec::new(),
             accept_session_token: true,
+            tokens: TokenFormat::Opaque,
             addresses: Vec::new(),
         })
         .into();

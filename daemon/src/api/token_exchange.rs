@@ -199,8 +199,9 @@ async fn issue(
     let (matching, service) = found.ok_or(ExchangeError::Target)?;
     *rule = Some(matching.name.clone());
     api.rates.may_issue_workload_token(&matching.name).map_err(ExchangeError::RateLimited)?;
-    let audience = &service.settings().audience;
-    let issued = api.sessions.issue_workload_token(&workload, matching, audience, from.ip()).await?;
+    let settings = service.settings();
+    let target = (settings.audience.as_str(), &settings.tokens);
+    let issued = api.sessions.issue_workload_token(&workload, matching, target, from.ip()).await?;
     api.rates.count_workload_token(&matching.name);
     Ok(issued)
 }

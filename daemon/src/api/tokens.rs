@@ -36,6 +36,12 @@ async fn issue_to_session(
     let JSON(wanted) =
         JSON::<AudienceTokenRequest>::from_request(Request::from_parts(parts, body), api).await?;
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
+    api.rates.take_session_token(&caller.session().id).map_err(|wait| {
+        ProblemResponse::rate_limited(
+            wait,
+            "your session requests too many audience tokens: wait, then try again",
+        )
+    })?;
     let (issued, service) = api.services.issue(&caller, &wanted.audience).await?;
     tracing::info!(session = %caller.session().id, service = service.settings().name, "issued an audience token");
     let body = AudienceTokenResponse {

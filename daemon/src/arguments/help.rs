@@ -129,6 +129,20 @@ Examples:
   Encrypt the store with a new data key:
     infrad key rotate";
 
+pub(super) const TOKEN_KEYS: &str = "\
+Examples:
+  Publish the next key; it signs after a day:
+    infrad key tokens rotate
+  Replace all keys now, if one of them leaked:
+    infrad key tokens rotate --now";
+
+pub(super) const TOKEN_KEYS_ROTATE: &str = "\
+Examples:
+  Publish the next key; it signs after a day:
+    infrad key tokens rotate
+  Replace all keys now, if one of them leaked:
+    infrad key tokens rotate --now";
+
 pub(super) const RECOVERY: &str = "\
 Examples:
   Create a recovery key, and keep the printed key offline:

@@ -12,6 +12,7 @@ use super::opened_keys::OpenedKeys;
 use super::{AssemblyError, public_urls};
 use crate::audit::{Audit, Event};
 use crate::config::Config;
+use crate::jwt::TokenKeys;
 use crate::keys::{self, Keys, MovedStore, StoreKeys};
 use crate::platform::{self, DataDirectoryLock};
 use crate::store::{self, MemberID, PostgresSettings, Store, StoreError, StoreState};
@@ -289,6 +290,18 @@ impl DataDirectory {
     pub(super) async fn raise_guard_counter(&self) -> Result<(), AssemblyError> {
         let counter = self.store.raise_guard_counter(0).await?;
         Ok(self.rollback_guard_file.raise(&self.keys.status().store, counter)?)
+    }
+
+    /// The keys that sign audience tokens, if a service has signed tokens.
+    pub async fn token_keys(
+        &self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        audit: Audit,
+    ) -> Result<Option<Arc<TokenKeys>>, AssemblyError> {
+        let Some(settings) = config.jwt.clone() else { return Ok(None) };
+        let (store, sealer) = (self.store.clone(), self.keys.field_sealer());
+        Ok(Some(TokenKeys::open(settings, store, sealer, clock, audit).await?))
     }
 
     /// The daemon's CA, with a leaf certificate for the hosts in `public_urls`.

@@ -17,6 +17,7 @@ use crate::control::{
     AuthorityCertificates, DaemonState, DaemonStatus, Identity, NextAuthority, Operation, OperationFailure,
     OperationResult,
 };
+use crate::jwt::TokenKeyState;
 use crate::listener::Requests;
 use crate::monitoring::Observed;
 use crate::secrets::{Backends, ReadReason};
@@ -100,6 +101,9 @@ impl Lifecycle {
                     Ok(()) => running.authority(),
                     Err(error) => failed("rotateAuthority", &error),
                 }
+            }
+            (Operation::RotateTokenKeys { immediately }, Ok(running)) => {
+                running.rotate_token_keys(immediately).await
             }
             (Operation::Sessions { user }, Ok(running)) => {
                 let filter = user.map_or(UserFilter::All, UserFilter::Named);
@@ -204,6 +208,7 @@ impl Lifecycle {
             certificates: running.map(|running| running.certificates.states()).unwrap_or_default(),
             next_authority: running.and_then(|running| NextAuthority::of(running.certificates.local())),
             keys: running.map(|running| running.operations.keys.status()),
+            token_keys: running.map(Running::token_keys).unwrap_or_default(),
             reason: None,
             root_key_problem: running.and_then(|running| running.root_key_watch.problem()),
             live_sessions,
@@ -226,6 +231,23 @@ impl Running {
             endpoints.insert(name.clone(), self.operations.store.provider_endpoints(name).await?);
         }
         Ok(endpoints)
+    }
+
+    /// The published keys that sign audience tokens.
+    fn token_keys(&self) -> Vec<TokenKeyState> {
+        self.sessions.token_keys().map(|keys| keys.states()).unwrap_or_default()
+    }
+
+    async fn rotate_token_keys(&self, immediately: bool) -> OperationResult {
+        let Some(keys) = self.sessions.token_keys() else {
+            return OperationResult::Failed(OperationFailure {
+                cause: "no service of the running daemon has signed tokens".to_owned(),
+                is_transient: false,
+                hint: Some("set `tokens: jwt` for a service, and restart the daemon: docs/jwt.md".to_owned()),
+            });
+        };
+        let rotated = if immediately { keys.replace().await } else { keys.announce().await };
+        to_operation_result(rotated.map(|()| keys.states()))
     }
 
     fn authority(&self) -> OperationResult {

@@ -60,6 +60,7 @@ impl Operations {
             | Operation::Status
             | Operation::Authority
             | Operation::RotateAuthority { .. }
+            | Operation::RotateTokenKeys { .. }
             | Operation::RenewCertificate
             | Operation::Sessions { .. }
             | Operation::ProviderEndpoints

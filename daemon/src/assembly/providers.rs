@@ -9,6 +9,7 @@ use super::{AssemblyError, DataDirectory};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::identity::{Provider, ProviderSettings, Workloads};
+use crate::jwt::TokenKeys;
 use crate::keys::{FieldSealer, Place};
 use crate::sessions::{Bindings, SessionSetup, Sessions};
 use crate::store::ProviderRow;
@@ -17,6 +18,7 @@ pub(super) fn open_sessions(
     config: &Config,
     data_directory: &DataDirectory,
     bindings: Bindings,
+    token_keys: Option<Arc<TokenKeys>>,
     clock: &Arc<dyn Clock>,
     audit: &Audit,
 ) -> Result<Sessions, AssemblyError> {
@@ -42,6 +44,7 @@ pub(super) fn open_sessions(
         sealer: keys.field_sealer(),
         providers: providers.collect::<Result<_, _>>()?,
         workloads,
+        token_keys,
         bindings,
         limits: config.sessions.clone(),
         admins: config.admins.clone(),

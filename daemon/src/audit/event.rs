@@ -106,7 +106,7 @@ pub enum Event<'a> {
         started: u64,
         rejected: u64,
     },
-    /// `rewrap`, `rotate`, `create_recovery_key`, `backup`, `restore`, `move`.
+    /// `rewrap`, `rotate`, `create_recovery_key`, `backup`, `restore`, `move`, `announce_token_key`, `replace_token_keys`.
     KeyOperation {
         operation: &'a str,
         outcome: &'a str,

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::operation::{expect_stopped, expect_store, perform};
 use super::service_access::expect_inside;
 use super::status::call_daemon;
-use super::{Context, INTERRUPTED, failure_for_keys, when};
+use super::{Context, INTERRUPTED, failure_for_keys, token_keys, when};
 use crate::arguments::{KeyCommand, RecoveryCommand};
 use crate::assembly::{AssemblyError, lock, open_audit};
 use crate::audit::Event;
@@ -62,6 +62,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
                 context.terminal.say(DROPPED_LATER);
             }
         }
+        KeyCommand::Tokens { command } => token_keys::run(context, &config?, command).await?,
         KeyCommand::Recovery { command: RecoveryCommand::Create } => {
             let config = config?;
             let key: Zeroizing<String> =

@@ -16,6 +16,7 @@ use super::{Context, operation, when};
 use crate::config::Config;
 use crate::control::{self, ControlError, DaemonState, DaemonStatus, Operation};
 use crate::failure::Failure;
+use crate::jwt::TokenKeyState;
 use crate::platform::Unit;
 use crate::store::Member;
 use crate::tls::{CertificateState, Expiry, Source};
@@ -90,12 +91,24 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
             lines.push(recovery_line(keys));
         }
     }
+    lines.extend(status.token_keys.iter().map(describe_token_key));
     lines.extend(status.database_server.iter().map(|server| format!("database      {server}")));
     lines.extend(status.members.iter().map(describe_member));
     let reads: Vec<String> =
         status.secret_reads.iter().map(|(reason, count)| format!("{count} for {reason}")).collect();
     lines.push(format!("secret reads  {}", reads.join(", ")));
     lines.join("\n") + "\n"
+}
+
+/// The keys that sign audience tokens, in the order in which they sign.
+fn describe_token_key(key: &TokenKeyState) -> String {
+    let (name, algorithm) = (&key.id, key.algorithm.name());
+    let signs_from = when(key.signs_from);
+    if key.is_signing {
+        format!("token key     {name} ({algorithm}) signs since {signs_from}")
+    } else {
+        format!("              {name} ({algorithm}) is published, signing from {signs_from}")
+    }
 }
 
 fn describe_member(member: &Member) -> String {

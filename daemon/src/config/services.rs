@@ -4,11 +4,11 @@ use ipnet::IpNet;
 
 use crate::identity::{Allow, ProviderSettings};
 use crate::services::{AllowedUsers, Cluster, ServiceKind, ServiceSettings};
-use crate::sessions::ProviderRule;
+use crate::sessions::{ProviderRule, TokenFormat};
 
 use super::error::FaultAt;
 use super::reference::References;
-use super::section::{Field, Section};
+use super::section::{Field, Section, words};
 use super::{allow, backends, limits};
 
 const EXAMPLE: &str =
@@ -16,18 +16,21 @@ const EXAMPLE: &str =
 const ALLOW_EXPECTED: &str = "`everyone`, or a list such as `[{provider: okta, groups: [engineering]}]`";
 /// Every response contains the audience.
 const LONGEST_AUDIENCE: usize = 255;
+/// Of the groups in a signed token, which is sent with each request.
+const LONGEST_GROUPS: usize = 1024;
 /// Placeholder for the name of the user's provider.
 const PROVIDER: &str = "{provider}";
 
 pub(super) fn read(
     field: &Field<'_>,
     providers: &[ProviderSettings],
+    has_public_url: bool,
     references: &mut References,
 ) -> Result<Vec<ServiceSettings>, FaultAt> {
     let mut services: Vec<ServiceSettings> = Vec::new();
     for item in field.list(&format!("a list such as `{EXAMPLE}`"))? {
         let section = item.section("service")?;
-        let service = service(&section, providers, references)?;
+        let service = service(&section, providers, has_public_url, references)?;
         // Tokens are requested by audience or name, so both must be unique together.
         let is_taken = |text: &str| services.iter().any(|other| other.name == text || other.audience == text);
         if is_taken(&service.name) {
@@ -48,6 +51,7 @@ pub(super) fn read(
 fn service(
     section: &Section<'_>,
     providers: &[ProviderSettings],
+    has_public_url: bool,
     references: &mut References,
 ) -> Result<ServiceSettings, FaultAt> {
     let name = section
@@ -67,6 +71,7 @@ fn service(
             items.iter().map(|item| references.read(item, &whose, &example)).collect::<Result<_, _>>()?
         }
     };
+    let tokens = token_format(section, &allow, providers, has_public_url)?;
     let kind = kind(section, &allow, providers)?;
     if matches!(kind, ServiceKind::Kubernetes(_)) && credentials.is_empty() {
         return Err(section.missing("credentials", "credentials: [file:/run/secrets/cluster]"));
@@ -79,6 +84,7 @@ fn service(
         allow,
         workloads: Vec::new(),
         accept_session_token,
+        tokens,
         addresses,
     })
 }
@@ -116,6 +122,60 @@ pub(super) fn provider_name(field: &Field<'_>, providers: &[ProviderSettings]) -
 fn addresses(field: &Field<'_>) -> Result<Vec<IpNet>, FaultAt> {
     let expected = "a list of addresses and networks, such as `[192.0.2.10, \"2001:db8::/48\"]`";
     field.list(expected)?.iter().map(limits::network).collect()
+}
+
+/// Reads the format of audience tokens, and the groups in signed ones.
+fn token_format(
+    section: &Section<'_>,
+    allow: &AllowedUsers,
+    providers: &[ProviderSettings],
+    has_public_url: bool,
+) -> Result<TokenFormat, FaultAt> {
+    let field = section.find("tokens");
+    let is_jwt =
+        field.as_ref().map_or(Ok(false), |field| field.choice(&[("opaque", false), ("jwt", true)]))?;
+    let groups = section.find("tokenGroups");
+    if !is_jwt {
+        return match groups {
+            Some(groups) => Err(groups.wrong("absent, because only a service with `tokens: jwt` has it")),
+            None => Ok(TokenFormat::Opaque),
+        };
+    }
+    // Addresses that the daemon only expects may change with its host.
+    if let Some(field) = field.as_ref().filter(|_| !has_public_url) {
+        return Err(field.wrong(
+            "`opaque` unless `publicURLs` is set, because its first address is the issuer of signed tokens",
+        ));
+    }
+    // A signed token names its user by `sub` alone.
+    let names = allow.providers(providers.iter().map(|provider| provider.name.as_str()));
+    if let Some(field) = field.filter(|_| names.len() > 1) {
+        return Err(field.wrong(format!(
+            "`opaque` unless `allow` names one provider, because the same subject at {} is two users",
+            words(names.into_iter())
+        )));
+    }
+    let groups = groups.map_or(Ok(Vec::new()), |field| token_groups(&field))?;
+    Ok(TokenFormat::Jwt { groups })
+}
+
+fn token_groups(field: &Field<'_>) -> Result<Vec<String>, FaultAt> {
+    let expected = format!(
+        "a list of up to 32 different groups with {LONGEST_GROUPS} bytes in total, such as `[engineering]`"
+    );
+    let groups = field.texts(&expected)?;
+    let bytes: usize = groups.iter().map(String::len).sum();
+    let has_control = |group: &String| group.chars().any(char::is_control);
+    let is_repeated = |(index, group): (usize, &String)| groups.iter().take(index).any(|it| it == group);
+    if bytes > LONGEST_GROUPS || groups.iter().any(has_control) || groups.iter().enumerate().any(is_repeated)
+    {
+        return Err(field.wrong(expected));
+    }
+    // A cluster without a prefix would give the rights of such a group.
+    if let Some(reserved) = groups.iter().find(|group| group.to_ascii_lowercase().starts_with("system:")) {
+        return Err(field.wrong(format!("without `{reserved}`: Kubernetes reserves such names")));
+    }
+    Ok(groups)
 }
 
 fn kind(

@@ -19,7 +19,8 @@ use super::reference::References;
 use super::section::{Field, Section};
 use super::tree::Node;
 use super::{
-    Config, admins, audit, backends, database, duration, https, limits, provider, remote, services, workloads,
+    Config, admins, audit, backends, database, duration, https, jwt, limits, provider, remote, services,
+    workloads,
 };
 
 const EVERYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443);
@@ -59,9 +60,10 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         providers.iter_mut().for_each(ProviderSettings::request_refresh_tokens);
     }
     let admins = top.find("admins").map_or(Ok(Vec::new()), |field| admins::read(&field, &providers))?;
-    let mut services = top
-        .find("services")
-        .map_or(Ok(Vec::new()), |field| services::read(&field, &providers, &mut references))?;
+    let mut services = top.find("services").map_or(Ok(Vec::new()), |field| {
+        services::read(&field, &providers, !public_urls.is_empty(), &mut references)
+    })?;
+    let jwt = jwt::read(&top, &public_urls, &services)?;
     let workloads = top
         .find("workloads")
         .map_or(Ok(Vec::new()), |field| workloads::read(&field, &providers, &mut services))?;
@@ -86,6 +88,7 @@ pub(super) fn read(tree: &Node, directories: &Directories) -> Result<Config, Fau
         proxies,
         admins,
         services,
+        jwt,
         workloads,
         audit,
         log,

@@ -1,19 +1,19 @@
 //! Issues audience tokens: short-lived tokens of a session for one service.
 
-use infra_shared::token_text::AudienceToken;
+use infra_shared::token_text::{AudienceToken, ServiceToken};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Caller, Sessions, add, truncate_to_second};
 use crate::audit::Event;
 use crate::store::{AudienceTokenRow, IssueOutcome, StoreError, TokenHash};
 
-const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of live tokens per session: enough for a build with many jobs, too few to fill the disk.
 const MAX_PER_SESSION: u32 = 256;
 
 #[derive(Debug)]
 pub struct MintedAudienceToken {
-    pub token: AudienceToken,
+    pub token: ServiceToken,
     pub expires_at: Timestamp,
 }
 
@@ -49,7 +49,7 @@ impl Sessions {
             IssueOutcome::Issued => {
                 let session = caller.session().id.as_str();
                 self.audit.record(&Event::AudienceTokenIssued { session, audience });
-                Ok(MintedAudienceToken { token, expires_at })
+                Ok(MintedAudienceToken { token: ServiceToken::Opaque(token), expires_at })
             }
             IssueOutcome::SessionEnded => Err(AudienceTokenError::SessionEnded),
             IssueOutcome::LimitReached(wait) => Err(AudienceTokenError::LimitReached(wait)),

@@ -45,6 +45,8 @@ pub struct AuthorizedCaller {
 pub struct AcceptedTokens<'a> {
     pub audience: Option<&'a str>,
     pub session_token: bool,
+    /// Whether audience tokens may be signed tokens. Opaque ones always count.
+    pub signed: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +121,7 @@ impl AuthorizedCaller {
 
 impl AcceptedTokens<'_> {
     /// What the daemon's own API accepts.
-    pub const SESSION_TOKEN: Self = Self { audience: None, session_token: true };
+    pub const SESSION_TOKEN: Self = Self { audience: None, session_token: true, signed: false };
 }
 
 impl Sessions {
@@ -174,7 +176,7 @@ impl Sessions {
     ///
     /// `None` means not cached, not valid, or that a use must be stored first.
     pub fn authenticate_cached(&self, text: &str, accepted: AcceptedTokens<'_>) -> Option<AuthorizedCaller> {
-        let (found, now) = (self.store.find_cached_token(text)?, self.checked_now().ok()?);
+        let (found, now) = (self.find_presented_cached(text, accepted)?, self.checked_now().ok()?);
         self.check_validity(&found, accepted, now).ok()?;
         (!self.is_use_due(&found.session, now)).then(|| self.caller_from(found))
     }
@@ -225,7 +227,7 @@ impl Sessions {
         accepted: AcceptedTokens<'_>,
         session_use: SessionUse,
     ) -> Result<AuthorizedCaller, NotAuthenticated> {
-        let mut found = self.store.find_token(presented).await?.ok_or(NotAuthenticated::Unknown)?;
+        let mut found = self.find_presented(presented, accepted).await?.ok_or(NotAuthenticated::Unknown)?;
         let now = self.checked_now()?;
         // The last use in the cache may be outdated, if a read of the session overlapped it.
         if self.has_expired(&found.session, now) {

@@ -2,7 +2,7 @@
 
 use infra_shared::api::{AudienceTokenRequest, FinishLoginRequest, Logout, StartLoginRequest};
 use infra_shared::login_binding::BoundVerifier;
-use infra_shared::token_text::{AudienceToken, LogoutProof, SessionID, SessionToken};
+use infra_shared::token_text::{AudienceToken, LogoutProof, ServiceToken, SessionID, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +41,10 @@ fn session_token(input: &[u8]) {
     if let Some(token) = AudienceToken::parse(text) {
         assert_eq!((token.expose(), text.len()), (text, 45));
         assert!(SessionToken::parse(text).is_none() && !format!("{token:?}").contains(&text[21..]));
+    }
+    if let Some(token) = ServiceToken::parse(text) {
+        assert_eq!(token.expose(), text);
+        assert!(SessionToken::parse(text).is_none() && text.bytes().all(|byte| byte.is_ascii_graphic()));
     }
     if let Some(id) = SessionID::parse(text) {
         assert_eq!((id.as_str(), text.len()), (text, 10));

@@ -3,6 +3,7 @@
 mod audiences;
 mod grace;
 mod revalidation;
+mod signed_tokens;
 mod workloads;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use super::ticket::Ticket;
 use super::*;
 use crate::audit::Audit;
 use crate::identity::{Allow, IdentityError, ProviderSettings, SigningAlgorithm};
+use crate::jwt::{Algorithm, JwtSettings};
 use crate::keys::{Keys, RootKeySettings};
 use crate::secrets::Backends;
 use crate::store::{ClientInfo, EndReason, NewSession, SessionSelector, TicketState, TokenHash, UserFilter};
@@ -54,12 +56,21 @@ impl Fixture {
         let providers = [settings(allow), second].map(|settings| {
             Provider::new(settings, Backends::built_in(), Arc::new(clock.clone())).expect("a provider")
         });
+        let token_keys = TokenKeys::open(
+            JwtSettings { issuer: origin().to_string(), algorithm: Algorithm::ES256 },
+            store.clone(),
+            keys.field_sealer(),
+            Arc::new(clock.clone()),
+            Audit::none(),
+        );
+        let token_keys = token_keys.await.expect("keys");
         let sessions = Sessions::new(SessionSetup {
             store,
             ticket_key: keys.ticket_key(),
             sealer: keys.field_sealer(),
             providers: providers.into(),
             workloads: workloads::configured(),
+            token_keys: Some(token_keys),
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits: SessionLimits::default(),
             admins: admins(),

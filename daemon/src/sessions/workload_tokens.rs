@@ -7,14 +7,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use infra_shared::api::{User, WORKLOAD};
-use infra_shared::token_text::{AudienceToken, SessionToken};
+use infra_shared::token_text::{AudienceToken, ServiceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{MintedAudienceToken, Sessions, add, truncate_to_second};
+use super::{MintedAudienceToken, Sessions, TokenFormat, add, truncate_to_second};
 use crate::addresses::client_key;
 use crate::audit::{Event, SuppressedEvent};
 use crate::identity::{IdentifiedWorkload, IdentityError, MatchingRule, WorkloadError};
+use crate::jwt::NewToken;
 use crate::store::{
     AudienceTokenRow, ClientInfo, EndReason, IssueOutcome, NewSession, StoreError, TicketState, TokenHash,
 };
@@ -61,17 +62,20 @@ impl Sessions {
         Ok(self.workloads.identify(token, client_key(from), now).await?)
     }
 
-    /// Issues a token of a workload for `audience` under `rule`. Uses up the presented token, and outlives neither that
+    /// Issues a token of a workload for `service` under `rule`. Uses up the presented token, and outlives neither that
     /// token nor the rule's `lifetime`.
     pub async fn issue_workload_token(
         &self,
         workload: &IdentifiedWorkload,
         rule: &MatchingRule,
-        audience: &str,
+        (audience, format): (&str, &TokenFormat),
         from: IpAddr,
     ) -> Result<WorkloadToken, ExchangeError> {
         let now = self.checked_now()?;
-        let expires_at = truncate_to_second(add(now, rule.lifetime)).min(workload.expires_at());
+        let mut expires_at = truncate_to_second(add(now, rule.lifetime)).min(workload.expires_at());
+        if format.is_jwt() {
+            expires_at = self.signed_token_expires_at(now, rule.lifetime, expires_at);
+        }
         if now >= expires_at {
             return Err(
                 WorkloadError::Rejected(IdentityError::Rejected("ID token: expired".to_owned())).into()
@@ -104,26 +108,24 @@ impl Sessions {
             created_at: now,
             expires_at,
         };
-        let token = AudienceToken::mint();
-        let row = AudienceTokenRow {
-            id: token.id().clone(),
-            token_hash: TokenHash::of_audience_token(&token),
-            session: session.id.clone(),
-            audience: audience.to_owned(),
-            created_at: now,
-            expires_at,
-        };
-        let id = session.id.clone();
+        let (id, client) = (session.id.clone(), session.user.provider.clone());
         let revoked = self.store.open_session(session, MAX_PER_WORKLOAD).await?;
         self.record_over_limit(&id, &revoked);
-        match self.store.issue_audience_token(row, 1).await? {
-            IssueOutcome::Issued => {}
-            // An operator revoked the new session.
-            IssueOutcome::SessionEnded | IssueOutcome::LimitReached(_) => {
-                self.end_session(&id, EndReason::Operator).await?;
-                return Err(ExchangeError::Revoked);
-            }
-        }
+        let minted = if format.is_jwt() {
+            self.sign(&NewToken {
+                audience,
+                subject: &subject,
+                session: &id,
+                client: &client,
+                issued_at: now,
+                expires_at,
+                verified_email: None,
+                // A workload is in no group.
+                groups: format.named_groups().map(|_| &[][..]),
+            })?
+        } else {
+            self.issue_opaque_token(&id, audience, [now, expires_at]).await?
+        };
         self.counts.workload_token(&rule.name, "issued");
         self.audit.record(&Event::WorkloadTokenIssued {
             workload: &rule.name,
@@ -134,7 +136,35 @@ impl Sessions {
             address: self.address_to_store(from),
         });
         tracing::info!(session = %id, workload = rule.name, audience, "issued a token to a workload");
-        Ok(WorkloadToken { minted: MintedAudienceToken { token, expires_at }, issued_at: now, subject })
+        Ok(WorkloadToken { minted, issued_at: now, subject })
+    }
+
+    /// Issues the only token of the new session of a workload.
+    async fn issue_opaque_token(
+        &self,
+        session: &SessionID,
+        audience: &str,
+        [created_at, expires_at]: [Timestamp; 2],
+    ) -> Result<MintedAudienceToken, ExchangeError> {
+        let token = AudienceToken::mint();
+        let row = AudienceTokenRow {
+            id: token.id().clone(),
+            token_hash: TokenHash::of_audience_token(&token),
+            session: session.clone(),
+            audience: audience.to_owned(),
+            created_at,
+            expires_at,
+        };
+        match self.store.issue_audience_token(row, 1).await? {
+            IssueOutcome::Issued => {
+                Ok(MintedAudienceToken { token: ServiceToken::Opaque(token), expires_at })
+            }
+            // An operator revoked the new session.
+            IssueOutcome::SessionEnded | IssueOutcome::LimitReached(_) => {
+                self.end_session(session, EndReason::Operator).await?;
+                Err(ExchangeError::Revoked)
+            }
+        }
     }
 
     /// Records an exchange that was refused. `rule` is known once the token was verified.

@@ -36,6 +36,7 @@ mod selection;
 mod sessions;
 mod tickets;
 mod token_cache;
+mod token_keys;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -24,6 +24,8 @@ pub enum Job {
     KeyRotation,
     /// Deletes expired rows.
     Purge,
+    /// Creates and rotates the keys that sign audience tokens.
+    TokenKeys,
 }
 
 /// The right to do a job, until another member takes it over. Only [`Store::take_lease`] creates one.
@@ -41,6 +43,7 @@ impl Job {
             Self::Authority => "authority",
             Self::KeyRotation => "key rotation",
             Self::Purge => "purge",
+            Self::TokenKeys => "token keys",
         }
     }
 }

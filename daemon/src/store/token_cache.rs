@@ -17,7 +17,7 @@ use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 
 use super::freshness::{Freshness, Loss, Poll, Stale};
-use super::{FoundToken, TokenHash};
+use super::{FoundToken, StoredSession, TokenHash};
 use shard::Shard;
 
 /// The memory of a cache whose operator did not set `cacheSize`.
@@ -87,6 +87,12 @@ impl TokenCache {
         Some(FoundToken { token_hash: hash.clone(), session, restriction: Some(restriction) })
     }
 
+    /// Looks up a session by its ID, for a token that only its holder can have.
+    pub(super) fn find_session(&self, id: &SessionID) -> Option<Arc<StoredSession>> {
+        let since = self.freshness.earliest_reading()?;
+        self.shard(id.as_str()).find_session_by_id(id, since)
+    }
+
     /// Looks up a session token while knowledge counts in grace.
     pub(super) fn find_in_grace(&self, text: &str) -> Option<FoundToken> {
         // First, because it costs less than a hash.
@@ -119,16 +125,19 @@ impl TokenCache {
     /// Caches the token `text` of a live session that was read after `read_start` began.
     pub(super) fn insert(&self, text: &str, found: &FoundToken, read_start: ReadStart) {
         let session = &found.session;
-        let mut shard = self.shard(session.id.as_str());
-        // Check under the lock: a change that comes later removes this entry.
-        if read_start.generation != self.generation.load(Ordering::SeqCst) {
-            return;
-        }
-        shard.insert_session(session, read_start.at);
-        drop(shard);
+        self.insert_session(session, read_start);
         // Needs no check: a restriction never changes, and counts only together with its session.
         if let (Some(id), Some(restriction)) = (AudienceToken::id_in(text), &found.restriction) {
             self.shard(id).insert_restriction(&found.token_hash, &session.id, restriction);
+        }
+    }
+
+    /// Caches a live session that was read after `read_start` began.
+    pub(super) fn insert_session(&self, session: &StoredSession, read_start: ReadStart) {
+        let mut shard = self.shard(session.id.as_str());
+        // Check under the lock: a change that comes later removes this entry.
+        if read_start.generation == self.generation.load(Ordering::SeqCst) {
+            shard.insert_session(session, read_start.at);
         }
     }
 

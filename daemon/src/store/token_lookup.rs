@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use infra_shared::clock::Clock;
-use infra_shared::token_text::{AudienceToken, SessionToken};
+use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use jiff::Timestamp;
 
 use super::engine::Engine;
@@ -64,6 +64,31 @@ impl Store {
     pub fn find_cached_token(&self, text: &str) -> Option<FoundToken> {
         self.check_age().ok()?;
         self.cache.find(text, &TokenHash::of_text(text))
+    }
+
+    /// Looks up the session that a signed token names, in the cache first. A revocation is seen at once.
+    pub async fn find_session_of_signed_token(
+        &self,
+        id: &SessionID,
+    ) -> Result<Option<Arc<StoredSession>>, StoreError> {
+        self.check_age()?;
+        if let Some(session) = self.cache.find_session(id) {
+            return Ok(Some(session));
+        }
+        let read_start = self.cache.begin_read();
+        let found = self.find_session(id).await?.map(Arc::new);
+        match &found {
+            Some(session) if session.ended.is_none() => self.cache.insert_session(session, read_start),
+            Some(_) => self.cache.remove_ended(id),
+            None => {}
+        }
+        Ok(found)
+    }
+
+    /// Like [`Self::find_session_of_signed_token`], but from the cache only. `None` means not cached, not ended.
+    pub fn find_cached_session(&self, id: &SessionID) -> Option<Arc<StoredSession>> {
+        self.check_age().ok()?;
+        self.cache.find_session(id)
     }
 
     /// Looks up a session token in memory while the shared database is away, for as long as the grace lasts. `None` means

@@ -25,6 +25,7 @@ services:
   - {name: a, kind: kubernetes, credentials: ["env:A"], allow: [{provider: okta}]}
 workloads: [{name: ci, issuer: "https://ci.test", audiences: [infra], claims: {sub: job}, services: [a]}]
 database: {kind: postgresql, hosts: [a], name: b, user: c, password: "env:A", clientCertificate: /a, clientKey: /b, grace: 1s}
+jwt: {}
 metrics: {}
 audit: {}
 log: {}

@@ -1,7 +1,9 @@
 //! `services`: valid and invalid.
 
 use super::*;
+use crate::jwt::{Algorithm, JwtSettings};
 use crate::services::ServiceKind;
+use crate::sessions::TokenFormat;
 
 #[test]
 fn services_are_read_with_their_defaults() {
@@ -47,6 +49,52 @@ fn ambiguous_or_invalid_service_is_rejected() {
     assert_says(&of_two(&moved_last(&cluster(""))), &["`prefix` is missing"]);
     assert_says(&of_two(&moved_last(&cluster("prefix: 'infra:'"))), &["a prefix that contains `{provider}`"]);
     parse(&of_two(&moved_last(&cluster("prefix: 'infra:{provider}:'")))).expect("a good configuration");
+}
+
+#[test]
+fn signed_tokens_are_read_with_their_issuer() {
+    let text = "publicURLs: [https://infra.test, https://other.test]\n\
+                services: [{name: wiki, allow: everyone, tokens: jwt, tokenGroups: [a, b c]}, {name: git, allow: everyone}]";
+    let config = parse(&with_section(text)).expect("a good configuration");
+    let [wiki, git] = config.services.as_slice() else { panic!("two services") };
+    let groups = vec!["a".to_owned(), "b c".to_owned()];
+    assert_eq!((&wiki.tokens, &git.tokens), (&TokenFormat::Jwt { groups }, &TokenFormat::Opaque));
+    let issuer = "https://infra.test".to_owned();
+    assert_eq!(config.jwt, Some(JwtSettings { issuer: issuer.clone(), algorithm: Algorithm::ES256 }));
+    let config = parse(&with_section(&format!("{text}\njwt: {{algorithm: EdDSA}}"))).expect("good");
+    assert_eq!(config.jwt, Some(JwtSettings { issuer, algorithm: Algorithm::EdDSA }));
+    let unused = "publicURLs: [https://infra.test]\njwt: {algorithm: EdDSA}";
+    assert_eq!(parse(&with_section(unused)).expect("a good configuration").jwt, None);
+}
+
+#[test]
+fn signed_tokens_that_are_ambiguous_are_rejected() {
+    let with = |rest: &str| {
+        let services = format!("services: [{{name: wiki, allow: everyone, {rest}}}]");
+        with_section(&format!("publicURLs: [https://infra.test]\n{services}"))
+    };
+    parse(&with("tokens: jwt")).expect("a good configuration");
+    let bare = with_section("services: [{name: wiki, allow: everyone, tokens: jwt}]");
+    assert_says(&bare, &["`services[0].tokens` must be `opaque` unless `publicURLs` is set"]);
+    assert_says(&with("tokens: JWT"), &["one of `opaque` or `jwt`"]);
+    assert_says(&with("tokenGroups: [a]"), &["must be absent", "`tokens: jwt`"]);
+    assert_says(&with("tokens: opaque, tokenGroups: []"), &["must be absent"]);
+    for groups in ["a", "[a, a]", "['']", "[\"a\\nb\"]", &format!("[{}]", "a".repeat(1025))] {
+        assert_says(&with(&format!("tokens: jwt, tokenGroups: {groups}")), &["services[0].tokenGroups"]);
+    }
+    let many: Vec<String> = (0..33).map(|number| format!("g{number}")).collect();
+    assert_says(&with(&format!("tokens: jwt, tokenGroups: [{}]", many.join(", "))), &["up to 32"]);
+    assert_says(&with("tokens: jwt, tokenGroups: [System:masters]"), &["without `System:masters`"]);
+    assert_says(
+        &format!("{}\njwt: {{algorithm: HS256}}", with("tokens: jwt")),
+        &["one of `ES256` or `EdDSA`"],
+    );
+    // The same subject at two providers means two users.
+    let second = "  - {name: other, kind: oidc, issuer: https://other.test, clientID: a, clientSecret: env:B, allow: everyone}";
+    let of_two = |text: &str| format!("{}\n{second}", text.trim_end());
+    assert_says(&of_two(&with("tokens: jwt")), &["unless `allow` names one provider", "`okta` or `other`"]);
+    let one = with("tokens: jwt").replace("allow: everyone", "allow: [{provider: okta}]");
+    parse(&of_two(&one)).expect("a good configuration");
 }
 
 /// Moves the second line to the end.

@@ -2,9 +2,12 @@
 
 use super::*;
 
-const GIT: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: false };
-const GIT_OR_SESSION: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: true };
-const WIKI: AcceptedTokens<'static> = AcceptedTokens { audience: Some("wiki"), session_token: true };
+const GIT: AcceptedTokens<'static> =
+    AcceptedTokens { audience: Some("git"), session_token: false, signed: false };
+const GIT_OR_SESSION: AcceptedTokens<'static> =
+    AcceptedTokens { audience: Some("git"), session_token: true, signed: false };
+const WIKI: AcceptedTokens<'static> =
+    AcceptedTokens { audience: Some("wiki"), session_token: true, signed: false };
 const SESSION: AcceptedTokens<'static> = AcceptedTokens::SESSION_TOKEN;
 
 /// A fixture with one open session and its token.

@@ -11,8 +11,10 @@ use crate::keys::RowKeys;
 use crate::store::{DatabaseHost, MemberID, PostgresDatabase, PostgresSettings};
 
 const SESSION: AcceptedTokens<'static> = AcceptedTokens::SESSION_TOKEN;
-const GIT_OR_SESSION: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: true };
-const GIT: AcceptedTokens<'static> = AcceptedTokens { audience: Some("git"), session_token: false };
+const GIT_OR_SESSION: AcceptedTokens<'static> =
+    AcceptedTokens { audience: Some("git"), session_token: true, signed: false };
+const GIT: AcceptedTokens<'static> =
+    AcceptedTokens { audience: Some("git"), session_token: false, signed: false };
 
 /// A member that follows changes. Its grace is longer than the tests take.
 struct Shared {

@@ -54,6 +54,7 @@ impl Setup {
             sealer: keys.field_sealer(),
             providers: vec![provider],
             workloads: Workloads::default(),
+            token_keys: None,
             bindings: Bindings::new(vec![origin()], Arc::new(DaemonIdentity::new(pin()))),
             limits,
             admins: Vec::new(),

@@ -5,7 +5,8 @@ use crate::identity::{ClaimRule, ExchangeLimits, IdentifiedWorkload, MatchingRul
 use crate::outbound;
 
 const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-const WIKI: AcceptedTokens<'_> = AcceptedTokens { audience: Some("wiki"), session_token: true };
+const WIKI: AcceptedTokens<'_> =
+    AcceptedTokens { audience: Some("wiki"), session_token: true, signed: false };
 
 /// The rule `ci`, which no test fetches anything for.
 pub(super) fn configured() -> Workloads {
@@ -33,7 +34,9 @@ impl Fixture {
     }
 
     async fn issue(&self, workload: &IdentifiedWorkload, name: &str) -> Result<WorkloadToken, ExchangeError> {
-        self.sessions.issue_workload_token(workload, &rule(name), "wiki", LOCALHOST).await
+        self.sessions
+            .issue_workload_token(workload, &rule(name), ("wiki", &TokenFormat::Opaque), LOCALHOST)
+            .await
     }
 
     async fn is_valid(&self, token: &WorkloadToken) -> bool {

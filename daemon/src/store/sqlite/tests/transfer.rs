@@ -220,6 +220,7 @@ async fn use_settings(store: &Store, sealer: &FieldSealer) {
     };
     let lease = store.expect_lease(Job::Acme).await.expect("a lease");
     store.save_certificate(certificate("leaf"), &lease).await.expect("stored");
+    store.save_token_keys(b"keys", sealer, &lease).await.expect("stored");
     let current = Some(certificate("ca"));
     let rows = AuthorityRows { current, next: Some((certificate("next ca"), at(9_000))) };
     store.save_authorities(rows, None, &lease).await.expect("stored");
