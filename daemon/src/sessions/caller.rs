@@ -318,6 +318,7 @@ impl Sessions {
             created_at: truncate_to_second(stored.created_at),
             expires_at: stored.expires_at,
             idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
+            delegation: stored.delegation.as_deref().cloned(),
         }
     }
 }

@@ -84,6 +84,7 @@ impl Fixture {
             email_verified: true,
             client_info: ClientInfo::default(),
             refresh_token: None,
+            delegation: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
@@ -107,6 +108,7 @@ impl Fixture {
             email_verified,
             client_info: ClientInfo { address, ..ClientInfo::default() },
             refresh_token: None,
+            delegation: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };

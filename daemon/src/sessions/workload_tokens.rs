@@ -101,6 +101,7 @@ impl Sessions {
             email_verified: false,
             client_info: ClientInfo { address: self.address_to_store(from), ..ClientInfo::default() },
             refresh_token: None,
+            delegation: None,
             created_at: now,
             expires_at,
         };
