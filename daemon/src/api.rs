@@ -1,6 +1,8 @@
 //! The HTTP API: routes, request bodies and problem responses.
 
+mod actor;
 mod body;
+mod delegations;
 mod health;
 mod introspection;
 mod kubernetes;
@@ -62,6 +64,7 @@ const ENDPOINTS: &[Endpoint] = &[
     protected("DELETE", "/v1/sessions", || delete(sessions::revoke_others)),
     protected("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
     protected("POST", "/v1/tokens", || post(tokens::issue)),
+    protected("POST", "/v1/delegations", || post(delegations::open)),
     public("GET", "/v1/server", || get(server::describe)),
     public("POST", "/v1/logins", || post(logins::start)),
     public("POST", "/v1/logins/finish", || post(logins::finish)),
