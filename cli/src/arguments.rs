@@ -1,5 +1,6 @@
 //! Command-line arguments of `infra`.
 
+mod delegate;
 mod help;
 mod helper;
 mod kubernetes;
@@ -18,6 +19,7 @@ use infra_shared::token_text::SessionID;
 
 use crate::completion;
 
+pub use delegate::Delegate;
 pub use help::SYNONYMS;
 pub use helper::{
     BazelHelper, BazelOperation, Binding, DockerHelper, DockerOperation, GitHelper, HelperCommand,
@@ -105,6 +107,14 @@ pub enum Command {
     /// exits with the command's exit code.
     #[command(after_long_help = help::EXEC)]
     Exec(Exec),
+
+    /// Run a command with a session of its own, limited to some services
+    ///
+    /// For agents and long scripts. `infra` uses this session in the command, gets tokens for these services only, and
+    /// lists, revokes and opens no other session. It ends with the command, or with your session. The command still runs as
+    /// you: it can read your files, such as ~/.infra. `infra` exits with the command's exit code.
+    #[command(after_long_help = help::DELEGATE)]
+    Delegate(Delegate),
 
     /// Sign in to Kubernetes clusters with the session
     ///

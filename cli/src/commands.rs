@@ -3,6 +3,7 @@
 mod audience;
 mod completions;
 mod concurrent;
+mod delegate;
 mod doctor;
 mod exec;
 mod expiry_notice;
@@ -61,6 +62,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(&context()?, &arguments),
         Command::Token(arguments) => token::run(&context()?, &arguments),
         Command::Exec(arguments) => exec::run(&context()?, &arguments),
+        Command::Delegate(arguments) => delegate::run(&context()?, &arguments),
         Command::Kubernetes { command } => kubernetes::run(&context()?, &command),
         Command::Helper { command } => helper::run(&context()?, &command),
         Command::Sessions(arguments) => {

@@ -1,5 +1,6 @@
 //! Calls to the daemon. Errors are classified by what they mean to the user.
 
+mod delegation;
 mod failures;
 mod responses;
 mod token_exchange;
@@ -30,6 +31,7 @@ use crate::proxy::{self, ProxyError, Route};
 use responses::CheckedResponse;
 use trust_anchors::{Attempts, TrustAnchors};
 
+pub use delegation::DelegatedSession;
 pub use failures::{STALE_EXPORTS, UNREACHABLE_HINT};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };

@@ -20,9 +20,11 @@ pub use id_token::IDTokenSource;
 
 /// Names the directory of this program's files.
 pub const HOME: &str = "INFRA_HOME";
-const SERVER: &str = "INFRA_SERVER";
-const TOKEN: &str = "INFRA_TOKEN";
-const FINGERPRINT: &str = "INFRA_FINGERPRINT";
+pub const SERVER: &str = "INFRA_SERVER";
+pub const TOKEN: &str = "INFRA_TOKEN";
+pub const FINGERPRINT: &str = "INFRA_FINGERPRINT";
+/// Credentials besides [`TOKEN`] with which this program gets tokens.
+pub const OTHER_CREDENTIALS: [&str; 2] = [id_token::TOKEN, id_token::FILE];
 const CA_FILE: &str = "INFRA_CA_FILE";
 
 /// Settings from the environment.

@@ -1,6 +1,8 @@
 //! The HTTP API: routes, request bodies and problem responses.
 
+mod actor;
 mod body;
+mod delegations;
 mod discovery;
 mod health;
 mod introspection;
@@ -63,6 +65,7 @@ const ENDPOINTS: &[Endpoint] = &[
     protected("DELETE", "/v1/sessions", || delete(sessions::revoke_others)),
     protected("DELETE", "/v1/sessions/{id}", || delete(sessions::revoke)),
     protected("POST", "/v1/tokens", || post(tokens::issue)),
+    protected("POST", "/v1/delegations", || post(delegations::open)),
     public("GET", "/v1/server", || get(server::describe)),
     public("GET", "/v1/jwks", || get(discovery::public_keys)),
     public("GET", "/.well-known/openid-configuration", || get(discovery::configuration)),

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod credentials;
+mod delegation;
 mod kubernetes;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use credentials::Credentials;
 
 pub use allowed::AllowedUsers;
 pub use credentials::check as check_credential;
+pub use delegation::DelegateError;
 pub use kubernetes::{Cluster, ClusterUser, NotAClusterUser};
 
 #[derive(Debug, Clone)]
@@ -119,6 +121,17 @@ impl Services {
         caller: &Caller,
         wanted: &str,
     ) -> Result<(MintedAudienceToken, &Service), IssueError> {
+        let service = self.find_admitting(caller, wanted)?;
+        let audience = &service.settings.audience;
+        let token = match &service.settings.tokens {
+            TokenFormat::Opaque => self.sessions.issue_audience_token(caller, audience).await?,
+            TokenFormat::Jwt { groups } => self.sessions.issue_signed_token(caller, audience, groups).await?,
+        };
+        Ok((token, service))
+    }
+
+    /// Finds the service with this audience or name, if it admits the caller.
+    fn find_admitting(&self, caller: &Caller, wanted: &str) -> Result<&Service, IssueError> {
         let service = self.find_wanted(wanted).ok_or(IssueError::NoService)?;
         if !service.admits(caller) {
             return Err(IssueError::NotAllowed);
@@ -127,12 +140,7 @@ impl Services {
         if let Some(cluster) = service.cluster() {
             cluster.map_user(caller)?;
         }
-        let audience = &service.settings.audience;
-        let token = match &service.settings.tokens {
-            TokenFormat::Opaque => self.sessions.issue_audience_token(caller, audience).await?,
-            TokenFormat::Jwt { groups } => self.sessions.issue_signed_token(caller, audience, groups).await?,
-        };
-        Ok((token, service))
+        Ok(service)
     }
 
     /// Finds the service with this audience or name, and the first rule of the workload that lists it.

@@ -1,9 +1,11 @@
 //! Sessions: how a login opens one, how its token is validated, and how it is revoked.
 
 mod audience_tokens;
+mod authority;
 mod binding;
 mod caller;
 mod counts;
+mod delegation;
 #[cfg(test)]
 mod fuzzing;
 #[cfg(all(fuzzing, not(test)))]
@@ -40,9 +42,11 @@ use crate::tls::DaemonIdentity;
 use counts::Counts;
 
 pub use audience_tokens::{AudienceTokenError, MintedAudienceToken};
+pub use authority::{NotDelegated, UndelegatedCaller};
 pub use binding::Bindings;
 pub use caller::{AcceptedTokens, AuthorizedCaller, Caller, NotAuthenticated, SessionUse};
 pub use counts::SessionCounts;
+pub use delegation::{DelegationError, Label, MintedSession, NewDelegation};
 pub use limits::SessionLimits;
 pub use login::LoginError;
 pub use login_audit::LoginRateLimit;

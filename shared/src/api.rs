@@ -1,5 +1,6 @@
 //! The wire format between `infra`, `infrad` and services: JSON bodies, camelCase, described in `docs/api.md`.
 
+mod delegation;
 mod problem;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use crate::origin::Origin;
 use crate::pin::Pin;
 use crate::token_text::SessionID;
 
+pub use delegation::{Delegation, DelegationRequest, DelegationResponse, MAX_DELEGATED_AUDIENCES, is_label};
 pub use problem::{MEDIA_TYPE, Problem, ProblemCode};
 
 /// Response to `GET /v1/server`: what a client needs before it logs in.
@@ -239,6 +241,9 @@ pub struct Session {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub idle_expires_at: Timestamp,
+    /// Present if another session opened this one for a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<Delegation>,
 }
 
 /// Body of `POST /v1/tokens`: requests an audience token for one service.

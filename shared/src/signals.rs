@@ -17,7 +17,9 @@ pub fn is_stop_ignored() -> bool {
     is_ignored(libc::SIGTSTP)
 }
 
-fn is_ignored(signal: libc::c_int) -> bool {
+/// Whether the parent process disabled a signal.
+#[must_use]
+pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sets no action, and fills the variable, which lives until the call returns.
     let result = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };

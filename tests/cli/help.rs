@@ -14,12 +14,13 @@ use infra_harness::program::{RecordingBrowser, Running, User, built};
 use infra_harness::provider::Provider;
 use infra_harness::tmux::Screen;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "login",
     "logout",
     "status",
     "token",
     "exec",
+    "delegate",
     "kubernetes",
     "helper",
     "sessions",

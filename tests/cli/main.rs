@@ -9,6 +9,7 @@ mod certified_provider;
 mod clock;
 mod cluster;
 mod completions;
+mod delegate;
 mod dev;
 mod doctor;
 mod ending;

@@ -7,6 +7,7 @@ mod backends;
 mod backups;
 mod canaries;
 mod crashes;
+mod delegations;
 mod examples;
 mod faults;
 mod floods;

@@ -11,6 +11,7 @@ pub const SYNONYMS: &Synonyms = &[
     ("signout", "`infra logout`"),
     ("whoami", "`infra status`"),
     ("run", "`infra exec`"),
+    ("agent", "`infra delegate`"),
     ("start", "`infrad serve`, or `infrad dev` to try Infra"),
     ("as-service", "`infrad as-service`"),
     ("audit", "`infrad audit`"),
@@ -146,6 +147,13 @@ Examples:
     infra exec --audience grafana -- sh -c 'test -n \"$INFRA_AUDIENCE_TOKEN\"'
   The same under a name that the command knows:
     infra exec --audience grafana --variable TOKEN -- printenv TOKEN";
+
+pub(super) const DELEGATE: &str = "\
+Examples:
+  A command that gets tokens for one service, within an hour:
+    infra delegate --audience grafana -- sh -c 'infra token --audience grafana >/dev/null'
+  For longer, and with the label that `infra sessions` shows:
+    infra delegate --audience grafana --for 8h --name nightly-report -- ./deploy";
 
 pub(super) const KUBERNETES: &str = "\
 Examples:

@@ -2,11 +2,11 @@
 
 mod revoke;
 
-use infra_shared::api::{ListedSession, ListedSessions};
+use infra_shared::api::{Delegation, ListedSession, ListedSessions};
 use infra_shared::origin::Origin;
 use infra_shared::printable::printable;
 use infra_shared::table::align;
-use infra_shared::token_text::SessionToken;
+use infra_shared::token_text::{SessionID, SessionToken};
 use serde::Serialize;
 
 use super::status::machine;
@@ -19,6 +19,8 @@ use crate::trust::Connection;
 
 /// Maximum length of a displayed name.
 const MAX_CHARACTERS: usize = 64;
+/// Maximum length of the displayed audiences of a session.
+const MAX_AUDIENCES: usize = 256;
 
 /// Output of `infra sessions --json`, schema 1.
 #[derive(Serialize)]
@@ -87,14 +89,14 @@ impl<'a> SessionAccess<'a> {
     }
 }
 
-/// One line for each session, with the user if `with_user` is set.
+/// One line for each session, delegated ones under their parents, with the user if `with_user` is set.
 fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String {
     let mut head = vec!["ID", "OPENED", "LAST USED", "LEFT", "FROM"];
     if with_user {
         head.insert(1, "USER");
     }
     let head: Vec<String> = head.into_iter().map(ToOwned::to_owned).collect();
-    let rows = listed.sessions.iter().map(|session| {
+    let rows = families(&listed.sessions).into_iter().map(|session| {
         let mut row = row(context, session, listed.now);
         if with_user {
             row.insert(1, printable(&session.user.label(), MAX_CHARACTERS));
@@ -102,6 +104,18 @@ fn table(context: &Context, listed: &ListedSessions, with_user: bool) -> String 
         row
     });
     align(head, rows)
+}
+
+/// The sessions in their order, each followed by those that it delegated. One without its parent stays where it is.
+fn families(sessions: &[ListedSession]) -> Vec<&ListedSession> {
+    let parent = |listed: &ListedSession| listed.session.delegation.as_ref().map(|it| it.parent.clone());
+    let is_listed = |id: &SessionID| sessions.iter().any(|listed| listed.session.id == *id);
+    let first = sessions.iter().filter(|listed| parent(listed).is_none_or(|parent| !is_listed(&parent)));
+    let family = |first: &ListedSession| {
+        let id = first.session.id.clone();
+        sessions.iter().filter(move |listed| parent(listed).as_ref() == Some(&id))
+    };
+    first.flat_map(|first| std::iter::once(first).chain(family(first))).collect()
 }
 
 fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -> Vec<String> {
@@ -112,12 +126,55 @@ fn row(context: &Context, listed: &ListedSession, daemon_now: jiff::Timestamp) -
         times::local(now.checked_sub(ago).unwrap_or(moment), now)
     };
     let left = listed.session.ends_at().duration_since(daemon_now);
+    let delegation = listed.session.delegation.as_ref();
     let this = if listed.current { "; this session" } else { "" };
     vec![
-        listed.session.id.to_string(),
+        format!("{}{}", if delegation.is_some() { "  " } else { "" }, listed.session.id),
         here(listed.session.created_at),
         here(listed.last_used_at),
         times::left(left),
-        format!("{}{this}", machine(listed)),
+        format!("{}{this}", delegation.map_or_else(|| machine(listed), delegated)),
     ]
+}
+
+/// The command that has the session, and the services that it may use.
+fn delegated(Delegation { parent: _, audiences, label }: &Delegation) -> String {
+    let audiences = printable(&audiences.join(", "), MAX_AUDIENCES);
+    format!("delegated to {} for {audiences}", printable(label, MAX_CHARACTERS))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn listed(id: &str, parent: Option<&str>) -> ListedSession {
+        let delegation =
+            parent.map(|parent| json!({"parent": parent, "audiences": ["wiki"], "label": "agent"}));
+        let time = "2026-11-23T08:00:00Z";
+        let session = json!({
+            "id": id, "createdAt": time, "expiresAt": time, "idleExpiresAt": time, "delegation": delegation,
+            "lastUsedAt": time, "device": null, "loginMethod": "browser", "address": null, "current": false,
+            "user": {"name": null, "email": null, "provider": "okta", "issuer": "https://okta.test",
+                     "subject": "00u1"},
+        });
+        serde_json::from_value(session).expect("a session")
+    }
+
+    #[test]
+    fn delegated_sessions_follow_their_parents() {
+        let [one, two, absent] = ["1111111111", "2222222222", "3333333333"];
+        let sessions = [
+            listed("aaaaaaaaaa", Some(two)),
+            listed("bbbbbbbbbb", Some(one)),
+            listed("cccccccccc", Some(absent)),
+            listed(one, None),
+            listed("dddddddddd", Some(one)),
+            listed(two, None),
+        ];
+        let ids: Vec<&str> =
+            families(&sessions).into_iter().map(|listed| listed.session.id.as_str()).collect();
+        assert_eq!(ids, ["cccccccccc", one, "bbbbbbbbbb", "dddddddddd", two, "aaaaaaaaaa"]);
+    }
 }

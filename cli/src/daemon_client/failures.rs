@@ -50,6 +50,9 @@ impl DaemonError {
             (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::Forbidden => {
                 Failure::new(exit, format!("{origin} does not allow this"))
             }
+            (Self::Problem { problem, .. }, _) if problem.code == ProblemCode::Delegated => {
+                Failure::new(exit, format!("{origin} does not allow this to a delegated session"))
+            }
             (_, Exit::Unreachable) => Failure::new(exit, format!("{origin} cannot be reached")),
             (_, Exit::LoginFailed) => Failure::new(exit, "the sign-in was rejected"),
             (_, Exit::LoginNeeded) => Failure::new(exit, format!("you need to sign in to {origin}")),
@@ -69,6 +72,9 @@ impl DaemonError {
             {
                 failure.hint(format!("ask the operator of {origin}, and give the request ID"))
             }
+            Self::Problem { problem, .. } if problem.code == ProblemCode::Delegated => failure.hint(
+                "run it outside of `infra delegate`; or for a service, start the command again with its `--audience`",
+            ),
             Self::NotADaemon => failure
                 .hint("check the address; if it is right, ask the server's operator which `infra` to use"),
             Self::Unreachable(_) | Self::HandshakeClosed | Self::Proxy(_) => {

@@ -2,8 +2,9 @@
 //! malicious.
 
 use infra_shared::api::{
-    AudienceTokenResponse, CurrentSession, FinishLoginResponse, ListedSession, ListedSessions, ListedUser,
-    Provider, RevocationResponse, Server, StartLoginResponse, User, WORKLOAD,
+    AudienceTokenResponse, CurrentSession, Delegation, FinishLoginResponse, ListedSession, ListedSessions,
+    ListedUser, MAX_DELEGATED_AUDIENCES, Provider, RevocationResponse, Server, Session, StartLoginResponse,
+    User, WORKLOAD, is_label,
 };
 use infra_shared::names::is_name;
 use infra_shared::token_text::{ServiceToken, SessionToken};
@@ -52,13 +53,17 @@ impl CheckedResponse for StartLoginResponse {
 impl CheckedResponse for FinishLoginResponse {
     fn is_valid(&self) -> bool {
         let token = SessionToken::parse(self.token.expose_secret());
-        token.is_some_and(|token| *token.id() == self.session.id) && is_user(&self.user)
+        token.is_some_and(|token| *token.id() == self.session.id)
+            && is_session(&self.session)
+            && is_user(&self.user)
     }
 }
 
 impl CheckedResponse for CurrentSession {
     fn is_valid(&self) -> bool {
-        is_user(&self.user) && self.newer.as_ref().is_none_or(|newer| is_listed(&newer.newest))
+        is_user(&self.user)
+            && is_session(&self.session)
+            && self.newer.as_ref().is_none_or(|newer| is_listed(&newer.newest))
     }
 }
 
@@ -97,9 +102,19 @@ fn is_user(user: &User) -> bool {
         && is_identity((name.as_deref(), email.as_deref()), provider, issuer, subject)
 }
 
+/// IDs and times have no other form.
+pub(super) fn is_session(session: &Session) -> bool {
+    session.delegation.as_ref().is_none_or(|Delegation { parent: _, audiences, label }| {
+        (1..=MAX_DELEGATED_AUDIENCES).contains(&audiences.len())
+            && audiences.iter().all(|audience| is_short(audience))
+            && is_label(label)
+    })
+}
+
 fn is_listed(listed: &ListedSession) -> bool {
     let ListedUser { name, email, provider, issuer, subject } = &listed.user;
-    [&listed.device, &listed.address].into_iter().flatten().all(|text| is_short(text))
+    is_session(&listed.session)
+        && [&listed.device, &listed.address].into_iter().flatten().all(|text| is_short(text))
         && is_identity((name.as_deref(), email.as_deref()), provider, issuer, subject)
 }
 

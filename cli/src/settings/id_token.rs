@@ -10,8 +10,8 @@ use url::Url;
 use super::absolute;
 use crate::failure::{Exit, Failure};
 
-const TOKEN: &str = "INFRA_ID_TOKEN";
-const FILE: &str = "INFRA_ID_TOKEN_FILE";
+pub(super) const TOKEN: &str = "INFRA_ID_TOKEN";
+pub(super) const FILE: &str = "INFRA_ID_TOKEN_FILE";
 /// GitHub sets both in a job with the permission `id-token: write`.
 const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";

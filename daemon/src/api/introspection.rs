@@ -7,6 +7,7 @@ use infra_shared::api::ProblemCode;
 use serde::Serialize;
 
 use super::Api;
+use super::actor::{Actor, actor};
 use super::body::{
     FORM, UnverifiedToken, body_timeout, has_media_type, is_from_web_page, presented, token_in,
 };
@@ -42,6 +43,9 @@ struct Introspection<'a> {
     /// The name of the rule if the token belongs to a workload. Left out for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<&'a str>,
+    /// Left out if the user acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor<'a>>,
 }
 
 #[derive(Serialize)]
@@ -110,5 +114,6 @@ fn introspection<'a>(authorized: &'a AuthorizedCaller, audience: &'a str) -> Int
         groups: &user.groups,
         provider: &user.provider,
         workload: user.workload(),
+        act: actor(caller),
     }
 }

@@ -1,6 +1,8 @@
 //! `POST /v1/kubernetes/{cluster}/tokenreview`: the token webhook of Kubernetes API servers
 //! (`authentication.k8s.io/v1`).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::extract::{Extension, Path, State};
@@ -11,6 +13,7 @@ use infra_shared::printable::printable;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
+use super::actor::actor;
 use super::body::{JSON, presented};
 use super::log_limiter::LogLimiter;
 use super::problem::{ProblemResponse, json_response};
@@ -23,6 +26,8 @@ const API_VERSION: &str = "authentication.k8s.io/v1";
 const KIND: &str = "TokenReview";
 /// The key of the session id in `user.extra`.
 const SESSION: &str = "infra.session/id";
+/// The key in `user.extra` of the command that acts for the user, if one does.
+const ACTOR: &str = "infra.session/actor";
 /// Longer than any cluster name or API version.
 const MAX_NAME: usize = 60;
 
@@ -70,7 +75,7 @@ struct UserInfo<'a> {
     /// Issuer and subject: a later user with the same name is another person.
     uid: String,
     groups: Vec<String>,
-    extra: std::collections::BTreeMap<&'static str, [&'a str; 1]>,
+    extra: BTreeMap<&'static str, [Cow<'a, str>; 1]>,
 }
 
 /// Omits `Retry-After` from errors: an API server would wait for it up to ten times, and its own client with it.
@@ -164,7 +169,8 @@ fn status(service: &Service, cluster: &Cluster, authorized: &AuthorizedCaller, a
     };
     let (session, user) = (&authorized.caller().session().id, authorized.caller().user());
     let uid = format!("{}#{}", user.issuer, user.subject);
-    let extra = [(SESSION, [session.as_str()])].into();
+    let actor = actor(authorized.caller()).map(|actor| (ACTOR, [Cow::from(actor.sub)]));
+    let extra = [(SESSION, [Cow::from(session.as_str())])].into_iter().chain(actor).collect();
     respond(Status {
         authenticated: true,
         user: Some(UserInfo { username, uid, groups, extra }),

@@ -339,6 +339,7 @@ fn title(code: ProblemCode) -> &'static str {
         ProblemCode::TooManyRequests => "too many requests",
         ProblemCode::BadRequest => "the request is malformed",
         ProblemCode::Forbidden => "not allowed",
+        ProblemCode::Delegated => "not allowed to a delegated session",
         ProblemCode::NotFound => "not found",
         ProblemCode::MethodNotAllowed => "the path does not support this method",
         ProblemCode::BodyTooLarge => "the body is too large",

@@ -46,9 +46,14 @@ async fn show_session(
         other => other.into(),
     })?;
     let caller = authorized.caller();
-    // Users want to know if another sign-in happened. Services only validate the caller.
-    let newer =
-        if session_use == SessionUse::NotRecorded { api.sessions.find_newer(caller).await? } else { None };
+    // Users want to know if another sign-in happened. Services only validate the caller, and a command with a delegated
+    // session learns nothing about others.
+    let newer = match (session_use, caller.delegation()) {
+        (SessionUse::NotRecorded, None) => {
+            api.sessions.find_newer(&caller.clone().require_undelegated()?).await?
+        }
+        _ => None,
+    };
     Ok(describe(api, caller, newer))
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn list(
             .with_detail("the only parameter is `user`: another user's e-mail or subject"));
     };
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
+    let caller = caller.require_undelegated()?;
     let sessions = match wanted.user {
         None => api.sessions.list_own(&caller).await?,
         Some(user) => api
@@ -72,6 +73,7 @@ pub(super) async fn revoke_others(
         ));
     };
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
+    let caller = caller.require_undelegated()?;
     let response =
         api.sessions.revoke_others_for(&caller, others.user).await?.ok_or_else(not_an_administrator)?;
     tracing::info!(
@@ -96,6 +98,7 @@ pub(super) async fn revoke(
     UnverifiedBearer(token): UnverifiedBearer,
 ) -> Result<Response, ProblemResponse> {
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
+    let caller = caller.require_undelegated()?;
     // A path that is not UTF-8 is an unknown id.
     let id = id.ok().and_then(|Path(id)| SessionID::parse(&id));
     let is_revoked = match &id {

@@ -1,5 +1,7 @@
 //! Tests all endpoints without the listener.
 
+mod delegations;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use infra_shared::clock::SystemClock;
@@ -9,7 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::audit::Audit;
-use crate::identity::Workloads;
+use crate::identity::{Provider, Workloads};
 use crate::keys::{Keys, RootKeySettings};
 use crate::listener::PeerAddress;
 use crate::secrets::Backends;
@@ -18,8 +20,16 @@ use crate::sessions::{Bindings, SessionLimits, SessionSetup, TokenFormat};
 use crate::store::Store;
 use crate::tls::DaemonIdentity;
 
+const CREDENTIAL: &str = "the credential of each service";
+
 /// The API of a daemon with a service and a cluster, but no user.
 async fn api() -> (Router, TempDir) {
+    let (router, _, directory) = api_with(Vec::new()).await;
+    (router, directory)
+}
+
+/// The same with providers, and its store.
+async fn api_with(providers: Vec<Provider>) -> (Router, Store, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let data_dir = directory.path().join("data");
     crate::platform::ensure_private_directory(&data_dir).expect("a data directory");
@@ -28,10 +38,10 @@ async fn api() -> (Router, TempDir) {
     let store = Store::open(data_dir.join(keys.database_file()), keys.database_key()).await.expect("a store");
     let origin = "infra.test".parse().expect("an origin");
     let sessions = Arc::new(Sessions::new(SessionSetup {
-        store,
+        store: store.clone(),
         ticket_key: keys.ticket_key(),
         sealer: keys.field_sealer(),
-        providers: Vec::new(),
+        providers,
         workloads: Workloads::default(),
         token_keys: None,
         bindings: Bindings::new(
@@ -53,7 +63,9 @@ async fn api() -> (Router, TempDir) {
             name: name.to_owned(),
             audience: name.to_owned(),
             kind,
-            credentials: Vec::new(),
+            credentials: vec![
+                Backends::built_in().parse(&format!("plaintext:{CREDENTIAL}")).expect("a reference"),
+            ],
             allow: AllowedUsers::Everyone,
             workloads: Vec::new(),
             accept_session_token: true,
@@ -62,7 +74,7 @@ async fn api() -> (Router, TempDir) {
         })
         .into();
     let services = Services::new(sessions.clone(), services, Backends::built_in());
-    (build_router(sessions, services, &ApiLimits::default()).0, directory)
+    (build_router(sessions, services, &ApiLimits::default()).0, store, directory)
 }
 
 /// The listener trusts connections on which such an endpoint succeeds.
@@ -75,6 +87,9 @@ async fn protected_endpoint_rejects_missing_credentials() {
         let (kind, body) = match route.path {
             "/v1/introspect" => ("application/x-www-form-urlencoded", "token=infra_unknown"),
             "/v1/tokens" => ("application/json", r#"{"audience": "wiki"}"#),
+            "/v1/delegations" => {
+                ("application/json", r#"{"audiences": ["wiki"], "lifetimeSeconds": 60, "label": "a"}"#)
+            }
             path if path.ends_with("/tokenreview") => (
                 "application/json",
                 r#"{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "a"}}"#,

@@ -12,6 +12,7 @@ use infra_shared::api::ProblemCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Api;
+use super::actor::actor;
 use super::body::{credentials, presented};
 use super::problem::{ProblemResponse, without_body};
 use crate::listener::{CachedResponse, PeerAddress};
@@ -24,6 +25,8 @@ const NAME: HeaderName = HeaderName::from_static("x-infra-name");
 const GROUPS: HeaderName = HeaderName::from_static("x-infra-groups");
 const PROVIDER: HeaderName = HeaderName::from_static("x-infra-provider");
 const SESSION: HeaderName = HeaderName::from_static("x-infra-session");
+/// Empty if the user acts.
+const ACTOR: HeaderName = HeaderName::from_static("x-infra-actor");
 
 /// Encodes all but RFC 3986 §2.3 and `@`, so that a comma in a value only separates groups.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
@@ -108,6 +111,7 @@ fn add_identity(headers: &mut HeaderMap, authorized: &AuthorizedCaller) {
         (GROUPS, groups.join(",")),
         (PROVIDER, encoded(&user.provider)),
         (SESSION, caller.session().id.to_string()),
+        (ACTOR, actor(caller).map(|actor| encoded(&actor.sub)).unwrap_or_default()),
     ] {
         let value = HeaderValue::try_from(value).expect("what is left unencoded may stand in a header");
         headers.insert(name, value);

@@ -53,6 +53,17 @@ pub enum Event<'a> {
         issuer: &'a str,
         change: &'a str,
     },
+    /// A session of a login opened another one for a command.
+    SessionDelegated {
+        session: &'a str,
+        parent: &'a str,
+        issuer: &'a str,
+        subject: &'a str,
+        audiences: &'a [String],
+        label: &'a str,
+        /// The client address, if recorded.
+        address: Option<IpAddr>,
+    },
     SessionEnded {
         session: &'a str,
         issuer: &'a str,

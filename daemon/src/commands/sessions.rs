@@ -109,7 +109,12 @@ fn table(listed: &ListedSessions) -> String {
 fn row(listed: &ListedSession, now: Timestamp) -> Vec<String> {
     let left = listed.session.ends_at().duration_since(now);
     let minutes = left.as_mins().max(0);
-    let from = [listed.device.as_deref(), listed.address.as_deref()];
+    let delegation = listed.session.delegation.as_ref();
+    let delegated = delegation.map(|it| format!("delegated to {} by {}", it.label, it.parent));
+    let from = match &delegated {
+        Some(_) => [delegated.as_deref(), listed.address.as_deref()],
+        None => [listed.device.as_deref(), listed.address.as_deref()],
+    };
     vec![
         listed.session.id.to_string(),
         printable(&listed.user.label(), MAX_CHARACTERS),

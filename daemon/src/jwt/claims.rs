@@ -20,6 +20,8 @@ pub struct NewToken<'a> {
     pub session: &'a SessionID,
     /// What requested it.
     pub client: &'a str,
+    /// The label of a delegated session.
+    pub delegated_to: Option<&'a str>,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
     /// The user's e-mail address, if the provider verified it.
@@ -39,6 +41,13 @@ pub struct VerifiedToken {
     pub expires_at: Timestamp,
 }
 
+/// RFC 8693 §4.1, as introspection returns it.
+#[derive(Serialize)]
+struct Actor<'a> {
+    sub: String,
+    sid: &'a str,
+}
+
 #[derive(Serialize)]
 struct Written<'a> {
     iss: &'a str,
@@ -50,6 +59,8 @@ struct Written<'a> {
     jti: String,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +90,9 @@ pub(super) fn sign(key: &SigningKey, issuer: &str, new: &NewToken<'_>) -> Signed
         jti: random::alphanumeric(ID_CHARACTERS),
         iat: new.issued_at.as_second(),
         exp: new.expires_at.as_second(),
+        act: new
+            .delegated_to
+            .map(|label| Actor { sub: format!("delegate:{label}"), sid: new.session.as_str() }),
         email: new.verified_email,
         email_verified: new.verified_email.map(|_| true),
         groups: new.groups,

@@ -39,6 +39,7 @@ fn new_token(session: &SessionID) -> NewToken<'_> {
         subject: "00u1",
         session,
         client: "infra",
+        delegated_to: None,
         issued_at: start(),
         expires_at: start() + MINUTE * 10,
         verified_email: None,
@@ -83,6 +84,7 @@ fn token_has_the_claims_of_its_profile() {
         let new = NewToken {
             verified_email: Some("alice@example.com"),
             groups: Some(&groups),
+            delegated_to: Some("agent"),
             ..new_token(session.id())
         };
         let [header, claims, _] = parts(&sign(&key, ISSUER, &new));
@@ -97,12 +99,12 @@ fn token_has_the_claims_of_its_profile() {
             json!({
                 "iss": ISSUER, "aud": "wiki", "sub": "00u1", "client_id": "infra", "sid": session.id(), "jti": null,
                 "iat": issued_at, "exp": issued_at + 600, "email": "alice@example.com", "email_verified": true,
-                "groups": groups,
+                "groups": groups, "act": {"sub": "delegate:agent", "sid": session.id()},
             })
         );
         let [_, claims, _] = parts(&sign(&key, ISSUER, &new_token(session.id())));
         let claims = decoded(&claims);
-        assert!(["email", "email_verified", "groups"].iter().all(|name| claims.get(name).is_none()));
+        assert!(["act", "email", "email_verified", "groups"].iter().all(|name| claims.get(name).is_none()));
         assert_ne!(claims["jti"], id, "each token has its own");
     }
 }
@@ -224,6 +226,7 @@ fn longest_token_is_within_its_limit() {
         audience: &audience,
         subject: &subject,
         client: &client,
+        delegated_to: None,
         verified_email: Some(&email),
         groups: Some(&groups),
         ..new_token(session.id())

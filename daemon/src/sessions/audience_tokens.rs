@@ -3,7 +3,7 @@
 use infra_shared::token_text::{AudienceToken, ServiceToken};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Sessions, add, truncate_to_second};
+use super::{Caller, NotDelegated, Sessions, add, truncate_to_second};
 use crate::audit::Event;
 use crate::store::{AudienceTokenRow, IssueOutcome, StoreError, TokenHash};
 
@@ -21,6 +21,8 @@ pub struct MintedAudienceToken {
 pub enum AudienceTokenError {
     #[error("the session ended")]
     SessionEnded,
+    #[error(transparent)]
+    NotDelegated(#[from] NotDelegated),
     #[error("the session has {MAX_PER_SESSION} live tokens")]
     LimitReached(SignedDuration),
     #[error("store: {0}")]
@@ -35,6 +37,7 @@ impl Sessions {
         caller: &Caller,
         audience: &str,
     ) -> Result<MintedAudienceToken, AudienceTokenError> {
+        caller.require_audience(audience)?;
         let (token, now) = (AudienceToken::mint(), self.checked_now()?);
         let expires_at = truncate_to_second(add(now, LIFETIME)).min(caller.session().expires_at);
         let new = AudienceTokenRow {

@@ -7,6 +7,7 @@ use infra_shared::api::{Session, User};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::to_raw_value;
 
+use super::authority::is_accepted;
 use super::{Sessions, truncate_to_second};
 use crate::audit::{Event, RejectedToken};
 use crate::identity::Email;
@@ -252,11 +253,7 @@ impl Sessions {
         accepted: AcceptedTokens<'_>,
         now: Timestamp,
     ) -> Result<(), NotAuthenticated> {
-        let is_accepted = match restriction {
-            Some(restriction) => accepted.audience == Some(restriction.audience.as_str()),
-            None => accepted.session_token,
-        };
-        if !is_accepted {
+        if !is_accepted(session, restriction.as_deref(), accepted) {
             return Err(NotAuthenticated::AudienceMismatch);
         }
         if restriction.as_ref().is_some_and(|restriction| now >= restriction.expires_at) {
@@ -287,12 +284,19 @@ impl Sessions {
     /// Stores the time of last use.
     ///
     /// Waits briefly only, so that validation does not queue behind logins. A failed write, for example on a full disk,
-    /// does not reject the caller: the session may only expire earlier.
+    /// does not reject the caller: the session may only expire earlier. A use of a delegated session is first one of its
+    /// parent, which therefore never idles out before it.
     async fn record_use(&self, found: &mut FoundToken, at: Timestamp) {
         let session = Arc::make_mut(&mut found.session);
         session.touch(at);
+        let parent = session.delegation.as_ref().map(|delegation| delegation.parent.clone());
         let (store, id) = (self.store.clone(), session.id.clone());
-        let writing = tokio::spawn(async move { store.touch_session(&id, at).await });
+        let writing = tokio::spawn(async move {
+            if let Some(parent) = parent {
+                store.touch_session(&parent, at).await?;
+            }
+            store.touch_session(&id, at).await
+        });
         if let Ok(Ok(Err(error))) = tokio::time::timeout(RECORD_USE_TIMEOUT, writing).await {
             // The store counts its own failures and reports the daemon as not ready.
             tracing::debug!(%error, "cannot store the last use of a session");
@@ -320,6 +324,7 @@ impl Sessions {
             created_at: truncate_to_second(stored.created_at),
             expires_at: stored.expires_at,
             idle_expires_at: self.idle_expires_at(stored.last_used_at, stored.expires_at),
+            delegation: stored.delegation.as_deref().cloned(),
         }
     }
 }

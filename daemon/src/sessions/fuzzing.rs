@@ -1,6 +1,8 @@
 //! Fuzz targets for input that unauthenticated clients send: tickets, tokens and bodies. Used by `tests/fuzz`.
 
-use infra_shared::api::{AudienceTokenRequest, FinishLoginRequest, Logout, StartLoginRequest};
+use infra_shared::api::{
+    AudienceTokenRequest, DelegationRequest, FinishLoginRequest, Logout, StartLoginRequest,
+};
 use infra_shared::login_binding::BoundVerifier;
 use infra_shared::token_text::{AudienceToken, LogoutProof, ServiceToken, SessionID, SessionToken};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,6 +65,7 @@ fn api_bodies(input: &[u8]) {
     says_the_same_again::<FinishLoginRequest>(input);
     says_the_same_again::<Logout>(input);
     says_the_same_again::<AudienceTokenRequest>(input);
+    says_the_same_again::<DelegationRequest>(input);
 }
 
 fn says_the_same_again<T: Serialize + DeserializeOwned>(input: &[u8]) {

@@ -3,7 +3,7 @@
 use infra_shared::api::{ListedSession, NewerSessions};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, Sessions, add, truncate_to_second};
+use super::{Caller, Sessions, UndelegatedCaller, add, truncate_to_second};
 use crate::store::{StoreError, StoredSession, UserFilter};
 
 /// Sessions whose addresses are erased in one transaction.
@@ -20,15 +20,15 @@ const MOST_NEWER: u32 = 100;
 
 impl Sessions {
     /// The caller's own live sessions, newest first.
-    pub async fn list_own(&self, caller: &Caller) -> Result<Vec<ListedSession>, StoreError> {
+    pub async fn list_own(&self, caller: &UndelegatedCaller) -> Result<Vec<ListedSession>, StoreError> {
         let (user, now) = (caller.user(), self.now());
         let stored = self.store.sessions_of(&user.issuer, &user.subject, now).await?;
         Ok(self.listed(stored, now, Some(caller)))
     }
 
-    /// The caller's other live sessions that were opened after the caller's own. The count is capped so that the
+    /// The caller's other live sessions that logins opened after the caller's own. The count is capped so that the
     /// request stays fast.
-    pub async fn find_newer(&self, caller: &Caller) -> Result<Option<NewerSessions>, StoreError> {
+    pub async fn find_newer(&self, caller: &UndelegatedCaller) -> Result<Option<NewerSessions>, StoreError> {
         let (user, now) = (caller.user(), self.now());
         let after = caller.stored().created_at;
         let stored = self.store.sessions_after(&user.issuer, &user.subject, after, MOST_NEWER, now).await?;
@@ -40,7 +40,7 @@ impl Sessions {
     /// Live sessions of other users. Returns `None` if the caller is no administrator.
     pub async fn list_as_administrator(
         &self,
-        caller: &Caller,
+        caller: &UndelegatedCaller,
         filter: UserFilter,
     ) -> Result<Option<Vec<ListedSession>>, StoreError> {
         if !self.is_administrator(caller) {

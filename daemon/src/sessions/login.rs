@@ -248,6 +248,7 @@ impl Sessions {
             email_verified: identity.verified_email().is_some(),
             client_info,
             refresh_token: self.new_refresh_token(provider, refresh_credential, now),
+            delegation: None,
             created_at: now,
             expires_at,
         };
@@ -258,6 +259,7 @@ impl Sessions {
             created_at: truncate_to_second(now),
             expires_at,
             idle_expires_at: self.idle_expires_at(now, expires_at),
+            delegation: None,
         };
         Ok(FinishLoginResponse { token: token.expose().into(), session, user, now })
     }

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::counts::Counts;
 use super::listing::PAGE;
-use super::{Caller, Sessions};
+use super::{Caller, Sessions, UndelegatedCaller};
 use crate::audit::{Audit, Event};
 use crate::identity::ProviderSettings;
 use crate::platform::{blocking, uncancelled};
@@ -43,7 +43,7 @@ impl Sessions {
     /// Returns `false` if the session does not exist, has already ended, or belongs to another user; the caller cannot
     /// tell which. Also ends an idle session for good. Otherwise a longer timeout or a clock that steps back could
     /// revive it.
-    pub async fn revoke_for(&self, caller: &Caller, id: &SessionID) -> Result<bool, StoreError> {
+    pub async fn revoke_for(&self, caller: &UndelegatedCaller, id: &SessionID) -> Result<bool, StoreError> {
         let Some(stored) = self.store.find_session(id).await?.filter(|stored| stored.ended.is_none()) else {
             return Ok(false);
         };
@@ -60,12 +60,12 @@ impl Sessions {
         Ok(self.revoke(one, reason, Some(&caller.session().id)).await? > 0)
     }
 
-    /// Revokes the caller's other sessions, or for an administrator all sessions of `user` except the caller's own.
+    /// Revokes the caller's other sessions, also those that it delegated, or for an administrator all sessions of `user` except the caller's own.
     ///
     /// Returns `None` if the caller is no administrator. Includes idle sessions, which are no longer listed.
     pub async fn revoke_others_for(
         &self,
-        caller: &Caller,
+        caller: &UndelegatedCaller,
         user: Option<String>,
     ) -> Result<Option<RevocationResponse>, StoreError> {
         let own = &caller.session().id;

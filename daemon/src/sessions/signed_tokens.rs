@@ -66,6 +66,7 @@ impl Sessions {
             subject: &user.subject,
             session: id,
             client: CLIENT,
+            delegated_to: caller.delegation().map(|delegation| delegation.label.as_str()),
             issued_at: now,
             expires_at: self.signed_token_expires_at(now, LIFETIME, caller.session().expires_at),
             verified_email: caller.verified_email(),

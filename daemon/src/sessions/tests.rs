@@ -1,6 +1,7 @@
 //! Tests sessions with a real store and a manual clock. No provider is contacted.
 
 mod audiences;
+mod delegation;
 mod grace;
 mod revalidation;
 mod signed_tokens;
@@ -95,6 +96,7 @@ impl Fixture {
             email_verified: true,
             client_info: ClientInfo::default(),
             refresh_token: None,
+            delegation: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
@@ -103,12 +105,17 @@ impl Fixture {
     }
 
     /// A caller with a session of this user.
-    async fn caller(&self, user: User, email_verified: bool) -> Caller {
+    async fn caller(&self, user: User, email_verified: bool) -> UndelegatedCaller {
         self.caller_from(None, user, email_verified).await
     }
 
     /// Like [`Self::caller`], for a login from `address`.
-    async fn caller_from(&self, address: Option<IpAddr>, user: User, email_verified: bool) -> Caller {
+    async fn caller_from(
+        &self,
+        address: Option<IpAddr>,
+        user: User,
+        email_verified: bool,
+    ) -> UndelegatedCaller {
         let token = SessionToken::mint();
         let created_at = truncate_to_second(self.clock.now());
         let session = NewSession {
@@ -118,11 +125,13 @@ impl Fixture {
             email_verified,
             client_info: ClientInfo { address, ..ClientInfo::default() },
             refresh_token: None,
+            delegation: None,
             created_at,
             expires_at: add(created_at, self.sessions.limits.lifetime),
         };
         self.sessions.store.open_session(session, 48).await.expect("a session");
-        self.sessions.authenticate(token.expose(), SessionUse::Recorded).await.expect("a caller")
+        let caller = self.sessions.authenticate(token.expose(), SessionUse::Recorded).await;
+        caller.expect("a caller").require_undelegated().expect("a session of a login")
     }
 
     fn ticket(&self, verifier: &BoundVerifier) -> SecretString {
@@ -563,7 +572,7 @@ async fn session_is_revoked_only_by_its_user_or_administrator() {
     let admin = User { subject: "00u3".to_owned(), groups: vec!["infra-admins".to_owned()], ..alice() };
     let (mine, mine_too) = (setup.caller(alice(), true).await, setup.caller(alice(), true).await);
     let (other, admin) = (setup.caller(other, true).await, setup.caller(admin, true).await);
-    let end = async |caller: &Caller, target: &Caller| {
+    let end = async |caller: &UndelegatedCaller, target: &Caller| {
         setup.sessions.revoke_for(caller, &target.session().id).await.expect("an answer")
     };
     let reason = async |target: &Caller| {
@@ -717,7 +726,7 @@ async fn revoking_others_includes_idle_but_not_own_session() {
         let stored = setup.sessions.store.find_session(&target.session().id).await.expect("an answer");
         stored.expect("a row").ended.map(|ended| ended.reason)
     };
-    let end = async |caller: &Caller, user: Option<&str>| {
+    let end = async |caller: &UndelegatedCaller, user: Option<&str>| {
         setup.sessions.revoke_others_for(caller, user.map(ToOwned::to_owned)).await.expect("an answer")
     };
 

@@ -105,6 +105,7 @@ impl Sessions {
             email_verified: false,
             client_info: ClientInfo { address: self.address_to_store(from), ..ClientInfo::default() },
             refresh_token: None,
+            delegation: None,
             created_at: now,
             expires_at,
         };
@@ -117,6 +118,7 @@ impl Sessions {
                 subject: &subject,
                 session: &id,
                 client: &client,
+                delegated_to: None,
                 issued_at: now,
                 expires_at,
                 verified_email: None,

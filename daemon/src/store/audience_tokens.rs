@@ -23,6 +23,7 @@ pub struct AudienceRestriction {
     pub expires_at: Timestamp,
 }
 
+/// What became of a token that a session asked for: an audience token, or that of a delegated session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueOutcome {
     Issued,
@@ -31,7 +32,7 @@ pub enum IssueOutcome {
     LimitReached(SignedDuration),
 }
 
-/// How long a session with `live` audience tokens waits for its next one. The first of them expires at `first`.
+/// How long a session with `live` tokens of a kind waits for its next one. The first of them expires at `first`.
 pub(super) fn wait_for_next(
     live: u32,
     first: Option<Timestamp>,

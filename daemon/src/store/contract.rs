@@ -29,6 +29,7 @@ macro_rules! on_each_engine {
 mod acme;
 mod audience_tokens;
 mod certificates;
+mod delegation;
 mod leases;
 mod providers;
 mod refresh_tokens;
@@ -42,7 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use infra_peers::postgresql::{PostgreSQL, USER};
-use infra_shared::api::{LoginMethod, User};
+use infra_shared::api::{Delegation, LoginMethod, User};
 use infra_shared::http::Trust;
 use infra_shared::token_text::{SessionID, SessionToken};
 use jiff::{SignedDuration, Timestamp};
@@ -150,6 +151,7 @@ pub(super) fn session(subject: &str, second: i64) -> NewSession {
             address: Some("2001:db8::1".parse().expect("an address")),
         },
         refresh_token: None,
+        delegation: None,
         created_at: at(second),
         expires_at: at(second + 3600),
     }

@@ -37,7 +37,7 @@ impl Store {
         await_engine!(self, engine => engine.sessions_of(issuer, subject, now))
     }
 
-    /// Returns a user's newest `at_most` live sessions opened after `after`.
+    /// Returns a user's newest `at_most` live sessions that logins opened after `after`.
     pub async fn sessions_after(
         &self,
         issuer: &str,

@@ -14,6 +14,7 @@ mod connections;
 mod connector;
 mod copy;
 mod database;
+mod delegation;
 mod diagnosis;
 mod dummy;
 mod error;

@@ -7,7 +7,7 @@ use super::{EndReason, RevokedSession, SessionSelector, Store, StoreError};
 use crate::platform::uncancelled;
 
 impl Store {
-    /// Revokes the selected sessions in one transaction. Durable when it returns.
+    /// Revokes the selected sessions in one transaction, and those that they delegated. Durable when it returns.
     pub async fn revoke(
         &self,
         selector: SessionSelector,
@@ -22,7 +22,7 @@ impl Store {
                 (Ok(_), SessionSelector::ALL) => store.cache.clear(),
                 (Ok(revoked), _) => store.drop_cached(revoked),
                 // It may be stored nevertheless, and must not count in grace.
-                (Err(_), SessionSelector::Ids(ids)) => store.cache.remove_sessions(&ids),
+                (Err(_), SessionSelector::Ids(ids)) => store.cache.remove_families(&ids),
                 (Err(_), _) => store.cache.clear(),
             }
             revoked

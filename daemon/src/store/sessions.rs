@@ -6,7 +6,7 @@ mod selection;
 
 use std::sync::OnceLock;
 
-use infra_shared::api::User;
+use infra_shared::api::{Delegation, User};
 use infra_shared::token_text::SessionID;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
@@ -31,6 +31,8 @@ pub struct NewSession {
     pub email_verified: bool,
     pub client_info: ClientInfo,
     pub refresh_token: Option<NewRefreshToken>,
+    /// `None` for a session that a login opened.
+    pub delegation: Option<Box<Delegation>>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -43,6 +45,8 @@ pub struct StoredSession {
     pub user: User,
     pub email_verified: bool,
     pub client_info: ClientInfo,
+    /// `None` for a session that a login opened.
+    pub delegation: Option<Box<Delegation>>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub last_used_at: Timestamp,
@@ -106,7 +110,8 @@ impl Store {
         await_engine!(self, engine => engine.touch_session(id, at))
     }
 
-    /// Stores new user claims from the provider for a live session. The cache drops the old ones.
+    /// Stores new user claims from the provider for a live session and those that it delegated. The cache drops the old
+    /// ones.
     pub async fn update_user(
         &self,
         id: &SessionID,
@@ -115,10 +120,17 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (store, id) = (self.clone(), id.clone());
         uncancelled(async move {
-            let updated = await_engine!(store, engine => engine.update_user(&id, user, email_verified));
-            // Also after a failure: it may be stored nevertheless.
-            store.cache.remove_sessions(&[id]);
-            updated
+            match await_engine!(store, engine => engine.update_user(&id, user, email_verified)) {
+                Ok(updated) => {
+                    store.cache.remove_sessions(&updated);
+                    Ok(())
+                }
+                Err(error) => {
+                    // It may be stored nevertheless.
+                    store.cache.remove_families(&[id]);
+                    Err(error)
+                }
+            }
         })
         .await
     }
@@ -134,7 +146,7 @@ impl Store {
     }
 }
 
-/// The oldest of a user's `live` sessions beyond `max_per_user`. The session `newest` counts and stays.
+/// The oldest of a user's `live` sessions of logins beyond `max_per_user`. The session `newest` counts and stays.
 pub(super) fn over_limit(
     mut live: Vec<(Timestamp, SessionID)>,
     newest: &SessionID,

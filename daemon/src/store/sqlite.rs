@@ -6,6 +6,7 @@ mod certificates;
 mod challenges;
 mod connections;
 mod copy;
+mod delegation;
 mod encryption;
 mod error;
 mod guard;

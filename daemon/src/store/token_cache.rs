@@ -6,6 +6,7 @@
 
 mod packed;
 mod shard;
+mod slot;
 mod weight;
 
 use std::hash::{BuildHasher, RandomState};
@@ -103,10 +104,10 @@ impl TokenCache {
         }
     }
 
-    /// Removes the session of a session token, whose holder no longer needs it.
+    /// Removes the session of a session token, whose holder no longer needs it, and those that it delegated.
     pub(super) fn remove_token(&self, text: &str, hash: &TokenHash) {
         if let Some(found) = self.find_session_token(text, hash, 0) {
-            self.remove_sessions(std::slice::from_ref(&found.session.id));
+            self.remove_families(std::slice::from_ref(&found.session.id));
         }
     }
 
@@ -158,6 +159,13 @@ impl TokenCache {
         for id in ids {
             self.shard(id.as_str()).remove_session(id);
         }
+    }
+
+    /// Removes sessions whose change may be durable, and those that they delegated, as far as they are cached. Reads all
+    /// entries, so it is for failures: a change that succeeds names all its sessions.
+    pub(super) fn remove_families(&self, ids: &[SessionID]) {
+        self.remove_sessions(ids);
+        self.shards.iter().for_each(|shard| lock(shard).remove_delegated(ids));
     }
 
     /// Removes sessions and audience tokens that expired at `now` or before, to free their memory.

@@ -6,6 +6,7 @@
 
 mod corrections;
 
+use infra_shared::api::Delegation;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -59,6 +60,7 @@ pub(super) struct SessionRecord {
     pub(super) device: Option<String>,
     pub(super) login_method: String,
     pub(super) address: Option<String>,
+    pub(super) delegation: Option<Box<Delegation>>,
     pub(super) created_at: i64,
     pub(super) expires_at: i64,
     pub(super) last_used_at: i64,

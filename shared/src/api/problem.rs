@@ -47,6 +47,8 @@ pub enum ProblemCode {
     BadRequest,
     /// 403: the caller is authenticated but not authorized.
     Forbidden,
+    /// 403: the session was delegated to a command, and not for this.
+    Delegated,
     /// 404: no such resource.
     NotFound,
     /// 405: the resource does not support this method.
@@ -65,7 +67,7 @@ impl ProblemCode {
         match self {
             Self::BadRequest => 400,
             Self::NotAuthenticated | Self::SessionExpired | Self::SessionRevoked => 401,
-            Self::LoginRejected | Self::Forbidden => 403,
+            Self::LoginRejected | Self::Forbidden | Self::Delegated => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::LoginExpired => 410,

@@ -36,6 +36,7 @@ pub(crate) fn fill(daemon: &Daemon, provider: &Provider, count: usize) -> Vec<Se
                 email_verified: true,
                 client_info: ClientInfo::default(),
                 refresh_token: None,
+                delegation: None,
                 created_at: now,
                 expires_at: now.checked_add(SignedDuration::from_hours(12)).expect("a time"),
             };

@@ -1,6 +1,6 @@
 //! Output of `status --json`, schema 1.
 
-use infra_shared::api::{Session, User};
+use infra_shared::api::{Delegation, Session, User};
 use infra_shared::origin::Origin;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub(super) struct Json {
 struct JsonSession {
     #[serde(flatten)]
     session: Session,
+    /// `null` for the session of a login.
+    delegation: Option<Delegation>,
     /// 0 if the session has ended, `null` if that is unknown.
     seconds_left: Option<i64>,
 }
@@ -43,13 +45,15 @@ impl Report {
     }
 
     pub(super) fn json(&self) -> Json {
-        let session = self.session.clone().map(|session| {
+        let session = self.session.clone().map(|mut session| {
             let seconds_left = match self.state {
                 State::Active => Some(self.left(&session).as_secs()),
                 State::LoggedOut | State::Expired | State::Revoked => Some(0),
                 State::Unreachable | State::Untrusted => None,
             };
-            JsonSession { session, seconds_left }
+            // Always written, here and not by the session itself.
+            let delegation = session.delegation.take();
+            JsonSession { session, delegation, seconds_left }
         });
         Json {
             schema: 1,

@@ -1,6 +1,6 @@
 //! A report as text.
 
-use infra_shared::api::User;
+use infra_shared::api::{Delegation, User};
 use infra_shared::printable::printable;
 use jiff::Timestamp;
 
@@ -45,6 +45,12 @@ pub(super) fn render(report: &Report, now: Timestamp) -> String {
             lines.push(format!("  groups    {}", printable(&user.groups.join(", "), MAX_CHARACTERS)));
         }
         lines.push(format!("  provider  {}", printable(&user.provider, MAX_CHARACTERS)));
+    }
+    if let Some(Delegation { audiences, label, .. }) =
+        report.session.as_ref().and_then(|session| session.delegation.as_ref())
+    {
+        let (label, audiences) = (printable(label, MAX_CHARACTERS), audiences.join(", "));
+        lines.push(format!("  delegated to {label}, only for {}", printable(&audiences, MAX_CHARACTERS)));
     }
     if let Some(session) = report.session.as_ref().filter(|_| report.state == State::Active) {
         let left = report.left(session);

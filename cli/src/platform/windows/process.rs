@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 
 use url::Url;
 use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
@@ -77,20 +77,24 @@ pub(crate) fn end(child: &mut Child) {
 }
 
 /// Runs the command and exits with its exit code. Returns only if that fails. Meanwhile Ctrl-C is for the command alone.
-pub(crate) fn become_command(mut command: Command) -> io::Error {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return error,
-    };
+pub(crate) fn become_command(command: Command) -> io::Error {
+    match run_command(command) {
+        Ok(status) => exit_as(status),
+        Err(error) => error,
+    }
+}
+
+/// Runs the command and returns how it ended. Meanwhile Ctrl-C is for the command alone.
+pub(crate) fn run_command(mut command: Command) -> io::Result<ExitStatus> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
     // From here on, Ctrl-C does not end this process.
     let _handlers = (tokio::signal::windows::ctrl_c(), tokio::signal::windows::ctrl_break());
-    match command.status() {
-        Ok(status) =>
-        {
-            #[expect(clippy::disallowed_methods, reason = "the exit code is the command's, of 32 bits")]
-            std::process::exit(status.code().unwrap_or(1))
-        }
-        Err(error) => error,
-    }
+    command.status()
+}
+
+/// Exits as the command did.
+pub(crate) fn exit_as(status: ExitStatus) -> ! {
+    #[expect(clippy::disallowed_methods, reason = "the exit code is the command's, of 32 bits")]
+    std::process::exit(status.code().unwrap_or(1))
 }

@@ -196,6 +196,7 @@ async fn signed_token_must_fit_its_session() {
             subject,
             session,
             client: "infra",
+            delegated_to: None,
             issued_at: now,
             expires_at: add(now, SignedDuration::from_mins(10)),
             verified_email: None,

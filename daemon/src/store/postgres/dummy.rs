@@ -41,10 +41,11 @@ pub(super) async fn insert(transaction: &Transaction<'_>, keys: &RowKeys) -> Res
             address: None,
         },
         refresh_token: None,
+        delegation: None,
         created_at,
         expires_at,
     };
-    let of_user = format!("{REPLACING}, user_key = excluded.user_key");
+    let of_user = format!("{REPLACING}, user_key = excluded.user_key, parent_id = excluded.parent_id");
     sessions::insert(transaction, keys, &session, &of_user).await?;
     let end = "UPDATE sessions SET ended_at = 0, end_reason = $2 WHERE id = $1";
     transaction.execute_typed(end, parameters![DUMMY_ID, EndReason::Expired.as_str()]).await?;

@@ -58,7 +58,7 @@ impl Postgres {
         subject: &str,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, i64::MIN, None, now).await
+        self.user_sessions(issuer, subject, (i64::MIN, true), None, now).await
     }
 
     pub(in crate::store) async fn sessions_after(
@@ -69,25 +69,29 @@ impl Postgres {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, time::to_database(after), Some(at_most.into()), now).await
+        self.user_sessions(issuer, subject, (time::to_database(after), false), Some(at_most.into()), now)
+            .await
     }
 
-    /// The order matches the index `sessions_by_user`. No limit means all.
+    /// Sessions opened after `after`, and delegated ones if wanted. The order matches the index `sessions_by_user`. No limit means all.
     async fn user_sessions(
         &self,
         issuer: &str,
         subject: &str,
-        after: i64,
+        (after, with_delegated): (i64, bool),
         limit: Option<i64>,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
         let select = format!(
             "SELECT {COLUMNS_OF_MANY} FROM sessions s WHERE s.user_key = $1 AND s.ended_at IS NULL AND s.expires_at > $2 \
-             AND s.created_at > $3 ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
+             AND s.created_at > $3 AND ($5 OR s.parent_id IS NULL) ORDER BY s.created_at DESC, s.id DESC LIMIT $4"
         );
         let user_key = self.rows.user_key(issuer, subject);
         let rows = self
-            .read_many(&select, parameters![user_key.as_slice(), time::to_database(now), after, limit])
+            .read_many(
+                &select,
+                parameters![user_key.as_slice(), time::to_database(now), after, limit, with_delegated],
+            )
             .await?;
         stored_rows(&self.rows, &rows)
     }

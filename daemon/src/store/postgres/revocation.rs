@@ -56,7 +56,8 @@ impl Postgres {
 }
 
 impl Revocation<'_> {
-    /// Marks up to [`PAGE`] sessions after `after` as revoked, and their refresh tokens for revocation at the provider.
+    /// Marks up to [`PAGE`] sessions after `after` as revoked, with those that they delegated, and their refresh tokens for
+    /// revocation at the provider.
     pub(super) async fn run_page(
         &self,
         transaction: &Transaction<'_>,
@@ -76,13 +77,16 @@ impl Revocation<'_> {
             [parameter(&at), parameter(&reason), parameter(&after), parameter(&limit)];
         let parameters: Vec<Parameter<'_>> = common.into_iter().chain(values.parameters()).collect();
         let mut rows = transaction.query_typed(&statement, &parameters).await?;
+        let next = last(&rows)?.filter(|_| rows.len() >= usize::from(PAGE));
+        if !rows.is_empty() {
+            let late = self.revoke_late(transaction, &rows, next.as_deref()).await?;
+            rows.extend(late);
+        }
         for large in unread(&rows, &["sealed"])?.chunks(LARGE_ROWS) {
             let again = transaction.query_typed(&select_again(), parameters![large.to_vec()]).await?;
             replace(&mut rows, again)?;
         }
-        let mut ids: Vec<&str> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-        ids.sort_unstable();
-        let next = ids.last().filter(|_| rows.len() >= usize::from(PAGE)).map(|last| (*last).to_owned());
+        let ids = ids(&rows)?;
         let is_of_all = *self.selector == SessionSelector::ALL;
         if ids.is_empty() {
             return Ok(RevokedPage { revoked: Vec::new(), change: None, is_of_all, next });
@@ -96,6 +100,24 @@ impl Revocation<'_> {
         let revoked =
             rows.iter().filter_map(|row| self.revoked(row).transpose()).collect::<Result<_, _>>()?;
         Ok(RevokedPage { revoked, change: Some(change), is_of_all, next })
+    }
+
+    /// Revokes the sessions that `parents`, revoked just now, delegated while their rows were waited for: the statement before
+    /// did not see them. None can follow, because the rows are locked. The next page, after `next`, sees its own.
+    async fn revoke_late(
+        &self,
+        transaction: &Transaction<'_>,
+        parents: &[Row],
+        next: Option<&str>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let statement = format!(
+            "WITH late AS (SELECT id FROM sessions WHERE ended_at IS NULL AND parent_id = ANY($3) \
+             AND ($4 IS NULL OR id <= $4) ORDER BY id FOR NO KEY UPDATE) \
+             UPDATE sessions s SET ended_at = $1, end_reason = $2, {NEXT_REVISION} FROM late \
+             WHERE s.id = late.id RETURNING {COLUMNS_OF_MANY}"
+        );
+        let (at, reason) = (time::to_database(self.at), self.reason.as_str());
+        Ok(transaction.query_typed(&statement, parameters![at, reason, ids(parents)?, next]).await?)
     }
 
     /// A row that does not open is revoked too, and its user is not known. `None` if it never had a user.
@@ -115,6 +137,15 @@ impl Revocation<'_> {
         };
         Ok(session_id(place.id()).ok().map(|id| RevokedSession { id, issuer, subject }))
     }
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<&str>, StoreError> {
+    Ok(rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
+}
+
+/// The last ID, in the order of the database.
+fn last(rows: &[Row]) -> Result<Option<String>, StoreError> {
+    Ok(ids(rows)?.into_iter().max().map(ToOwned::to_owned))
 }
 
 /// What a selector compares with.
@@ -147,7 +178,8 @@ impl<'a> Values<'a> {
     /// The condition. Its parameters start at `$5`.
     fn condition(&self) -> &'static str {
         match self {
-            Self::Ids(_) => "id = ANY($5)",
+            // The other selectors name users, and so the sessions that theirs delegated.
+            Self::Ids(_) => "(id = ANY($5) OR parent_id = ANY($5))",
             Self::OthersOf(_) => "user_key = (SELECT user_key FROM sessions WHERE id = $5) AND id <> $5",
             Self::AllExcept(_) => "id IS DISTINCT FROM $5",
             Self::Named { .. } => "id IS DISTINCT FROM $5 AND (subject_key = $6 OR email_key = $7)",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use infra_shared::api::User;
+use infra_shared::api::{Delegation, User};
 use infra_shared::token_text::SessionID;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
@@ -20,7 +20,7 @@ pub(super) const DUMMY_ID: &str = "0000000000";
 macro_rules! columns {
     ($largest:literal) => {
         concat!(
-            "left(s.id, 64) AS id, s.token_mac, s.user_key, s.key_version, CASE WHEN octet_length(s.sealed) <= ",
+            "left(s.id, 64) AS id, s.token_mac, s.user_key, left(s.parent_id, 64) AS parent_id, s.key_version, CASE WHEN octet_length(s.sealed) <= ",
             $largest,
             " THEN s.sealed ELSE '' END AS sealed, s.created_at, s.expires_at, s.last_used_at, s.ended_at, \
              left(s.end_reason, 64) AS end_reason, s.revision"
@@ -68,6 +68,8 @@ pub(super) struct Contents {
     pub(super) device: Option<String>,
     pub(super) login_method: String,
     pub(super) address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) delegation: Option<Box<Delegation>>,
 }
 
 /// The columns of a new session that depend on its contents.
@@ -121,7 +123,12 @@ impl SessionPlace {
         let sealed = SealedRow { key_version: row.try_get("key_version")?, bytes: row.try_get("sealed")? };
         let opened = keys.open(&self.row_place(), &sealed).map_err(|DecryptError| unopened())?;
         let (hash, contents) = opened.split_first_chunk().ok_or_else(unopened)?;
-        Ok((TokenHash(*hash), serde_json::from_slice(contents).map_err(|_| unopened())?))
+        let contents: Contents = serde_json::from_slice(contents).map_err(|_| unopened())?;
+        // A revocation finds it by the column, so a row with another parent there must not be used.
+        if contents.parent() != row.try_get::<_, Option<&str>>("parent_id")? {
+            return Err(unopened());
+        }
+        Ok((TokenHash(*hash), contents))
     }
 
     fn row_place(&self) -> RowPlace<'_> {
@@ -150,7 +157,13 @@ impl Contents {
             device: client.device.clone(),
             login_method: client.login_method_text().to_owned(),
             address: client.address.map(|address| address.to_string()),
+            delegation: session.delegation.clone(),
         }
+    }
+
+    /// The session that delegated it.
+    pub(super) fn parent(&self) -> Option<&str> {
+        self.delegation.as_ref().map(|delegation| delegation.parent.as_str())
     }
 
     /// The same session with new claims. Its identity and provider stay.
@@ -192,6 +205,7 @@ pub(super) fn stored(keys: &RowKeys, row: &Row) -> Result<StoredSession, StoreEr
         },
         email_verified: contents.email_verified,
         client_info: ClientInfo::parse(contents.device, &contents.login_method, contents.address)?,
+        delegation: contents.delegation,
         created_at: time::from_database(place.created_at)?,
         expires_at: time::from_database(place.expires_at)?,
         last_used_at: time::from_database(row.try_get("last_used_at")?)?,

@@ -3,7 +3,7 @@
 use infra_shared::api::User;
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
-use tokio_postgres::Transaction;
+use tokio_postgres::{Row, Transaction};
 
 use super::revocation::{Revocation, RevokedPage};
 use super::session_rows::{
@@ -44,7 +44,7 @@ impl Postgres {
         id: &SessionID,
         user: User,
         email_verified: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<SessionID>, StoreError> {
         let keys = &*self.rows;
         in_transaction!(self, transaction => {
             update_user(&transaction, keys, id, user.clone(), email_verified).await
@@ -102,7 +102,7 @@ pub(super) async fn insert(
         .execute_typed(
             &format!(
                 "INSERT INTO sessions (id, token_mac, user_key, subject_key, email_key, key_version, sealed, has_address, \
-                 created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9) {conflict}"
+                 created_at, expires_at, last_used_at, parent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $11) {conflict}"
             ),
             parameters![
                 place.id(),
@@ -115,13 +115,14 @@ pub(super) async fn insert(
                 columns.has_address,
                 time::to_database(session.created_at),
                 time::to_database(session.expires_at),
+                contents.parent(),
             ],
         )
         .await?;
     Ok(())
 }
 
-/// The live sessions of a user at `now`.
+/// The live sessions of logins of a user at `now`.
 async fn live_of_user(
     transaction: &Transaction<'_>,
     user_key: &[u8],
@@ -129,7 +130,8 @@ async fn live_of_user(
 ) -> Result<Vec<(Timestamp, SessionID)>, StoreError> {
     let rows = transaction
         .query_typed(
-            "SELECT created_at, id FROM sessions WHERE user_key = $1 AND ended_at IS NULL AND expires_at > $2",
+            "SELECT created_at, id FROM sessions WHERE user_key = $1 AND ended_at IS NULL AND expires_at > $2 \
+             AND parent_id IS NULL",
             parameters![user_key, time::to_database(now)],
         )
         .await?;
@@ -150,15 +152,44 @@ async fn update_user(
     id: &SessionID,
     user: User,
     email_verified: bool,
-) -> Result<(), StoreError> {
+) -> Result<Vec<SessionID>, StoreError> {
     // Locked until the commit, because the new row is made from this one.
     let select =
         format!("SELECT {COLUMNS} FROM sessions s WHERE s.id = $1 AND s.ended_at IS NULL FOR NO KEY UPDATE");
     let Some(row) = transaction.query_typed_opt(&select, parameters![id.as_str()]).await? else {
-        return Ok(());
+        return Ok(Vec::new());
     };
-    let place = SessionPlace::of_row(&row)?;
-    let (token_hash, contents) = place.open(keys, &row)?;
+    // After the lock, which a session that is delegated meanwhile waits for.
+    let delegated = format!(
+        "SELECT {COLUMNS} FROM sessions s WHERE s.parent_id = $1 AND s.ended_at IS NULL AND {HAS_SESSION_ID} \
+         ORDER BY s.id LIMIT $2 FOR NO KEY UPDATE"
+    );
+    let at_most = i64::try_from(LARGE_ROWS).expect("a few rows");
+    let delegated = transaction.query_typed(&delegated, parameters![id.as_str(), at_most]).await?;
+    let mut updated = Vec::with_capacity(1 + delegated.len());
+    update_claims(transaction, keys, &row, user.clone(), email_verified).await?;
+    updated.push(id.as_str());
+    for row in &delegated {
+        match update_claims(transaction, keys, row, user.clone(), email_verified).await {
+            Ok(()) => updated.push(row.try_get("id")?),
+            // It cannot be used for anything.
+            Err(StoreError::UnexpectedRow(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    changes::record(transaction, &updated).await?;
+    updated.into_iter().map(session_id).collect()
+}
+
+async fn update_claims(
+    transaction: &Transaction<'_>,
+    keys: &RowKeys,
+    row: &Row,
+    user: User,
+    email_verified: bool,
+) -> Result<(), StoreError> {
+    let place = SessionPlace::of_row(row)?;
+    let (token_hash, contents) = place.open(keys, row)?;
     let contents = contents.with_claims(user, email_verified);
     let (sealed, columns) = (place.seal(keys, &token_hash, &contents), contents.columns(keys));
     transaction
@@ -169,7 +200,7 @@ async fn update_user(
             parameters![place.id(), columns.email_key, sealed.key_version, sealed.bytes],
         )
         .await?;
-    changes::record(transaction, &[place.id()]).await.map(|_| ())
+    Ok(())
 }
 
 async fn forget_addresses(

@@ -72,7 +72,7 @@ impl Sqlite {
         subject: &str,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, i64::MIN, -1, now).await
+        self.user_sessions(issuer, subject, (i64::MIN, true), -1, now).await
     }
 
     pub(in crate::store) async fn sessions_after(
@@ -83,16 +83,16 @@ impl Sqlite {
         at_most: u32,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
-        self.user_sessions(issuer, subject, time::to_database(after), at_most.into(), now).await
+        self.user_sessions(issuer, subject, (time::to_database(after), false), at_most.into(), now).await
     }
 
-    /// A negative limit means no limit. The order matches the index `sessions_by_user`, so only returned rows are
+    /// Sessions opened after `after`, and delegated ones if wanted. A negative limit means no limit. The order matches the index `sessions_by_user`, so only returned rows are
     /// read.
     async fn user_sessions(
         &self,
         issuer: &str,
         subject: &str,
-        after: i64,
+        (after, with_delegated): (i64, bool),
         limit: i64,
         now: Timestamp,
     ) -> Result<Vec<StoredSession>, StoreError> {
@@ -102,11 +102,13 @@ impl Sqlite {
                 reader
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM sessions WHERE issuer = ?1 AND subject = ?2 AND ended_at IS NULL \
-                     AND expires_at > ?3 AND created_at > ?4 ORDER BY created_at DESC, id DESC LIMIT ?5"
+                     AND expires_at > ?3 AND created_at > ?4 AND (?6 OR parent_id IS NULL) \
+                     ORDER BY created_at DESC, id DESC LIMIT ?5"
                 ))?
-                .query_map(params![issuer, subject, time::to_database(now), after, limit], |row| {
-                    Ok(stored(row))
-                })?
+                .query_map(
+                    params![issuer, subject, time::to_database(now), after, limit, with_delegated],
+                    |row| Ok(stored(row)),
+                )?
                 .map(|row| row?)
                 .collect()
             })

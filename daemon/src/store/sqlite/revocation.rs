@@ -23,7 +23,7 @@ impl Sqlite {
     }
 }
 
-/// Revokes the selected sessions within a guarded change.
+/// Revokes the selected sessions within a guarded change, and those that they delegated.
 pub(super) fn revoke(
     transaction: &Transaction<'_>,
     change: &mut GuardedChange<'_>,
@@ -79,7 +79,10 @@ fn condition(selector: &SessionSelector) -> (String, Vec<Value>) {
     match selector {
         SessionSelector::Ids(ids) => {
             let ids = serde_json::to_string(ids).expect("a list of ids is JSON");
-            ("id IN (SELECT value FROM json_each(?3))".to_owned(), vec![ids.into()])
+            // The other selectors name users, and so the sessions that theirs delegated.
+            let family = "id IN (SELECT value FROM json_each(?3) UNION \
+                          SELECT id FROM sessions WHERE parent_id IN (SELECT value FROM json_each(?3)))";
+            (family.to_owned(), vec![ids.into()])
         }
         SessionSelector::OthersOf(session) => (OTHERS.to_owned(), vec![id(session)]),
         SessionSelector::Users { filter, except } => {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use infra_shared::api::{LoginMethod, User};
+use infra_shared::api::{Delegation, LoginMethod, User};
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
@@ -29,6 +29,7 @@ impl PackedSession {
         }
         let mut writer = Writer(Vec::with_capacity(256));
         writer.text(session.id.as_str());
+        writer.delegation(session.delegation.as_deref());
         writer.time(session.created_at);
         writer.time(session.expires_at);
         writer.number(session.revision as usize);
@@ -55,6 +56,15 @@ impl PackedSession {
 
     pub(super) fn id(&self) -> &str {
         Reader(&self.0).text().expect("only `pack` writes this")
+    }
+
+    /// The session that delegated it.
+    pub(super) fn parent(&self) -> Option<&str> {
+        let mut reader = Reader(&self.0);
+        let as_packed = "only `pack` writes this";
+        reader.text().expect(as_packed);
+        let is_delegated = reader.flag().expect(as_packed);
+        is_delegated.then(|| reader.text().expect(as_packed))
     }
 
     /// The bytes that the allocator spends on it.
@@ -84,6 +94,17 @@ impl Writer {
         }
     }
 
+    /// After the ID, so that [`PackedSession::parent`] reads little.
+    fn delegation(&mut self, delegation: Option<&Delegation>) {
+        self.0.push(delegation.is_some().into());
+        if let Some(Delegation { parent, audiences, label }) = delegation {
+            self.text(parent.as_str());
+            self.number(audiences.len());
+            audiences.iter().for_each(|audience| self.text(audience));
+            self.text(label);
+        }
+    }
+
     fn time(&mut self, moment: Timestamp) {
         self.0.extend_from_slice(&time::to_database(moment).to_le_bytes());
     }
@@ -106,6 +127,7 @@ impl Writer {
 impl<'a> Reader<'a> {
     fn session(&mut self, token_hash: [u8; 32], last_used_at: Timestamp) -> Option<StoredSession> {
         let id = SessionID::parse(self.text()?)?;
+        let delegation = self.delegation()?.map(Box::new);
         let (created_at, expires_at) = (self.time()?, self.time()?);
         let revision = u32::try_from(self.number()?).ok()?;
         let (name, email) = (self.optional()?, self.optional()?);
@@ -121,6 +143,7 @@ impl<'a> Reader<'a> {
             user: User { name, email, groups, provider, issuer, subject },
             email_verified,
             client_info: ClientInfo { device, login_method, address },
+            delegation,
             created_at,
             expires_at,
             last_used_at,
@@ -170,6 +193,16 @@ impl<'a> Reader<'a> {
     #[expect(clippy::option_option, reason = "the outer `None` means that the bytes are not a session")]
     fn optional(&mut self) -> Option<Option<String>> {
         if self.flag()? { self.owned().map(Some) } else { Some(None) }
+    }
+
+    #[expect(clippy::option_option, reason = "the outer `None` means that the bytes are not a session")]
+    fn delegation(&mut self) -> Option<Option<Delegation>> {
+        if !self.flag()? {
+            return Some(None);
+        }
+        let parent = SessionID::parse(self.text()?)?;
+        let audiences = (0..self.number()?).map(|_| self.owned()).collect::<Option<_>>()?;
+        Some(Some(Delegation { parent, audiences, label: self.owned()? }))
     }
 
     fn time(&mut self) -> Option<Timestamp> {

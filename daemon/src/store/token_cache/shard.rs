@@ -8,6 +8,7 @@ use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
 
 use super::packed::PackedSession;
+use super::slot::{Content, Slot, token_key};
 use super::weight;
 use crate::store::{AudienceRestriction, StoredSession, TokenHash, time};
 
@@ -46,31 +47,6 @@ pub(super) struct Shard {
     candidates: u32,
     pub(super) hits: u64,
     pub(super) evictions: u64,
-}
-
-struct Slot {
-    token_hash: [u8; 32],
-    /// In the milliseconds of the database.
-    expires_at: i64,
-    /// When it was read from the database.
-    read_at: u32,
-    /// Whether it was found since the hand passed.
-    is_used: bool,
-    content: Content,
-}
-
-enum Content {
-    Nothing,
-    Session {
-        packed: PackedSession,
-        last_used_at: i64,
-        /// Kept for sessions in constant use. Always equal to `packed`.
-        unpacked: Option<Arc<StoredSession>>,
-    },
-    Restricted {
-        session: SessionID,
-        restriction: Arc<AudienceRestriction>,
-    },
 }
 
 impl Shard {
@@ -167,6 +143,19 @@ impl Shard {
     pub(super) fn remove_session(&mut self, id: &SessionID) {
         if let Some(slot) = self.slot_of_session(id) {
             self.remove(slot);
+        }
+    }
+
+    /// Removes the sessions that one of `parents` delegated. Reads all entries.
+    pub(super) fn remove_delegated(&mut self, parents: &[SessionID]) {
+        for index in 0..self.slots.len() {
+            let slot = self.slots.get(index);
+            let is_delegated = slot
+                .and_then(Slot::parent)
+                .is_some_and(|parent| parents.iter().any(|id| id.as_str() == parent));
+            if is_delegated {
+                self.remove(index);
+            }
         }
     }
 
@@ -344,52 +333,6 @@ impl Shard {
         };
         self.by_session.find(self.hasher.hash_one(id.as_str()), is_this).map(|index| *index as usize)
     }
-}
-
-impl Slot {
-    const FREE: Self = Self {
-        token_hash: [0; 32],
-        expires_at: i64::MAX,
-        read_at: 0,
-        is_used: false,
-        content: Content::Nothing,
-    };
-
-    fn token_key(&self) -> u64 {
-        token_key(&self.token_hash)
-    }
-
-    /// The ID of the session in it.
-    fn session_id(&self) -> Option<&str> {
-        match &self.content {
-            Content::Session { packed, .. } => Some(packed.id()),
-            _ => None,
-        }
-    }
-}
-
-impl Content {
-    fn weight(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Session { packed, .. } => packed.weight(),
-            Self::Restricted { session, restriction } => {
-                weight::of_restriction(restriction, session.as_str())
-            }
-        }
-    }
-
-    fn unpacked_weight(&self) -> usize {
-        match self {
-            Self::Session { unpacked: Some(session), .. } => weight::of_session(session),
-            _ => 0,
-        }
-    }
-}
-
-/// A part of a SHA-256, which spreads well.
-fn token_key(hash: &[u8; 32]) -> u64 {
-    hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Returns the position of a hand, and moves the hand on.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use infra_shared::api::{LoginMethod, User};
+use infra_shared::api::{Delegation, LoginMethod, User};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 use tikv_jemallocator::Jemalloc;
@@ -43,6 +43,7 @@ fn session(groups: &[&str]) -> (SessionToken, StoredSession) {
         },
         email_verified: true,
         client_info: ClientInfo::default(),
+        delegation: None,
         created_at: at(0),
         expires_at: at(3600),
         last_used_at: at(0),
@@ -427,6 +428,7 @@ proptest! {
         optional in proptest::array::uniform3(proptest::option::of(text())),
         groups in proptest::collection::vec(text(), 0..300),
         address in proptest::option::of(any::<std::net::IpAddr>()),
+        (audiences, label) in (proptest::option::of(proptest::collection::vec(text(), 0..20)), text()),
         (email_verified, is_pasted, revision) in any::<(bool, bool, u32)>(),
         times in proptest::array::uniform3(0_i64..4_000_000_000_000),
     ) {
@@ -435,14 +437,20 @@ proptest! {
             times.map(|time| Timestamp::from_millisecond(time).expect("a time"));
         let login_method = if is_pasted { LoginMethod::Paste } else { LoginMethod::Browser };
         let (_, template) = session(&[]);
+        let parent = SessionToken::mint().id().clone();
+        let delegation =
+            audiences.map(|audiences| Box::new(Delegation { parent: parent.clone(), audiences, label }));
         let session = StoredSession {
             user: User { name, email, groups, provider, issuer, subject },
             client_info: ClientInfo { device, login_method, address },
+            delegation,
             email_verified, created_at, expires_at, last_used_at, revision,
             ..template
         };
         let packed = PackedSession::pack(&session).expect("a live session");
         prop_assert_eq!(packed.id(), session.id.as_str());
+        let expected = session.delegation.as_ref().map(|_| parent.as_str());
+        prop_assert_eq!(packed.parent(), expected);
         let unpacked = packed.unpack(session.token_hash.0, last_used_at);
         prop_assert_eq!(shown(&unpacked), shown(&session));
     }

@@ -1,6 +1,6 @@
 //! What cached values cost in memory, as the allocator counts it.
 
-use infra_shared::api::User;
+use infra_shared::api::{Delegation, User};
 
 use crate::store::{AudienceRestriction, StoredSession};
 
@@ -8,6 +8,8 @@ use crate::store::{AudienceRestriction, StoredSession};
 const ARC: usize = 2 * size_of::<usize>();
 /// A session as JSON: an ID of ten characters and three times.
 const SESSION_JSON: usize = 192;
+/// A delegation as JSON, without its texts.
+const DELEGATION_JSON: usize = 48;
 /// A user as JSON, without its texts.
 const USER_JSON: usize = 80;
 
@@ -27,8 +29,23 @@ pub(super) fn of_session(session: &StoredSession) -> usize {
         + allocated(user.groups.len() * size_of::<String>())
         + texts(user).map(|text| allocated(text.len())).sum::<usize>()
         + device
-        + allocated(SESSION_JSON)
+        + session.delegation.as_deref().map_or(0, of_delegation)
+        + allocated(SESSION_JSON + session.delegation.as_deref().map_or(0, delegation_in_json))
         + allocated(USER_JSON + texts(user).map(|text| in_json(text)).sum::<usize>())
+}
+
+fn of_delegation(delegation: &Delegation) -> usize {
+    let Delegation { parent, audiences, label } = delegation;
+    allocated(size_of::<Delegation>())
+        + allocated(parent.as_str().len())
+        + allocated(audiences.len() * size_of::<String>())
+        + audiences.iter().map(|audience| allocated(audience.len())).sum::<usize>()
+        + allocated(label.len())
+}
+
+fn delegation_in_json(Delegation { parent, audiences, label }: &Delegation) -> usize {
+    let audiences = audiences.iter().map(|audience| in_json(audience)).sum::<usize>();
+    DELEGATION_JSON + in_json(parent.as_str()) + audiences + in_json(label)
 }
 
 /// A shared restriction, and the ID of the session that it belongs to.

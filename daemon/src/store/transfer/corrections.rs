@@ -146,6 +146,7 @@ mod tests {
             device: None,
             login_method: "browser".to_owned(),
             address: None,
+            delegation: None,
             created_at: 10,
             expires_at: 100,
             last_used_at: 20,

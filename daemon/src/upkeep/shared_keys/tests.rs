@@ -155,6 +155,7 @@ impl Member {
             email_verified: true,
             client_info: ClientInfo { device: None, login_method: LoginMethod::Browser, address: None },
             refresh_token: None,
+            delegation: None,
             created_at: now,
             expires_at: now.checked_add(SignedDuration::from_hours(12)).expect("a time"),
         };

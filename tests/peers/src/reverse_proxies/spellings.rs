@@ -23,14 +23,15 @@ pub struct Fields {
     pub trailers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The six names, as the daemon writes them.
-pub const NAMES: [&str; 6] = [
+/// The seven names, as the daemon writes them.
+pub const NAMES: [&str; 7] = [
     "X-Infra-User",
     "X-Infra-Email",
     "X-Infra-Name",
     "X-Infra-Groups",
     "X-Infra-Provider",
     "X-Infra-Session",
+    "X-Infra-Actor",
 ];
 
 /// Characters that are valid in a name (RFC 9110 §5.6.2) and that CGI turns into underscores.

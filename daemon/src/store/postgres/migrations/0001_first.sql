@@ -38,9 +38,11 @@ CREATE TABLE sessions (
     subject_key  bytea   NOT NULL CHECK (octet_length(subject_key) = 32),
     email_key    bytea   CHECK (octet_length(email_key) = 32),
     key_version  integer NOT NULL,
-    -- The token hash, the user, the client and its address.
+    -- The token hash, the user, the client and its address, and by which session and to which audiences it was delegated.
     sealed       bytea   NOT NULL,
     has_address  boolean NOT NULL,
+    -- The session that delegated this one, as in the seal. Null for a session of a login.
+    parent_id    text    COLLATE "C",
     created_at   bigint  NOT NULL,
     expires_at   bigint  NOT NULL,
     last_used_at bigint  NOT NULL,
@@ -56,6 +58,8 @@ WITH (fillfactor = 80);
 CREATE INDEX sessions_by_user ON sessions (user_key, created_at);
 CREATE INDEX sessions_by_subject ON sessions (subject_key, created_at);
 CREATE INDEX sessions_by_email ON sessions (email_key, created_at) WHERE email_key IS NOT NULL;
+-- Finds the sessions that one delegated.
+CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 -- Finds addresses to delete when the configuration no longer records them.
 CREATE INDEX sessions_with_address ON sessions (id) WHERE has_address;

@@ -2,17 +2,17 @@
 
 use infra_harness::canaries::Canaries;
 use infra_peers::postgresql::PostgreSQL;
-use infra_shared::api::User;
-use infra_shared::token_text::AudienceToken;
+use infra_shared::api::{Delegation, User};
+use infra_shared::token_text::{AudienceToken, SessionToken};
 use zeroize::Zeroizing;
 
 use super::store_on;
 use crate::keys::{FieldSealer, Place};
 use crate::store::contract::{Fixture, at, revoke, session_with_token};
 use crate::store::{
-    AudienceTokenRow, CertificateRow, ClientInfo, EndReason, EndpointHosts, Job, LeaseRequest,
-    NewRefreshToken, NewSession, ProviderRow, RememberedEndpoints, SessionSelector, Store, TokenHash,
-    UserFilter,
+    AudienceTokenRow, CertificateRow, ClientInfo, DelegatedSession, EndReason, EndpointHosts, Job,
+    LeaseRequest, NewRefreshToken, NewSession, ProviderRow, RememberedEndpoints, SessionSelector, Store,
+    TokenHash, UserFilter,
 };
 
 const CONTROL: &str = "control-canary-0123456789";
@@ -48,7 +48,7 @@ async fn files_and_log_of_server_hold_no_personal_value() {
 }
 
 /// Values that the rows hold, apart from tokens and hashes.
-const TEXTS: [&str; 19] = [
+const TEXTS: [&str; 21] = [
     "subject-canary",
     "provider-canary",
     "Name Canary.",
@@ -60,6 +60,8 @@ const TEXTS: [&str; 19] = [
     "2001:db8:ca:4a",
     "refresh-canary",
     "audience-canary",
+    "delegated-canary",
+    "label-canary",
     "sealed-canary",
     "policy-canary",
     "endpoint-canary",
@@ -108,6 +110,20 @@ async fn use_store(store: &Store) -> Canaries {
     for name in ["subject-canary", "email.canary@example.com"] {
         assert_eq!(store.sessions_named(name, 9, at(6)).await.expect("an answer").len(), 1, "{name}");
     }
+    let delegated = SessionToken::mint();
+    let delegated = DelegatedSession {
+        id: delegated.id().clone(),
+        token_hash: TokenHash::of(&delegated),
+        delegation: Delegation {
+            parent: new.id.clone(),
+            audiences: vec!["https://delegated-canary.test".to_owned()],
+            label: "label-canary".to_owned(),
+        },
+        address: None,
+        created_at: at(5),
+        expires_at: at(600),
+    };
+    store.open_delegated_session(delegated, 9).await.expect("stored");
     let audience_token = AudienceToken::mint();
     let audience_row = AudienceTokenRow {
         id: audience_token.id().clone(),

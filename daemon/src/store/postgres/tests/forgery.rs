@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use infra_peers::postgresql::PostgreSQL;
+use infra_shared::api::Delegation;
 use infra_shared::clock::SystemClock;
 use infra_shared::token_text::SessionToken;
 use tokio::task::JoinSet;
@@ -18,7 +19,8 @@ use crate::store::freshness::Freshness;
 use crate::store::postgres::session_rows::DUMMY_ID;
 use crate::store::token_cache::TokenCache;
 use crate::store::{
-    DEFAULT_CACHE_SIZE, EndReason, Job, MemberDescription, SessionSelector, Store, StoreError, TicketState,
+    DEFAULT_CACHE_SIZE, DelegatedSession, EndReason, Job, MemberDescription, SessionSelector, Store,
+    StoreError, TicketState, TokenHash,
 };
 
 /// Each change is made to Bob's row, by someone who wants more than Bob may.
@@ -52,6 +54,47 @@ async fn session_changed_in_its_table_is_refused() {
     server.sql("infra", &format!("UPDATE sessions SET sealed = '\\x00' WHERE id = '{bob}'"));
     let revoked = store.revoke(SessionSelector::ALL, at(1), EndReason::Operator).await.expect("stored");
     assert_eq!(revoked.len(), 2, "a bad row ends with the others");
+}
+
+/// Without its parent, or with another one, it would outlive the sign-out.
+#[tokio::test]
+async fn delegated_session_moved_to_other_parent_is_refused() {
+    let Some(server) = PostgreSQL::start() else { return };
+    let store = store_on(&server).await;
+    let (parent, other) = (session("alice", 0), session("alice", 1));
+    for new in [&parent, &other] {
+        store.open_session(new.clone(), 48).await.expect("stored");
+    }
+    let token = SessionToken::mint();
+    let delegated = DelegatedSession {
+        id: token.id().clone(),
+        token_hash: TokenHash::of(&token),
+        delegation: Delegation {
+            parent: parent.id.clone(),
+            audiences: vec!["wiki".to_owned()],
+            label: "agent".to_owned(),
+        },
+        address: None,
+        created_at: at(2),
+        expires_at: at(600),
+    };
+    store.open_delegated_session(delegated, 9).await.expect("stored");
+    for (changed, is_refused) in [
+        (format!("'{}'", parent.id), false),
+        ("NULL".to_owned(), true),
+        (format!("'{}'", other.id), true),
+        ("repeat('a', 1000)".to_owned(), true),
+    ] {
+        server
+            .sql("infra", &format!("UPDATE sessions SET parent_id = {changed} WHERE id = '{}'", token.id()));
+        let found = store.find_token(token.expose()).await;
+        assert_eq!(matches!(found, Err(StoreError::UnexpectedRow(_))), is_refused, "{changed}: {found:?}");
+    }
+    // And no session of a login becomes a delegated one.
+    server
+        .sql("infra", &format!("UPDATE sessions SET parent_id = '{}' WHERE id = '{}'", parent.id, other.id));
+    let found = store.find_session(&other.id).await;
+    assert!(matches!(found, Err(StoreError::UnexpectedRow(_))), "{found:?}");
 }
 
 /// A row with the ID and the secret of the attacker's choice, from parts of others.

@@ -263,6 +263,7 @@ fn session(row: &Row, keys: &RowKeys) -> Result<SessionRecord, StoreError> {
         device: contents.device,
         login_method: contents.login_method,
         address: contents.address,
+        delegation: contents.delegation,
         created_at: place.created_at,
         expires_at: place.expires_at,
         last_used_at: row.try_get("last_used_at")?,

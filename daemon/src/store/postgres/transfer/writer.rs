@@ -62,11 +62,13 @@ async fn write_sessions(
         has_address.push(columns.has_address);
     }
     let ids: Vec<&str> = sessions.iter().map(|it| it.id.as_str()).collect();
+    let parents: Vec<Option<&str>> =
+        sessions.iter().map(|it| it.delegation.as_ref().map(|it| it.parent.as_str())).collect();
     let end_reasons: Vec<Option<&str>> = sessions.iter().map(|it| it.end_reason.as_deref()).collect();
     let times = |time: fn(&SessionRecord) -> i64| sessions.iter().map(time).collect::<Vec<i64>>();
     let insert = "INSERT INTO sessions (id, token_mac, user_key, subject_key, email_key, key_version, sealed, has_address, \
-                  created_at, expires_at, last_used_at, ended_at, end_reason, revision) \
-                  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+                  created_at, expires_at, last_used_at, ended_at, end_reason, revision, parent_id) \
+                  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     transaction
         .execute_typed(
             insert,
@@ -85,6 +87,7 @@ async fn write_sessions(
                 sessions.iter().map(|it| it.ended_at).collect::<Vec<Option<i64>>>(),
                 end_reasons,
                 sessions.iter().map(|it| it.revision).collect::<Vec<i32>>(),
+                parents,
             ],
         )
         .await?;
@@ -113,6 +116,7 @@ fn contents_of(session: &SessionRecord) -> Contents {
         device: session.device.clone(),
         login_method: session.login_method.clone(),
         address: session.address.clone(),
+        delegation: session.delegation.clone(),
     }
 }
 

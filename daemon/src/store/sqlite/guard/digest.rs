@@ -11,11 +11,12 @@ use crate::store::StoreError;
 
 /// The columns that decide about a session, in the order they are authenticated. `id` must come first.
 pub(in crate::store::sqlite) const GUARDED: &str = "id, revision, ended_at, token_hash, issuer, subject, provider, email, \
-                                            email_verified, groups, created_at, expires_at, end_reason";
+                                            email_verified, groups, created_at, expires_at, parent_id, audiences, label, \
+                                            end_reason";
 /// Positions in [`GUARDED`] of the columns that a revocation sets. `end_reason` is the last one.
 const REVISION: usize = 1;
 const ENDED_AT: usize = 2;
-const END_REASON: usize = 12;
+const END_REASON: usize = 15;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Digest([u64; 4]);

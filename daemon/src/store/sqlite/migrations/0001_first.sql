@@ -14,6 +14,10 @@ CREATE TABLE sessions (
     device         TEXT,
     login_method      TEXT    NOT NULL CHECK (login_method IN ('browser', 'paste')),
     address        TEXT,
+    -- The session that delegated this one, to which audiences (JSON), and for what. Null for a session of a login.
+    parent_id      TEXT,
+    audiences      TEXT,
+    label          TEXT,
     created_at     INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
     last_used_at   INTEGER NOT NULL,
@@ -21,7 +25,8 @@ CREATE TABLE sessions (
     end_reason     TEXT,
     -- The number of changes since the session was opened. Its end is the last change.
     revision       INTEGER NOT NULL DEFAULT 0,
-    CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+    CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
+    CHECK ((parent_id IS NULL) = (audiences IS NULL) AND (parent_id IS NULL) = (label IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- Finds a user's sessions by age.
@@ -31,6 +36,8 @@ CREATE INDEX sessions_by_email ON sessions (email COLLATE NOCASE, created_at);
 CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
 -- Finds changed and ended sessions without reading the others.
 CREATE INDEX sessions_changed ON sessions (id, revision, ended_at) WHERE revision > 0;
+-- Finds the sessions that one delegated.
+CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
 -- Finds expired sessions.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 -- Finds addresses to delete when the configuration no longer records them.

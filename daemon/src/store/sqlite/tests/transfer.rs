@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use infra_peers::postgresql::{PostgreSQL, USER};
+use infra_shared::api::Delegation;
 use infra_shared::http::Trust;
-use infra_shared::token_text::AudienceToken;
+use infra_shared::token_text::{AudienceToken, SessionToken};
 use rusqlite::types::Value;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::keys::{FieldSealer, Keys, Place, Sealed, SharedKeys, StoredKeys};
 use crate::store::{
-    AudienceTokenRow, AuthorityRows, CertificateRow, ClientInfo, Copied, DatabaseHost, EndpointHosts, Fill,
-    Job, LeaseRequest, MemberDescription, MemberID, NewRefreshToken, NextAttempt, PostgresDatabase,
-    PostgresSettings, ProviderRow, RememberedEndpoints, Replaceable, StoreState, TokenHash,
+    AudienceTokenRow, AuthorityRows, CertificateRow, ClientInfo, Copied, DatabaseHost, DelegatedSession,
+    EndpointHosts, Fill, IssueOutcome, Job, LeaseRequest, MemberDescription, MemberID, NewRefreshToken,
+    NextAttempt, PostgresDatabase, PostgresSettings, ProviderRow, RememberedEndpoints, Replaceable,
+    StoreState, TokenHash,
 };
 
 /// Tables of a file that say something else in a copy.
@@ -167,6 +169,21 @@ async fn use_everything(store: &Store, sealer: &FieldSealer) {
     store.touch_session(one, at(40)).await.expect("stored");
     let user = User { groups: vec!["later".to_owned()], ..session("00u0", 0).user };
     store.update_user(one, user, true).await.expect("stored");
+    let delegated = SessionToken::mint();
+    let delegated = DelegatedSession {
+        id: delegated.id().clone(),
+        token_hash: TokenHash::of(&delegated),
+        delegation: Delegation {
+            parent: one.clone(),
+            audiences: vec!["wiki".to_owned(), "git".to_owned()],
+            label: "agent".to_owned(),
+        },
+        address: None,
+        created_at: at(40),
+        expires_at: at(600),
+    };
+    let opened = store.open_delegated_session(delegated, 9).await.expect("stored");
+    assert_eq!(opened, IssueOutcome::Issued);
     revoke(store, two, 41, EndReason::Logout).await;
     let request = LeaseRequest {
         provider: "okta".to_owned(),
@@ -266,7 +283,7 @@ async fn every_row_survives_move_to_database_and_back() {
     let other = Fixture::new().await;
     let (copied, after) = both.copy_back(&target, &other.keys, "back").await;
     assert_eq!(after, before);
-    assert_eq!(copied, Copied { sessions: 6, live: 5, left_out: 0, corrected: 0 });
+    assert_eq!(copied, Copied { sessions: 7, live: 6, left_out: 0, corrected: 0 });
     let counters = |path: &std::path::Path, keys: &Keys| {
         let connection = encryption::open(path, &keys.database_key()).expect("a connection");
         connection

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::keys::FieldSealer;
-use crate::store::sqlite::sessions::DUMMY_ID;
+use crate::store::sqlite::sessions::{DUMMY_ID, delegation};
 use crate::store::transfer::{
     AudienceTokenRecord, BATCH, Batch, CLIENT_SECRET_REFERENCE, CREDENTIALS, CertificateRecord,
     ConsumedTicketRecord, GRANT, PRIVATE_KEY, Position, ProviderRecord, RefreshTokenRecord, RolloverRecord,
@@ -12,7 +12,7 @@ use crate::store::transfer::{
 use crate::store::{EndpointHosts, RememberedEndpoints, StoreError, time};
 
 const SESSIONS: &str = "SELECT s.id, s.token_hash, s.issuer, s.subject, s.provider, s.name, s.email, s.email_verified, \
-     s.groups, s.device, s.login_method, s.address, s.created_at, s.expires_at, s.last_used_at, s.ended_at, s.end_reason, \
+     s.groups, s.device, s.login_method, s.address, s.parent_id, s.audiences, s.label, s.created_at, s.expires_at, s.last_used_at, s.ended_at, s.end_reason, \
      s.revision, r.provider AS token_provider, r.sealed_grant, r.version, r.due_at, r.revoke_after, r.leased_until, \
      r.failures, r.lost_since FROM sessions s LEFT JOIN refresh_tokens r ON r.session_id = s.id \
      WHERE s.id > ?1 AND s.id <> ?2 ORDER BY s.id LIMIT ?3";
@@ -84,6 +84,7 @@ fn session(row: &Row<'_>, sealer: &FieldSealer) -> Result<SessionRecord, StoreEr
         device: row.get("device")?,
         login_method: row.get("login_method")?,
         address: row.get("address")?,
+        delegation: delegation(row)?.map(Box::new),
         created_at: row.get("created_at")?,
         expires_at: row.get("expires_at")?,
         last_used_at: row.get("last_used_at")?,

@@ -50,12 +50,14 @@ fn session(
     sealer: &FieldSealer,
     session: &SessionRecord,
 ) -> Result<(), StoreError> {
-    let groups = serde_json::to_string(&session.groups).expect("a list of strings is JSON");
+    let json = |texts: &[String]| serde_json::to_string(texts).expect("a list of strings is JSON");
+    let (groups, delegation) = (json(&session.groups), session.delegation.as_deref());
     transaction
         .prepare_cached(
             "INSERT INTO sessions (id, token_hash, issuer, subject, provider, name, email, email_verified, groups, device, \
-             login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             login_method, address, created_at, expires_at, last_used_at, ended_at, end_reason, revision, parent_id, \
+             audiences, label) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
         .execute(params![
             session.id,
@@ -76,6 +78,9 @@ fn session(
             session.ended_at,
             session.end_reason,
             session.revision,
+            delegation.map(|it| it.parent.as_str()),
+            delegation.map(|it| json(&it.audiences)),
+            delegation.map(|it| it.label.as_str()),
         ])?;
     let Some(token) = &session.refresh_token else { return Ok(()) };
     refresh_token(transaction, sealer, &session.id, token)
