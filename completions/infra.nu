@@ -111,6 +111,23 @@ module completions {
     --version(-V)             # Print version
   ]
 
+  def "nu-complete infra delegate color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Run a command with a session of its own, limited to some services
+  export extern "infra delegate" [
+    --audience: string        # The audience of a service, or its name; several with commas in between
+    --for: string             # How long the session lasts, at most as long as yours
+    --name: string            # The label in `infra sessions`, by default the name of the command
+    --server: string          # The server to talk to: `host`, `host:port` or `https://host[:port]`
+    --verbose(-v)             # Show what the command does (twice: more details)
+    --quiet(-q)               # Show only warnings and errors
+    --color: string@"nu-complete infra delegate color" # When to use colour
+    --help(-h)                # Print help (see more with '--help')
+    --version(-V)             # Print version
+  ]
+
   def "nu-complete infra kubernetes color" [] {
     [ "auto" "always" "never" ]
   }
@@ -409,6 +426,10 @@ module completions {
 
   # Run a command with a token for one service in its environment
   export extern "infra help exec" [
+  ]
+
+  # Run a command with a session of its own, limited to some services
+  export extern "infra help delegate" [
   ]
 
   # Sign in to Kubernetes clusters with the session
