@@ -200,7 +200,7 @@ fn token_keys_rotate_by_command() {
     assert_eq!(key_ids(&daemon), announced, "the next key stays");
     assert!(is_active(&daemon, "wiki", &signed));
 
-    daemon.start_again();
+    daemon.restart();
     assert_eq!(key_ids(&daemon), announced, "a restart keeps the keys");
     assert!(is_active(&daemon, "wiki", &signed));
 

@@ -11,8 +11,10 @@ use serde_json::json;
 
 /// Routes that reveal nothing, or that a reverse proxy calls with the headers of the request that it checks.
 /// Each with its status, which is the same without an origin.
-const OPEN: [(&str, u16); 6] = [
+const OPEN: [(&str, u16); 8] = [
     ("/v1/server", 200),
+    ("/v1/jwks", 200),
+    ("/.well-known/openid-configuration", 200),
     ("/v1/verify/{service}", 200),
     ("/v1/verify/{service}/", 200),
     ("/v1/verify/{service}/{*rest}", 200),
@@ -28,7 +30,7 @@ fn web_pages_are_refused_and_leave_no_browser_state() {
     daemon.change(|configuration| {
         configuration.more = format!(
             "services:\n- {{name: wiki, credentials: ['{credential}'], allow: everyone}}\n\
-             - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
+             - {{name: prod, kind: kubernetes, tokens: jwt, credentials: ['{credential}'], allow: everyone}}\n"
         );
     });
     daemon.restart();
