@@ -13,6 +13,7 @@ mod dev;
 mod fingerprint;
 mod key;
 mod operation;
+mod recovery;
 mod reload;
 mod serve;
 mod service_access;
@@ -235,6 +236,9 @@ impl From<ControlError> for Failure {
             ControlError::TooSlow { process, .. } => Self::failed("the running infrad does not respond")
                 .because(&error)
                 .hint(hint_for_hanging(process, Unit::find().is_some())),
+            ControlError::Ended => Self::failed("the command was interrupted")
+                .because(&error)
+                .hint("look for the reason in its log, then start it and run the same command again"),
             _ => Self::failed("another infrad uses the data directory but does not respond").because(&error),
         }
     }

@@ -10,6 +10,7 @@ mod header;
 mod key_rows;
 mod native;
 mod next_data_key;
+mod recovered_rows;
 mod recovery;
 mod root;
 mod row_keys;
@@ -35,7 +36,8 @@ pub use error::{KeyError, creating_root_key};
 pub use header::MovedStore;
 pub use key_rows::{KeyKind, KeyRow, StoredKeys};
 pub use next_data_key::{BackupKeys, NextDataKey, Opener, TICKET_LIFETIME};
-pub use recovery::{RecoveryKey, RecoveryKeyError};
+pub use recovered_rows::{RecoveredRows, RewrappedRows};
+pub use recovery::{RecoveryKey, RecoveryKeyError, RecoveryPublicKey};
 pub use row_keys::{RowKeys, RowPlace, SealedRow};
 pub use sealed::{DecryptError, FieldSealer, Place, Sealed, TicketKey};
 pub use shared_keys::SharedKeys;
@@ -227,9 +229,15 @@ impl Keys {
     /// Creates a recovery key and replaces the old one. The key is available only in the return value.
     pub fn create_recovery(&self, now: Timestamp) -> Result<RecoveryKey, KeyError> {
         let (header, data_key) = self.copy();
-        let (key, wrapping) = recovery::create(&header, &data_key, now);
+        let (key, public_key) = recovery::create(now);
+        let wrapping = public_key.wrap(&data_key, &header.context());
         self.change_header_of(&mut self.state(), |present| present.recovery = Some(wrapping))?;
         Ok(key)
+    }
+
+    /// The recovery key's public part, for a copy of the store.
+    pub fn recovery_public_key(&self) -> Option<RecoveryPublicKey> {
+        self.state().header.recovery.as_ref().map(RecoveryPublicKey::of)
     }
 
     fn copy(&self) -> (Header, DataKey) {

@@ -89,6 +89,9 @@ pub enum StoreError {
         "{database} has schema {found}, but this infrad supports up to schema {known}: run the infrad that wrote it"
     )]
     NewerSchema { database: String, found: u32, known: u32 },
+    /// A command has to migrate it first.
+    #[error("{database} has schema {found}, but this infrad needs schema {known}")]
+    OlderSchema { database: String, found: u32, known: u32 },
     #[error("{database} is damaged: a part of it fails authentication or contradicts the rest")]
     Damaged { database: String },
     #[error("a row contains a value that infrad never writes: {0}")]

@@ -249,7 +249,8 @@ impl Upkeep {
 
     async fn follow_keys_once(&self, keys: &SharedKeys, dropping: &mut Dropping) -> Result<(), BackupError> {
         let known = keys.stored();
-        if !known.has_replaced() && self.store.stored_keys().await?.is_none_or(|stored| stored == known) {
+        let is_settled = !known.has_replaced() && keys.rows_without_recovery().is_empty();
+        if is_settled && self.store.stored_keys().await?.is_none_or(|stored| stored == known) {
             return Ok(());
         }
         let (root_keys, store) = (self.root_key_watch.root_keys().await, &self.store);

@@ -167,7 +167,7 @@ fn backup_of_file_restores_into_database_and_back() {
         .infrad(["backup", "of-database"])
         .wait()
         .expect(0)
-        .stderr_contains(&["keep the root key elsewhere, because only this key opens it"]);
+        .stderr_contains(&["keep the root key and the recovery key elsewhere, because only they open it"]);
     daemon.infrad(["backup", "verify", "of-database"]).wait().expect(0);
     daemon.infrad(["restore", "of-database"]).wait().expect(1).stderr_contains(&["while infrad is running"]);
     let mut other = host_beside(&daemon, &provider, Some(&server));

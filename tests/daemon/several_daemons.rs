@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test panics whenever it has to fail")]
 
+mod acme;
 mod cut_off;
 mod diagnosis;
 mod failover;
@@ -10,14 +11,17 @@ mod grace;
 mod group;
 mod key_rotation;
 mod keys;
+mod killed_rotation;
 mod kills;
 mod lost_authority;
 mod managed_failover;
 mod pooler;
 mod races;
 mod recorded_time;
+mod recovery;
 mod restored_dump;
 mod revocation;
+mod rolling_upgrade;
 mod servers;
 mod storm;
 mod workloads;
@@ -50,7 +54,7 @@ impl Members {
         let provider = Provider::start();
         let mut one = prepare(&provider, &server, None);
         let created = one.infrad(["database", "create"]).wait().expect(0);
-        assert!(created.stderr.contains("is ready: schema 1, store "), "{created}");
+        assert!(created.stderr.contains("is ready: schema 2, store "), "{created}");
         let mut other = prepare(&provider, &server, Some(one.root_key()));
         one.start_again();
         other.start_again();

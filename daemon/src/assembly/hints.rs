@@ -22,6 +22,10 @@ impl AssemblyError {
             Self::Store(StoreError::NoSchema { .. }) => {
                 Some("create it once, on one host: `infrad database create`".to_owned())
             }
+            Self::Store(StoreError::OlderSchema { .. }) => Some(
+                "make a backup with the infrad before, then upgrade the schema once, on one host: `infrad database create`"
+                    .to_owned(),
+            ),
             Self::Store(StoreError::Unavailable { problem, .. }) => Some(problem.hint().to_owned()),
             Self::Store(StoreError::Forbidden(_))
             | Self::SharedDatabase { source: StoreError::Forbidden(_), .. } => {

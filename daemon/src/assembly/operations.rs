@@ -122,7 +122,13 @@ impl Operations {
 
     async fn create_recovery(&self) -> Result<OperationResult, OperationFailure> {
         let _guard = self.one_at_a_time.lock().await;
-        let key = self.keys.in_file()?.create_recovery(self.clock.now())?;
+        let key = match self.keys.shared() {
+            Some(keys) => {
+                let root_keys = self.root_keys()?;
+                Box::pin(self.shared_key_operation(keys, &root_keys).create_recovery()).await?
+            }
+            None => self.keys.in_file()?.create_recovery(self.clock.now())?,
+        };
         tracing::warn!("created a recovery key for this store and its backups");
         Ok(OperationResult::json(&key.expose().expose_secret()))
     }

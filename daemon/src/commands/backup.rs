@@ -11,8 +11,8 @@ use infra_shared::clock::{Clock, SystemClock};
 use infra_shared::printable::counted;
 
 use super::database::failure_of_store;
-use super::key::ask_for_recovery_key;
 use super::operation::{expect_stopped, perform_to_file};
+use super::recovery::ask_for_recovery_key;
 use super::service_access::expect_inside;
 use super::{Context, INTERRUPTED, failure_for_keys, when};
 use crate::arguments::BackupCommand;
@@ -64,15 +64,9 @@ async fn write(context: &Context, file: &Path) -> Result<ExitCode, Failure> {
     // Atomically: the file is complete or absent.
     beside.persist_noclobber(file).map_err(|error| failed(&error))?;
     crate::platform::sync_directory(file).map_err(|error| failed(&error))?;
-    context.terminal.say(&if config.database.is_some() {
-        // A shared store has no recovery key yet.
-        format!("{name} is a backup of the store; keep the root key elsewhere, because only this key opens it")
-    } else {
-        format!(
-            "{name} is a backup of the store; keep the root key and the recovery key elsewhere, because only they open \
-             it"
-        )
-    });
+    context.terminal.say(&format!(
+        "{name} is a backup of the store; keep the root key and the recovery key elsewhere, because only they open it"
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -175,6 +175,8 @@ fn hint(error: &StoreError) -> Option<&'static str> {
             "check which of the two stores is in use; to replace this one, start a daemon with it and run `infrad sessions \
              revoke --all`, then stop it",
         ),
+        StoreError::NoSchema { .. } => Some("create it once, on one host: `infrad database create`"),
+        StoreError::OlderSchema { .. } => Some("upgrade it once, on one host: `infrad database create`"),
         StoreError::OtherStore { .. } => Some("use an empty database, or an empty `dataDir`"),
         StoreError::CopyDiffers { .. } => Some("run the same command again; it starts the copy again"),
         StoreError::NotReady { state, .. } => state.hint(),

@@ -1,33 +1,24 @@
 //! `infrad key`: shows and changes the keys that protect the store.
 
-use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use infra_shared::clock::SystemClock;
 use zeroize::Zeroizing;
 
-use super::operation::{expect_stopped, expect_store, perform};
-use super::service_access::expect_inside;
+use super::operation::perform;
 use super::status::call_daemon;
-use super::{Context, INTERRUPTED, failure_for_keys, token_keys, when};
+use super::{Context, INTERRUPTED, recovery, token_keys, when};
 use crate::arguments::{KeyCommand, RecoveryCommand};
-use crate::assembly::{AssemblyError, lock, open_audit};
-use crate::audit::Event;
 use crate::config::Config;
 use crate::control::Operation;
 use crate::failure::Failure;
-use crate::keys::{self, KeyError, KeyStatus, RecoveryKey, Rewrapped, RootKeySettings};
-use crate::platform::HiddenInput;
+use crate::keys::{KeyError, KeyStatus, Rewrapped, RootKeySettings};
 
-const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
+pub(super) const REWRAPPING: &str = "wrapping the data key with the first root key in `keys` …";
 const ROTATING: &str = "encrypting the store with a new data key; writes wait until it is done …";
 const ROTATING_SHARED: &str = "encrypting the store with a new data key, once every daemon has read it; sign-ins and \
                                validations continue …";
 const DROPPED_LATER: &str = "a daemon deletes the previous data key as soon as no daemon and no login ticket needs it, \
                              usually within 8 minutes";
-/// Longer than a recovery key with all its dashes.
-const LONGEST_LINE: usize = 1024;
 
 pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCode, Failure> {
     let config = context.read_config();
@@ -36,7 +27,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
         KeyCommand::Rewrap { recovery } => {
             let config = config?;
             let rewrapped: Rewrapped = if recovery {
-                match rewrap_recovered(context, &config).await? {
+                match recovery::rewrap(context, &config).await? {
                     Some(rewrapped) => rewrapped,
                     None => return Ok(ExitCode::from(INTERRUPTED)),
                 }
@@ -85,14 +76,9 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<ExitCo
             );
         }
         KeyCommand::Recovery { command: RecoveryCommand::Test } => {
-            let config = config?;
-            expect_inside(context, &config)?;
-            let Some(key) = ask_for_recovery_key(context).await? else {
+            if recovery::test(context, &config?).await?.is_none() {
                 return Ok(ExitCode::from(INTERRUPTED));
-            };
-            keys::test_recovery(&config.data_dir, &key).map_err(|error| {
-                Failure::failed("the recovery key does not open the store").because(&error)
-            })?;
+            }
             context.terminal.say("the recovery key opens the store");
         }
     }
@@ -122,58 +108,6 @@ async fn show_status(context: &Context, config: Result<Config, Failure>, json: b
         lines.join("\n") + "\n"
     };
     context.terminal.data(text).map_err(|error| Failure::output(&error))
-}
-
-/// Unwraps the data key with the recovery key and wraps it with the first root key. Returns `None` after an interrupt.
-async fn rewrap_recovered(context: &Context, config: &Config) -> Result<Option<Rewrapped>, Failure> {
-    expect_inside(context, config)?;
-    expect_store(config)?;
-    expect_stopped(config).map_err(|failure| {
-        let stopping = failure.hint_text().unwrap_or_default();
-        let hint = format!(
-            "keep it running: it still holds the data key, so you can replace the root key without the recovery key \
-             (docs/runbooks.md#the-root-key-is-lost). Otherwise test the recovery key first, `infrad key recovery test`, \
-             and {stopping}"
-        );
-        failure.hint(hint)
-    })?;
-    let Some(key) = ask_for_recovery_key(context).await? else { return Ok(None) };
-    let _lock = lock(config)?;
-    let audit = open_audit(config.audit.as_ref(), Arc::new(SystemClock)).map_err(AssemblyError::from)?;
-    context.terminal.say(REWRAPPING);
-    let rewrapped = keys::rewrap_recovered(&config.data_dir, &key, &config.root_keys).await;
-    let outcome = if rewrapped.is_ok() { "succeeded" } else { "failed" };
-    audit.record(&Event::KeyOperation { operation: "rewrap", outcome });
-    rewrapped.map(Some).map_err(|error| {
-        failure_for_keys("cannot wrap the data key with the first root key", &error, Some(&error))
-    })
-}
-
-/// Reads a recovery key from standard input. At a terminal, it prompts and hides the input, and returns `None` after an
-/// interrupt.
-pub(super) async fn ask_for_recovery_key(context: &Context) -> Result<Option<RecoveryKey>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::failed("cannot read the recovery key from standard input").because(&error)
-    };
-    let input = std::io::stdin();
-    let line = if input.is_terminal() {
-        // Before the prompt, so that early input is hidden too.
-        let hidden = HiddenInput::start().map_err(failed)?;
-        context.terminal.say("type the recovery key, with or without dashes; your typing stays hidden:");
-        match hidden.read_line(LONGEST_LINE).await.map_err(failed)? {
-            Some(line) => line,
-            None => return Ok(None),
-        }
-    } else {
-        let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_LINE));
-        input.lock().take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(failed)?;
-        line
-    };
-    // Bytes that are not text become a character that no key has.
-    let text = String::from_utf8_lossy(&line);
-    let key = RecoveryKey::parse(text.trim())
-        .map_err(|error| Failure::usage("this is not a recovery key").because(&error))?;
-    Ok(Some(key))
 }
 
 /// A line for each root key in the configuration, with what it is for.

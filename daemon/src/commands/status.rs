@@ -86,10 +86,7 @@ fn describe(status: &DaemonStatus, now: Timestamp) -> String {
         if status.root_key_problem.is_some() {
             lines.push("              keep infrad running: docs/runbooks.md#the-root-key-is-lost".to_owned());
         }
-        // A shared store has no recovery key yet.
-        if status.database_server.is_none() {
-            lines.push(recovery_line(keys));
-        }
+        lines.push(recovery_line(keys));
     }
     lines.extend(status.token_keys.iter().map(describe_token_key));
     lines.extend(status.database_server.iter().map(|server| format!("database      {server}")));

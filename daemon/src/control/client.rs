@@ -1,5 +1,6 @@
 //! Sends operations to the running daemon over its control socket.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub enum ControlError {
     Unreachable(#[source] io::Error),
     #[error("the running infrad (process {process}) did not respond within {} s", .patience.as_secs())]
     TooSlow { process: String, patience: Duration },
+    /// It stopped or was killed meanwhile.
+    #[error("the running infrad ended before it responded")]
+    Ended,
     #[error(
         "the running infrad sent an unexpected response: it is probably another version than this command; restart \
          it"
@@ -71,11 +75,18 @@ pub async fn call_for_file(
         let frame = timeout(PART_PATIENCE, answer.body.frame()).await;
         let frame = frame.map_err(|_| too_slow(data_dir, PART_PATIENCE))?;
         let Some(frame) = frame else { return Ok(()) };
-        let frame = frame.map_err(|_| ControlError::Unexpected)?;
+        let frame = frame.map_err(|error| broken_off(&error))?;
         if let Some(part) = frame.data_ref() {
             to.write_all(part).map_err(ControlError::Write)?;
         }
     }
+}
+
+/// The failure of a connection on which the response did not arrive.
+fn broken_off(error: &hyper::Error) -> ControlError {
+    let is_closed = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+    let is_reset = error.source().is_some_and(<dyn Error>::is::<io::Error>);
+    if is_closed || is_reset { ControlError::Ended } else { ControlError::Unexpected }
 }
 
 /// Before something that may take minutes: a daemon that hangs is noticed soon.
@@ -113,7 +124,7 @@ async fn post(data_dir: &Path, operation: Operation) -> Result<Answer, ControlEr
         .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))
         .expect("a fixed request is well formed");
-    let answer = sender.send_request(request).await.map_err(|_| ControlError::Unexpected)?;
+    let answer = sender.send_request(request).await.map_err(|error| broken_off(&error))?;
     let status = answer.status();
     let mut answer = Answer { body: answer.into_body(), connection };
     if status.is_success() {

@@ -45,6 +45,11 @@ pub(super) fn key_row_check(key: &DataKey, row: &[u8]) -> [u8; 32] {
     authenticate(&derive(&key.0, b"infra key row check key v1"), row)
 }
 
+/// The MAC of what wraps the key of a key row for the recovery key.
+pub(super) fn row_recovery_check(key: &DataKey, wrapping: &[u8]) -> [u8; 32] {
+    authenticate(&derive(&key.0, b"infra key row recovery check key v1"), wrapping)
+}
+
 /// The MAC of a header. It identifies the data key and detects a changed header.
 pub(super) fn header_check(data_key: &DataKey, header: &[u8]) -> [u8; 32] {
     authenticate(&derive(&data_key.0, b"infra header check key v1"), header)
@@ -102,6 +107,7 @@ mod tests {
                 header_check(&key, b"text"),
                 backup_check(&key, b"text"),
                 key_row_check(&key, b"text"),
+                row_recovery_check(&key, b"text"),
                 digest_key(&key).mac(b"text"),
                 tag(&index_key(&key, b"infra token index key v1"), b"text"),
             ];
@@ -118,7 +124,7 @@ mod tests {
         all.extend(others);
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 20);
+        assert_eq!(all.len(), 22);
         assert_eq!(derived([1; 32]), derived([1; 32]));
     }
 }

@@ -12,12 +12,19 @@ pub enum Remedy {
     Copy,
     /// The same, and other hosts have one.
     OtherHost,
+    /// Other hosts have a copy, and a recovery key opens it too.
+    OtherHostOrRecoveryKey,
 }
 
 impl Remedy {
     /// For keys in a file, which may have a recovery key.
     pub(super) fn of_file(has_recovery: bool) -> Self {
         if has_recovery { Self::RecoveryKey } else { Self::Copy }
+    }
+
+    /// For keys in a database, whose other daemons have the same root key.
+    pub(super) fn of_database(has_recovery: bool) -> Self {
+        if has_recovery { Self::OtherHostOrRecoveryKey } else { Self::OtherHost }
     }
 }
 
@@ -170,6 +177,12 @@ impl KeyError {
             | Self::OtherRootKey { remedy: Remedy::OtherHost, .. } => {
                 "copy the root key from a host whose daemon has it, as bytes, to the path in `keys`; only the user that infrad \
                  runs as may read it"
+            }
+            Self::RootKeyGone { remedy: Remedy::OtherHostOrRecoveryKey, .. }
+            | Self::OtherRootKey { remedy: Remedy::OtherHostOrRecoveryKey, .. } => {
+                "copy the root key from a host whose daemon has it, as bytes, to the path in `keys`; only the user that infrad \
+                 runs as may read it. Only if every copy is lost for good, name a new one first in `keys`, then use the \
+                 recovery key: `infrad key rewrap --recovery`"
             }
             Self::RootKeyGone { .. } | Self::OtherRootKey { .. } => {
                 "correct the path in `keys`, or find a copy of this root key: only that key opens this file, which was \

@@ -5,7 +5,8 @@ use std::path::Path;
 use infra_shared::random;
 use subtle::ConstantTimeEq;
 
-use super::{DataKey, KeyError, RootKeySettings, derivation, root};
+use super::recovered_rows::RowRecovery;
+use super::{DataKey, KeyError, RecoveryPublicKey, RootKeySettings, derivation, root};
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct KeyRow {
     pub wrapped: Vec<u8>,
     /// A MAC under the key itself, over its store, kind and version. It detects a changed row.
     pub check: [u8; 32],
+    /// The same key, wrapped for the recovery key if there is one.
+    pub recovery: Option<Vec<u8>>,
 }
 
 /// The key rows of a store, as its database holds them.
@@ -57,18 +60,23 @@ impl StoredKeys {
     /// one and missing: a store that does not exist yet has no other.
     pub async fn create(root_keys: &[RootKeySettings], data_dir: &Path) -> Result<Self, KeyError> {
         root::first(root_keys).create_if_missing(data_dir)?;
-        Self::create_for(&derivation::hex(&random::bytes::<16>()), root_keys, data_dir).await
+        Self::create_for(&derivation::hex(&random::bytes::<16>()), None, root_keys, data_dir).await
     }
 
-    /// Makes new keys for the store with this id, of which there is a copy. The first of `root_keys` has to exist.
+    /// Makes new keys for the store with this id, of which there is a copy. The recovery key of the copy opens them too. The first
+    /// of `root_keys` has to exist.
     pub async fn create_for(
         store: &str,
+        recovery: Option<&RecoveryPublicKey>,
         root_keys: &[RootKeySettings],
         data_dir: &Path,
     ) -> Result<Self, KeyError> {
         let mut rows = Vec::new();
         for kind in [KeyKind::Index, KeyKind::Data] {
-            rows.push(KeyRow::wrap(store, kind, 1, &DataKey::random(), root_keys, data_dir).await?);
+            let key = DataKey::random();
+            let mut row = KeyRow::wrap(store, kind, 1, &key, root_keys, data_dir).await?;
+            row.recovery = recovery.map(|recovery| RowRecovery::wrap(recovery, store, &row, &key));
+            rows.push(row);
         }
         Ok(Self { store: store.to_owned(), current: 1, rows })
     }
@@ -78,7 +86,7 @@ impl StoredKeys {
     pub fn fixed() -> Self {
         let (root_key, wrapped) = ("native:none".to_owned(), vec![0]);
         let check = *super::RowKeys::fixed().index_check();
-        let index = KeyRow { kind: KeyKind::Index, version: 1, root_key, wrapped, check };
+        let index = KeyRow { kind: KeyKind::Index, version: 1, root_key, wrapped, check, recovery: None };
         Self { store: "store of the tests".to_owned(), current: 1, rows: vec![index] }
     }
 
@@ -106,7 +114,7 @@ impl KeyRow {
         let (root_key, wrapped) =
             root::wrap_key(key, &context(store, kind, version), root_keys, data_dir).await?;
         let check = derivation::key_row_check(key, context(store, kind, version).as_bytes());
-        Ok(Self { kind, version, root_key, wrapped, check })
+        Ok(Self { kind, version, root_key, wrapped, check, recovery: None })
     }
 
     pub(super) fn is_of(&self, store: &str, key: &DataKey) -> bool {

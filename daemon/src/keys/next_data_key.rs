@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::header::{self, Bytes, Header, PreviousTicketKey};
 use super::sealed::{FieldSealer, Place, Sealed};
 use super::{
-    DataKey, DatabaseKey, KeyError, KeyStatus, Keys, RecoveryKey, RootKeySettings, derivation, recovery, root,
+    DataKey, DatabaseKey, KeyError, Keys, RecoveryKey, RecoveryPublicKey, RootKeySettings, SharedKeys,
+    derivation, recovery, root,
 };
 
 /// How long a login may take from start to finish. The key of its ticket is kept as long.
@@ -107,7 +108,7 @@ impl NextDataKey {
         header.recovery = from
             .recovery
             .as_ref()
-            .map(|wrapping| recovery::wrap(&header, &data_key, &wrapping.public_key.0, wrapping.created_at));
+            .map(|wrapping| RecoveryPublicKey::of(wrapping).wrap(&data_key, &header.context()));
         let root_key = root::first(root_keys).clone();
         Ok(Self { data_dir: data_dir.to_owned(), data_key, header, root_key })
     }
@@ -136,16 +137,21 @@ impl NextDataKey {
         Self::begin(from, version + 1, root_keys, data_dir).await
     }
 
-    /// Begins a data key for a file that replaces a shared database. The recovery key of `present`, an earlier file of the same
-    /// store, opens the new one too.
+    /// Begins a data key for a file that replaces a shared database. The recovery key of the database opens it too, or that
+    /// of `present`, an earlier file of the same store.
     pub async fn begin_file(
-        shared: &KeyStatus,
+        shared: &SharedKeys,
         present: Option<&Keys>,
         root_keys: &[RootKeySettings],
         data_dir: &Path,
     ) -> Result<Self, KeyError> {
-        let mut header = Header::of_store(shared.store.clone(), shared.data_key_version);
-        header.recovery = present.and_then(|present| present.state().header.recovery.clone());
+        let status = shared.status();
+        let mut header = Header::of_store(status.store, status.data_key_version);
+        // Only its public key counts: the next data key is wrapped for it.
+        let of_shared =
+            shared.recovery_public_key().map(|key| key.wrap(&DataKey::random(), &header.context()));
+        header.recovery =
+            of_shared.or_else(|| present.and_then(|present| present.state().header.recovery.clone()));
         Self::begin_copy(&header, root_keys, data_dir).await
     }
 
@@ -229,6 +235,11 @@ impl BackupKeys {
 
     pub fn store(&self) -> &str {
         &self.header.store
+    }
+
+    /// The recovery key's public part at the time of the backup.
+    pub fn recovery_public_key(&self) -> Option<RecoveryPublicKey> {
+        self.header.recovery.as_ref().map(RecoveryPublicKey::of)
     }
 }
 

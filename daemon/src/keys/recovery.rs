@@ -95,45 +95,65 @@ fn checksum(key: &[u8]) -> [u8; CHECKSUM_BYTES] {
     *sha256(&[b"infra recovery key v1", key]).first_chunk().expect("a hash has 32 bytes")
 }
 
-pub(super) fn create(header: &Header, data_key: &DataKey, now: Timestamp) -> (RecoveryKey, RecoveryWrapping) {
-    let (public_key, private_key) = HPKE.generate_key_pair().expect("X25519 makes keys");
-    let wrapping = wrap(header, data_key, &public_key.0, now);
-    (RecoveryKey::of(private_key.secret_bytes()), wrapping)
+/// The public part of a recovery key. Wrapping for it needs nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryPublicKey {
+    bytes: Vec<u8>,
+    pub created_at: Timestamp,
 }
 
-/// Wraps `data_key` for the recovery key with this public key.
-pub(super) fn wrap(
-    header: &Header,
-    data_key: &DataKey,
-    public_key: &[u8],
-    created_at: Timestamp,
-) -> RecoveryWrapping {
-    let (encapsulated_secret, wrapped) = HPKE
-        .seal(header.context().as_bytes(), b"", data_key.0.as_slice(), &HpkePublicKey(public_key.to_vec()))
-        .expect("a public key that this file made can be sealed to");
-    RecoveryWrapping {
-        public_key: Bytes(public_key.to_vec()),
-        encapsulated_secret: Bytes(encapsulated_secret.0),
-        wrapped_data_key: Bytes(wrapped),
-        created_at,
+pub(super) fn create(now: Timestamp) -> (RecoveryKey, RecoveryPublicKey) {
+    let (public_key, private_key) = HPKE.generate_key_pair().expect("X25519 makes keys");
+    (RecoveryKey::of(private_key.secret_bytes()), RecoveryPublicKey { bytes: public_key.0, created_at: now })
+}
+
+impl RecoveryPublicKey {
+    /// The key that `wrapping` is for. The caller has authenticated it.
+    pub(super) fn of(wrapping: &RecoveryWrapping) -> Self {
+        Self { bytes: wrapping.public_key.0.clone(), created_at: wrapping.created_at }
+    }
+
+    /// Wraps `key` for the recovery key. The wrapping opens with the same `context` only.
+    pub(super) fn wrap(&self, key: &DataKey, context: &str) -> RecoveryWrapping {
+        let (encapsulated_secret, wrapped) = HPKE
+            .seal(context.as_bytes(), b"", key.0.as_slice(), &HpkePublicKey(self.bytes.clone()))
+            .expect("a public key that this file made can be sealed to");
+        RecoveryWrapping {
+            public_key: Bytes(self.bytes.clone()),
+            encapsulated_secret: Bytes(encapsulated_secret.0),
+            wrapped_data_key: Bytes(wrapped),
+            created_at: self.created_at,
+        }
     }
 }
 
 pub(super) fn open(header: &Header, header_path: &str, key: &RecoveryKey) -> Result<DataKey, KeyError> {
     let wrapping =
         header.recovery.as_ref().ok_or_else(|| KeyError::NoRecovery { path: header_path.to_owned() })?;
+    unwrap(wrapping, &header.context(), header_path, key, |data_key| header.is_signed_by(data_key))
+}
+
+/// Unwraps a key with the recovery key. `origin` names the file or database in errors. `is_of` decides if it is the right key
+/// and what is stored with it is unchanged.
+pub(super) fn unwrap(
+    wrapping: &RecoveryWrapping,
+    context: &str,
+    origin: &str,
+    key: &RecoveryKey,
+    is_of: impl Fn(&DataKey) -> bool,
+) -> Result<DataKey, KeyError> {
     let opened = HPKE
         .open(
             &EncapsulatedSecret(wrapping.encapsulated_secret.0.clone()),
-            header.context().as_bytes(),
+            context.as_bytes(),
             b"",
             &wrapping.wrapped_data_key.0,
             &key.private_key(),
         )
         .map(Zeroizing::new)
-        .map_err(|_| KeyError::OtherRecoveryKey { path: header_path.to_owned() })?;
-    let data_key = DataKey::from_slice(&opened).filter(|data_key| header.is_signed_by(data_key));
-    data_key.ok_or_else(|| KeyError::HeaderDamaged { path: header_path.to_owned() })
+        .map_err(|_| KeyError::OtherRecoveryKey { path: origin.to_owned() })?;
+    let data_key = DataKey::from_slice(&opened).filter(is_of);
+    data_key.ok_or_else(|| KeyError::HeaderDamaged { path: origin.to_owned() })
 }
 
 #[cfg(test)]

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::error::Remedy;
 use super::header::Header;
 use super::key_rows::{KeyKind, KeyRow, StoredKeys, context};
+use super::recovered_rows::RowRecovery;
+use super::recovery;
 use super::row_keys::RowKeys;
 use super::sealed::{FieldSealer, TicketKey};
-use super::{BackupKeys, DataKey, KeyError, KeyStatus, RootKeySettings, check_wrapped_by, derivation, root};
+use super::{
+    BackupKeys, DataKey, KeyError, KeyStatus, RecoveryKey, RecoveryPublicKey, RootKeySettings,
+    check_wrapped_by, derivation, root,
+};
 
 /// Keys derived from these follow a rotation automatically.
 pub struct SharedKeys {
@@ -33,6 +40,8 @@ struct Unwrapped {
     index: DataKey,
     data: BTreeMap<u32, DataKey>,
     root_key: UsedRootKey,
+    /// The newest that this member has seen. All keys have to be wrapped for it.
+    recovery: Option<RecoveryPublicKey>,
 }
 
 /// The root key that wraps the current data key, or the last one that did and was configured here.
@@ -50,7 +59,7 @@ impl SharedKeys {
         root_keys: &[RootKeySettings],
         data_dir: &Path,
     ) -> Result<Self, KeyError> {
-        let keys = unwrap(&stored, |_| None, None, origin, root_keys, data_dir).await?;
+        let keys = unwrap(&stored, |_| None, Before::default(), origin, root_keys, data_dir).await?;
         let (present, previous) = ticket_keys(stored.current, &keys.data).ok_or_else(|| damaged(origin))?;
         Ok(Self {
             row_keys: Arc::new(RowKeys::new(&stored.store, &keys.index, stored.current, &keys.data)),
@@ -82,9 +91,12 @@ impl SharedKeys {
         if stored.rows.iter().any(|row| row.kind == KeyKind::Index && self.held(row).is_none()) {
             return Err(KeyError::StoreReplaced { origin: origin.to_owned() });
         }
-        let root_key = self.state().keys.root_key.clone();
+        let before = {
+            let keys = &self.state().keys;
+            Before { root_key: Some(keys.root_key.clone()), recovery: keys.recovery.clone() }
+        };
         let held = |row: &KeyRow| self.held(row);
-        let keys = unwrap(&stored, held, Some(root_key), origin, root_keys, data_dir).await?;
+        let keys = unwrap(&stored, held, before, origin, root_keys, data_dir).await?;
         let (present, previous) = ticket_keys(stored.current, &keys.data).ok_or_else(|| damaged(origin))?;
         let mut state = self.state();
         self.row_keys.replace(stored.current, &keys.data);
@@ -103,7 +115,11 @@ impl SharedKeys {
             let stored = &self.state().stored;
             (stored.store.clone(), stored.newest() + 1)
         };
-        KeyRow::wrap(&store, KeyKind::Data, version, &DataKey::random(), root_keys, data_dir).await
+        let key = DataKey::random();
+        let mut row = KeyRow::wrap(&store, KeyKind::Data, version, &key, root_keys, data_dir).await?;
+        row.recovery =
+            self.recovery_public_key().map(|public| RowRecovery::wrap(&public, &store, &row, &key));
+        Ok(row)
     }
 
     /// Wraps all keys under the first of `root_keys`. The rows take effect once they are stored. Refuses to undo what another
@@ -117,10 +133,45 @@ impl SharedKeys {
         let StoredKeys { store, rows, .. } = self.stored();
         let mut rewrapped = Vec::with_capacity(rows.len());
         for row in rows {
-            let key = self.held(&row).expect("this member holds the keys of all rows that it adopted");
-            rewrapped.push(KeyRow::wrap(&store, row.kind, row.version, &key, root_keys, data_dir).await?);
+            // A row that someone else planted.
+            let Some(key) = self.held(&row) else { continue };
+            let wrapped = KeyRow::wrap(&store, row.kind, row.version, &key, root_keys, data_dir).await?;
+            rewrapped.push(KeyRow { recovery: row.recovery, ..wrapped });
         }
         Ok(rewrapped)
+    }
+
+    /// Makes a recovery key, and wraps all keys for it. The rows take effect once they are stored. The key is available only in
+    /// the return value.
+    pub fn next_recovery(&self, now: Timestamp) -> (RecoveryKey, Vec<KeyRow>) {
+        // The newest counts, also if a clock was ahead when it was made.
+        let before = self.recovery_public_key().map(|before| before.created_at);
+        let after = before.and_then(|before| before.checked_add(SignedDuration::from_millis(1)).ok());
+        let (key, public_key) = recovery::create(after.map_or(now, |after| after.max(now)));
+        (key, self.wrapped_for(&public_key))
+    }
+
+    /// The rows that lack the recovery key, or have an earlier one, wrapped for it: a member of an earlier version has added
+    /// them, or someone has put them back.
+    pub fn rows_without_recovery(&self) -> Vec<KeyRow> {
+        self.recovery_public_key().map_or_else(Vec::new, |public_key| self.wrapped_for(&public_key))
+    }
+
+    /// The rows that are not wrapped for this recovery key yet, wrapped for it.
+    fn wrapped_for(&self, public_key: &RecoveryPublicKey) -> Vec<KeyRow> {
+        let StoredKeys { store, rows, .. } = self.stored();
+        let wrapped = rows.into_iter().filter_map(|row| {
+            let key = self.held(&row)?;
+            let is_wrapped = RowRecovery::public_key(&store, &row, &key).as_ref() == Some(public_key);
+            let recovery = (!is_wrapped).then(|| RowRecovery::wrap(public_key, &store, &row, &key))?;
+            Some(KeyRow { recovery: Some(recovery), ..row })
+        });
+        wrapped.collect()
+    }
+
+    /// The recovery key's public part, for a copy of the store.
+    pub fn recovery_public_key(&self) -> Option<RecoveryPublicKey> {
+        self.state().keys.recovery.clone()
     }
 
     /// Fails if another member wrapped the keys, and none of `root_keys` can be the one that it used. A root key that this
@@ -165,6 +216,7 @@ impl SharedKeys {
         let KeyStatus { store, data_key_version, .. } = self.status();
         let (data_key, mut header) = (DataKey::random(), Header::of_store(store, data_key_version));
         root::wrap(&mut header, &data_key, &[self.root_key()], data_dir).await?;
+        header.recovery = self.recovery_public_key().map(|public| public.wrap(&data_key, &header.context()));
         header.sign(&data_key);
         Ok(BackupKeys { data_key, header })
     }
@@ -193,14 +245,14 @@ impl SharedKeys {
     }
 
     pub fn status(&self) -> KeyStatus {
-        let stored = &self.state().stored;
-        let is_current = |row: &&KeyRow| row.kind == KeyKind::Data && row.version == stored.current;
-        let root_key = stored.rows.iter().find(is_current).map(|row| row.root_key.clone());
+        let stored = self.stored();
+        let is_current = |row: &KeyRow| row.kind == KeyKind::Data && row.version == stored.current;
+        let root_key = stored.rows.into_iter().find(is_current).map(|row| row.root_key);
         KeyStatus {
-            store: stored.store.clone(),
+            store: stored.store,
             data_key_version: stored.current.into(),
             root_key: root_key.unwrap_or_default(),
-            recovery_key_created_at: None,
+            recovery_key_created_at: self.recovery_public_key().map(|recovery| recovery.created_at),
         }
     }
 
@@ -209,16 +261,26 @@ impl SharedKeys {
     }
 }
 
-/// Unwraps the keys of all rows, except those that are `held`. `before` wrapped the current data key until now.
+/// What this member knew until now.
+#[derive(Default)]
+struct Before {
+    /// Wrapped the current data key.
+    root_key: Option<UsedRootKey>,
+    recovery: Option<RecoveryPublicKey>,
+}
+
+/// Unwraps the keys of all rows, except those that are `held`.
 async fn unwrap(
     stored: &StoredKeys,
     held: impl Fn(&KeyRow) -> Option<DataKey>,
-    before: Option<UsedRootKey>,
+    before: Before,
     origin: &str,
     root_keys: &[RootKeySettings],
     data_dir: &Path,
 ) -> Result<Unwrapped, KeyError> {
-    let (mut index, mut data, mut root_key) = (None, BTreeMap::new(), before);
+    let Before { mut root_key, recovery } = before;
+    let (mut index, mut data) = (None, BTreeMap::new());
+    let has_recovery = stored.rows.iter().any(|row| row.recovery.is_some());
     for row in &stored.rows {
         let key = if let Some(key) = held(row) {
             let wraps = |settings: &&RootKeySettings| {
@@ -236,7 +298,7 @@ async fn unwrap(
                 root_key: &row.root_key,
                 wrapped: &row.wrapped,
                 context: context(&stored.store, row.kind, row.version),
-                remedy: Remedy::OtherHost,
+                remedy: Remedy::of_database(has_recovery),
                 is_of: &is_of,
             };
             let (key, wrapped_by) = match root::unwrap_key(&wrapping, root_keys, data_dir).await {
@@ -264,10 +326,25 @@ async fn unwrap(
     }
     match (index, root_key) {
         (Some(index), Some(root_key)) if data.contains_key(&stored.current) => {
-            Ok(Unwrapped { index, data, root_key })
+            let recovery = newest_recovery(stored, &data, recovery);
+            Ok(Unwrapped { index, data, root_key, recovery })
         }
         _ => Err(damaged(origin)),
     }
+}
+
+/// The recovery key that the current data key is wrapped for, unless this member has seen a later one: someone may have put an
+/// earlier one back, or deleted it.
+fn newest_recovery(
+    stored: &StoredKeys,
+    data: &BTreeMap<u32, DataKey>,
+    known: Option<RecoveryPublicKey>,
+) -> Option<RecoveryPublicKey> {
+    let is_current = |row: &&KeyRow| row.kind == KeyKind::Data && row.version == stored.current;
+    let current = stored.rows.iter().find(is_current).zip(data.get(&stored.current));
+    let found = current.and_then(|(row, key)| RowRecovery::public_key(&stored.store, row, key));
+    let time = |key: &RecoveryPublicKey| key.created_at;
+    if found.as_ref().map(time) > known.as_ref().map(time) { found } else { known }
 }
 
 type TicketKeyBytes = zeroize::Zeroizing<[u8; 32]>;

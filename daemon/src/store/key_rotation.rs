@@ -34,7 +34,7 @@ impl Store {
         Box::pin(self.shared()?.add_data_key(row, now, lease)).await
     }
 
-    /// Stores keys that another root key wraps. They are the same keys.
+    /// Stores keys that another root key wraps, or another recovery key. They are the same keys.
     pub async fn rewrap_keys(&self, rows: &[KeyRow], lease: &Lease) -> Result<(), StoreError> {
         Box::pin(self.shared()?.rewrap_keys(rows, lease)).await
     }

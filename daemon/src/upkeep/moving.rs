@@ -8,9 +8,7 @@ use jiff::Timestamp;
 
 use super::restore::put_in_use;
 use super::{BackupError, RollbackGuardFile};
-use crate::keys::{
-    KeyError, KeyStatus, Keys, MovedStore, NextDataKey, RootKeySettings, SharedKeys, StoredKeys,
-};
+use crate::keys::{KeyError, Keys, MovedStore, NextDataKey, RootKeySettings, SharedKeys, StoredKeys};
 use crate::store::{
     self, Copied, DatabaseFile, MemberID, PostgresDatabase, Replaceable, Store, StoreError, StoreState,
 };
@@ -70,7 +68,8 @@ impl Move<'_> {
             sealer: source.field_sealer(),
         };
         let counter = self.verify_file(&source, &from).await?;
-        let stored = StoredKeys::create_for(&name, self.root_keys, self.data_dir).await?;
+        let recovery = source.recovery_public_key();
+        let stored = StoredKeys::create_for(&name, recovery.as_ref(), self.root_keys, self.data_dir).await?;
         let fill = database.begin_fill(&stored, Replaceable::WithoutLiveSessions, self.now).await?;
         let to = database.describe().to_owned();
         let keys = SharedKeys::open(stored, &to, self.root_keys, self.data_dir).await?;
@@ -149,8 +148,7 @@ impl Move<'_> {
                 return Err(StoreError::HasSessions { database: self.place(), live }.into());
             }
         }
-        let status: KeyStatus = keys.status();
-        let mut next = NextDataKey::begin_file(&status, present, self.root_keys, self.data_dir).await?;
+        let mut next = NextDataKey::begin_file(keys, present, self.root_keys, self.data_dir).await?;
         let path = next.database_path();
         store::remove(&path)?;
         let to = DatabaseFile { path: path.clone(), key: next.database_key(), sealer: next.field_sealer() };

@@ -91,7 +91,8 @@ pub async fn restore_to_database(
     let failed = |source| platform::PlatformError::Io { path: data_dir.display().to_string(), source };
     let directory = directory.map_err(failed)?;
     let source = open_backup(path, opener, data_dir, directory.path()).await?;
-    let stored = StoredKeys::create_for(source.keys.store(), root_keys, data_dir).await?;
+    let recovery = source.keys.recovery_public_key();
+    let stored = StoredKeys::create_for(source.keys.store(), recovery.as_ref(), root_keys, data_dir).await?;
     let fill = database.begin_fill(&stored, Replaceable::SameStore, now).await?;
     let keys = SharedKeys::open(stored, database.describe(), root_keys, data_dir).await?;
     let restored = Store::connect(database, keys.row_keys(), MemberID::random()).await?;

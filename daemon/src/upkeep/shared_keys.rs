@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::backup::BackupError;
-use crate::keys::{RootKeySettings, SharedKeys, TICKET_LIFETIME};
+use crate::keys::{RecoveryKey, RootKeySettings, SharedKeys, TICKET_LIFETIME};
 use crate::store::{Job, Lease, MembersBehind, Store};
 
 /// How long members may take to read a new data key. A member that stopped is no longer waited for by then.
@@ -75,6 +75,26 @@ impl SharedKeyOperation<'_> {
         self.follow().await
     }
 
+    /// Makes a recovery key, and stores all keys wrapped for it.
+    pub async fn create_recovery(&self) -> Result<RecoveryKey, BackupError> {
+        let _guard = self.keys.changing().lock().await;
+        let lease = self.store.expect_lease(Job::KeyRotation).await?;
+        let created = self.store.while_held(&lease, self.create_recovery_under(&lease)).await;
+        self.store.end_lease(lease).await;
+        created
+    }
+
+    async fn create_recovery_under(&self, lease: &Lease) -> Result<RecoveryKey, BackupError> {
+        self.follow().await?;
+        let (key, rows) = self.keys.next_recovery(self.clock.now());
+        self.store.rewrap_keys(&rows, lease).await?;
+        // From here on, the key is in use, and nobody else knows it.
+        if let Err(error) = self.follow().await {
+            tracing::warn!(%error, "cannot read back the keys that were wrapped for the new recovery key");
+        }
+        Ok(key)
+    }
+
     /// Reads the key rows, and switches to what other members changed.
     pub async fn follow(&self) -> Result<(), BackupError> {
         let Some(stored) = self.store.stored_keys().await? else { return Ok(()) };
@@ -106,14 +126,16 @@ impl SharedKeyOperation<'_> {
         }
     }
 
-    /// Finishes a rotation, whichever member began it: seals rows that were in use, and drops the replaced data key once no
-    /// row and no ticket needs it.
+    /// Finishes what another member began: wraps all keys for the recovery key, seals rows that were in use, and drops the
+    /// replaced data key once no row and no ticket needs it.
     pub(super) async fn finish(&self, dropping: &mut Dropping) -> Result<(), BackupError> {
         self.follow().await?;
         let stored = self.keys.stored();
         if !stored.has_replaced() {
             *dropping = Dropping::default();
-            return Ok(());
+            if self.keys.rows_without_recovery().is_empty() {
+                return Ok(());
+            }
         }
         // A rotation in progress finishes itself.
         let Ok(_guard) = self.keys.changing().try_lock() else { return Ok(()) };
@@ -130,7 +152,18 @@ impl SharedKeyOperation<'_> {
         current: u32,
         dropping: &mut Dropping,
     ) -> Result<(), BackupError> {
-        if self.store.members_behind(current).await? != MembersBehind::None {
+        let rows = self.keys.rows_without_recovery();
+        if !rows.is_empty() {
+            tracing::warn!(
+                keys = rows.len(),
+                "wrapping keys for the recovery key that were stored without it"
+            );
+            self.store.rewrap_keys(&rows, lease).await?;
+            self.follow().await?;
+        }
+        if !self.keys.stored().has_replaced()
+            || self.store.members_behind(current).await? != MembersBehind::None
+        {
             return Ok(());
         }
         while self.store.reseal_some(lease).await? > 0 {

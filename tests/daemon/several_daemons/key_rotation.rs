@@ -10,9 +10,9 @@ use super::group::{Access, DATABASE, Group, expect_soon, validated};
 use super::{LIMIT, session};
 
 /// A killed daemon counts as running for 15 seconds, and holds its lease as long.
-const AFTER_KILL: Duration = Duration::from_mins(2);
+pub(super) const AFTER_KILL: Duration = Duration::from_mins(2);
 
-fn start() -> Option<(PostgreSQL, Group)> {
+pub(super) fn start() -> Option<(PostgreSQL, Group)> {
     let server = PostgreSQL::start()?;
     server.create_database(DATABASE);
     let group = Group::start(2, &Access::to(&server), |_, configuration| {
@@ -29,7 +29,7 @@ fn data_keys(server: &PostgreSQL) -> String {
 
 /// Rotates with this daemon. Tries again while another member does the same job.
 #[track_caller]
-fn rotate(group: &Group, number: usize) {
+pub(super) fn rotate(group: &Group, number: usize) {
     let mut last = None;
     let rotated = wait::until(AFTER_KILL, || {
         let ran = group.daemons[number].infrad(["key", "rotate"]).wait();
@@ -42,7 +42,7 @@ fn rotate(group: &Group, number: usize) {
 }
 
 /// Stops the load, also if the test fails.
-struct Stop<'a>(&'a AtomicBool);
+pub(super) struct Stop<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ impl Drop for Stop<'_> {
 }
 
 /// Signs in, validates and signs out at these daemons until `stop`. Returns how often; no request may fail.
-fn use_sessions(group: &Group, daemons: [usize; 2], stop: &AtomicBool) -> usize {
+pub(super) fn use_sessions(group: &Group, daemons: [usize; 2], stop: &AtomicBool) -> usize {
     let (hot, done) = (group.sign_in(daemons[0]), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for number in daemons {
@@ -104,7 +104,9 @@ fn killed_key_rotation_is_finished_by_another_member() {
     let is_published = || data_keys(&server).ends_with("|2").then_some(());
     assert!(wait::until(LIMIT, is_published).is_some(), "{}", group.logs());
     group.daemons[0].kill();
-    drop(rotation);
+    let interrupted = rotation.wait().expect(1);
+    interrupted
+        .stderr_contains(&["the running infrad ended before it responded", "run the same command again"]);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| use_sessions(&group, [1, 1], &stop));

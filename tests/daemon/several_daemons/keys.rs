@@ -100,7 +100,7 @@ fn newer_schema_stops_only_older_daemons_that_start() {
     members.server.sql("infra", "UPDATE schema_version SET version = version + 1");
     for words in [&["serve"][..], &["database", "create"]] {
         let refused = members.other.infrad_slice_with_input(words, "").wait().expect(1);
-        refused.stderr_contains(&["has schema 2, but this infrad supports up to schema 1"]);
+        refused.stderr_contains(&["has schema 3, but this infrad supports up to schema 2"]);
     }
     assert_eq!(session(&members.one, &token).status, 200, "{}", members.one.log());
 }

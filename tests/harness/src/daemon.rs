@@ -166,7 +166,10 @@ impl Daemon {
             if find_pin(&output).is_some() { Some(true) } else { (!is_running).then_some(false) }
         });
         match is_served {
-            Some(true) => self.running = Some(running),
+            Some(true) => {
+                self.pin = find_pin(&running.output()).or_else(|| self.pin.take());
+                self.running = Some(running);
+            }
             Some(false) => self.log.push_str(&running.output()),
             None => panic!("it neither serves nor ends\n{}", running.output()),
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -30,8 +31,10 @@ fn configuration(port: u16) -> String {
 /// A running load balancer, stopped when dropped.
 pub struct HAProxy {
     ports: Ports,
-    running: Running,
-    _directory: TempDir,
+    program: PathBuf,
+    /// `None` between two runs.
+    running: Option<Running>,
+    directory: TempDir,
 }
 
 impl HAProxy {
@@ -44,34 +47,40 @@ impl HAProxy {
     pub fn start(ports: Ports, members: &[u16]) -> Option<Self> {
         let program = peers::find_file("/usr/sbin/haproxy")?;
         let directory = TempDir::with_prefix("infra-haproxy-").expect("a temporary directory");
-        let port = ports.all()[0];
+        let mut balancer = Self { ports, program, running: None, directory };
+        balancer.route_to(members);
+        Some(balancer)
+    }
+
+    /// Sends new connections to these daemons. Those that are open break.
+    pub fn route_to(&mut self, members: &[u16]) {
+        self.running = None;
+        let port = self.port();
         let mut configuration = configuration(port);
         for (number, member) in members.iter().enumerate() {
             let _ = writeln!(configuration, "  server member{number} 127.0.0.1:{member}");
         }
-        let path = directory.path().join("haproxy.cfg");
+        let path = self.directory.path().join("haproxy.cfg");
         fs::write(&path, configuration).expect("our own directory");
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         // In the foreground.
         command.args(["-db", "-f"]).arg(path).env_clear().current_dir("/").stdin(Stdio::null());
-        let running = Running::start(command, "haproxy".to_owned(), None, LIMIT);
-        let mut balancer = Self { ports, running, _directory: directory };
+        let mut running = Running::start(command, "haproxy".to_owned(), None, LIMIT);
         let ready = wait::until(LIMIT, || {
-            let running = &mut balancer.running;
             assert!(running.is_running(), "HAProxy ended at once\n{}", running.output());
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        assert!(ready.is_some(), "HAProxy never listens\n{}", balancer.log());
-        Some(balancer)
+        assert!(ready.is_some(), "HAProxy never listens\n{}", running.output());
+        self.running = Some(running);
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.ports.all()[0]
     }
 
     /// The origin that users type.
     pub fn origin(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports.all()[0])
-    }
-
-    /// Everything that it has logged.
-    pub fn log(&self) -> String {
-        self.running.output()
+        format!("https://127.0.0.1:{}", self.port())
     }
 }

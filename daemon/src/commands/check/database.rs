@@ -75,6 +75,7 @@ async fn keys(config: &Config, database: &PostgresDatabase) -> Outcome {
         Err(error) => {
             let hint = match &error {
                 StoreError::NoSchema { .. } => create,
+                StoreError::OlderSchema { .. } => "upgrade it once, on one host: `infrad database create`",
                 StoreError::Unavailable { problem, .. } => problem.hint(),
                 StoreError::Forbidden(_) => GRANT,
                 _ => "",

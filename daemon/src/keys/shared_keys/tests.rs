@@ -110,7 +110,7 @@ async fn member_keeps_keys_when_store_is_replaced() {
     let place = Place::new();
     let stored = StoredKeys::create(&place.root_keys, &place.data_dir()).await.expect("keys");
     let keys = place.open(stored.clone()).await.expect("the keys");
-    let copied = StoredKeys::create_for(&stored.store, &place.root_keys, &place.data_dir()).await;
+    let copied = StoredKeys::create_for(&stored.store, None, &place.root_keys, &place.data_dir()).await;
     let adopted = keys.adopt(copied.expect("keys"), &place.root_keys, &place.data_dir()).await;
     assert!(matches!(adopted, Err(KeyError::StoreReplaced { .. })), "{adopted:?}");
     assert_eq!(keys.stored(), stored);

@@ -8,6 +8,7 @@ use super::authorities::Authorities;
 use super::connections::Connections;
 use super::schema;
 use super::settings::PostgresSettings;
+use super::statements::parameters;
 use crate::keys::{KeyKind, KeyRow, RowKeys, StoredKeys};
 use crate::store::{StoreError, time};
 
@@ -76,7 +77,8 @@ pub(super) async fn read_keys(client: &Transaction<'_>) -> Result<Option<StoredK
     let Some(store) = store else { return Ok(None) };
     let rows = client
         .query_typed(
-            "SELECT kind, version, root_key, wrapped, check_mac FROM keys \
+            "SELECT kind, version, root_key, wrapped, check_mac, \
+             CASE WHEN octet_length(recovery) <= 16384 THEN recovery END FROM keys \
              WHERE octet_length(root_key) <= 4096 AND octet_length(wrapped) <= 16384 ORDER BY kind, version LIMIT 1000",
             &[],
         )
@@ -96,7 +98,8 @@ pub(super) async fn insert_key(
     let (kind, version) = (row.kind.as_str(), number(row.version)?);
     transaction
         .execute_typed(
-            "INSERT INTO keys (kind, version, root_key, wrapped, check_mac, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO keys (kind, version, root_key, wrapped, check_mac, created_at, recovery) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             &[
                 (&kind, Type::TEXT),
                 (&version, Type::INT4),
@@ -104,9 +107,26 @@ pub(super) async fn insert_key(
                 (&row.wrapped, Type::BYTEA),
                 (&row.check.as_slice(), Type::BYTEA),
                 (&now, Type::INT8),
+                (&row.recovery, Type::BYTEA),
             ],
         )
         .await?;
+    Ok(())
+}
+
+/// Stores other wrappings of the same keys. Leaves out keys that are no longer there.
+pub(super) async fn replace_wrappings(
+    transaction: &Transaction<'_>,
+    rows: &[KeyRow],
+) -> Result<(), StoreError> {
+    // The check value identifies the key, which no wrapping changes.
+    let update = "UPDATE keys SET root_key = $4, wrapped = $5, recovery = $6 \
+                  WHERE kind = $1 AND version = $2 AND check_mac = $3";
+    for row in rows {
+        let (kind, version, check) = (row.kind.as_str(), number(row.version)?, row.check.as_slice());
+        let parameters = parameters![kind, version, check, row.root_key, row.wrapped, row.recovery];
+        transaction.execute_typed(update, parameters).await?;
+    }
     Ok(())
 }
 
@@ -118,6 +138,7 @@ fn key_row(row: &Row) -> Result<KeyRow, StoreError> {
         root_key: row.try_get(2)?,
         wrapped: row.try_get(3)?,
         check: row.try_get::<_, &[u8]>(4)?.try_into().map_err(|_| unexpected())?,
+        recovery: row.try_get(5)?,
     })
 }
 

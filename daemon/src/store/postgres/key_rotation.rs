@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::Postgres;
-use super::database::{insert_key, number, read_keys};
+use super::database::{insert_key, number, read_keys, replace_wrappings};
 use super::statements::{count, parameters};
 use super::transactions::in_transaction;
 use crate::keys::{KeyRow, RowPlace, SealedRow, StoredKeys};
@@ -90,15 +90,9 @@ impl Postgres {
         rows: &[KeyRow],
         lease: &Lease,
     ) -> Result<(), StoreError> {
-        let update = "UPDATE keys SET root_key = $3, wrapped = $4 WHERE kind = $1 AND version = $2";
         in_transaction!(self, transaction => {
             self.expect_held(&transaction, lease).await?;
-            for row in rows {
-                let (kind, version) = (row.kind.as_str(), number(row.version)?);
-                let parameters = parameters![kind, version, row.root_key, row.wrapped];
-                transaction.execute_typed(update, parameters).await?;
-            }
-            Ok(())
+            replace_wrappings(&transaction, rows).await
         })
     }
 

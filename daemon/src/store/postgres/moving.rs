@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::database::{PostgresDatabase, insert_key, number};
+use super::database::{PostgresDatabase, insert_key, number, replace_wrappings};
 use super::session_rows::DUMMY_ID;
 use super::statements::{count, parameters};
 use super::transactions::in_transaction;
@@ -72,6 +72,21 @@ impl PostgresDatabase {
             })
             .await?;
         Ok(fill)
+    }
+}
+
+impl PostgresDatabase {
+    /// Stores keys that the recovery key has unwrapped, under another root key. Fails if a daemon runs: it holds the keys, and
+    /// needs no recovery key to wrap them.
+    pub async fn replace_recovered_keys(&self, keys: &StoredKeys) -> Result<(), StoreError> {
+        let database = self.describe();
+        self.connections
+            .transaction(async |transaction| {
+                transaction.batch_execute(LOCK).await?;
+                expect_stopped(transaction, database).await?;
+                replace_wrappings(transaction, &keys.rows).await
+            })
+            .await
     }
 }
 

@@ -4,7 +4,8 @@ use super::connections::Connections;
 use crate::store::StoreError;
 
 /// The migrations in order. `schema_version` holds the number of the last one applied.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_recovery.sql")];
 
 /// Held while one member migrates. Released with its transaction.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7311146994100167246)";
@@ -57,13 +58,24 @@ async fn version(connections: &Connections) -> Result<u32, StoreError> {
 pub(in crate::store) async fn check(connections: &Connections) -> Result<(), StoreError> {
     match version(connections).await? {
         0 => Err(StoreError::NoSchema { database: connections.describe().to_owned() }),
-        found if found > known() => Err(newer(connections, found)),
+        found if found > known() => Err(newer(connections, found, known())),
+        found if found < known() => Err(StoreError::OlderSchema {
+            database: connections.describe().to_owned(),
+            found,
+            known: known(),
+        }),
         _ => Ok(()),
     }
 }
 
 /// Creates the schema, or applies the migrations that it lacks. Safe to run twice, and on several hosts at the same time.
 pub(in crate::store) async fn migrate(connections: &Connections) -> Result<(), StoreError> {
+    apply(&MIGRATIONS, connections).await
+}
+
+/// Applies those of `migrations` that the database lacks. If one fails, the schema stays as the one before it has left it.
+pub(super) async fn apply(migrations: &[&str], connections: &Connections) -> Result<(), StoreError> {
+    let known = u32::try_from(migrations.len()).expect("few migrations");
     connections
         .transaction(async |transaction| {
             transaction.batch_execute(LOCK).await?;
@@ -71,15 +83,15 @@ pub(in crate::store) async fn migrate(connections: &Connections) -> Result<(), S
             Ok(transaction.batch_execute(VERSION).await?)
         })
         .await?;
-    for (number_of_this, migration) in (1..).zip(MIGRATIONS) {
+    for (number_of_this, migration) in (1..).zip(migrations) {
         connections
             .transaction(async |transaction| {
                 // Before the version is read, so that it stays true.
                 transaction.batch_execute(LOCK).await?;
                 let row = transaction.query_typed_one("SELECT version FROM schema_version", &[]).await?;
                 let found = number(row.try_get(0)?)?;
-                if found > known() {
-                    return Err(newer(connections, found));
+                if found > known {
+                    return Err(newer(connections, found, known));
                 }
                 if found < number_of_this {
                     transaction.batch_execute(migration).await?;
@@ -93,8 +105,8 @@ pub(in crate::store) async fn migrate(connections: &Connections) -> Result<(), S
     Ok(())
 }
 
-fn newer(connections: &Connections, found: u32) -> StoreError {
-    StoreError::NewerSchema { database: connections.describe().to_owned(), found, known: known() }
+fn newer(connections: &Connections, found: u32, known: u32) -> StoreError {
+    StoreError::NewerSchema { database: connections.describe().to_owned(), found, known }
 }
 
 fn number(version: i32) -> Result<u32, StoreError> {

@@ -96,6 +96,37 @@ async fn schema_is_created_once_and_checked() {
     }
 }
 
+/// The version of the schema, and whether the table of the next migration is there.
+fn schema_of(server: &PostgreSQL) -> String {
+    server.sql("infra", "SELECT version, to_regclass('later') IS NOT NULL FROM schema_version")
+}
+
+#[tokio::test]
+async fn failed_migration_leaves_schema_before() {
+    let Some(server) = PostgreSQL::start() else { return };
+    server.create_database("infra");
+    let connections = connect(&over_socket(&server, "infra")).await.expect("a connection");
+    let [first, second] = schema::MIGRATIONS;
+    schema::apply(&[first], &connections).await.expect("the first schema");
+    let older = schema::check(&connections).await.expect_err("an older schema");
+    assert!(matches!(older, StoreError::OlderSchema { found: 1, known: 2, .. }), "{older}");
+    // The statements of a migration before the one that fails leave nothing.
+    let broken = "CREATE TABLE later (number integer); SELECT 1 / 0";
+    let failed = schema::apply(&[first, second, broken], &connections).await.expect_err("it fails");
+    assert!(failed.to_string().contains("division by zero"), "{failed}");
+    assert_eq!(schema_of(&server), "2|f");
+    schema::check(&connections).await.expect("the schema before");
+
+    // A newer infrad migrates once, also on several hosts. This one refuses the result.
+    let next = [first, second, "CREATE TABLE later (number integer)"];
+    let (one, other) = tokio::join!(schema::apply(&next, &connections), schema::apply(&next, &connections));
+    one.and(other).expect("the next schema");
+    assert_eq!(schema_of(&server), "3|t");
+    for outcome in [schema::check(&connections).await, schema::migrate(&connections).await] {
+        assert!(matches!(outcome, Err(StoreError::NewerSchema { found: 3, known: 2, .. })), "{outcome:?}");
+    }
+}
+
 #[tokio::test]
 async fn server_is_verified_before_the_password_is_sent() {
     let Some(server) = PostgreSQL::start() else { return };

@@ -9,7 +9,7 @@ use infra_shared::token_text::SessionToken;
 use tempfile::TempDir;
 
 use super::*;
-use crate::keys::StoredKeys;
+use crate::keys::{RecoveredRows, StoredKeys};
 use crate::store::{
     ClientInfo, DatabaseHost, MemberID, NewSession, PostgresDatabase, PostgresSettings, TokenHash,
 };
@@ -231,6 +231,44 @@ async fn interrupted_rotation_continues_on_another_member() {
         assert!(other.finds(&token).await, "after step {steps}");
         fixture.server.sql("infra", "DELETE FROM members");
     }
+}
+
+/// A member of an earlier version stores data keys without it, and an attacker can delete it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_stored_without_recovery_key_is_wrapped_for_it() {
+    let Some(fixture) = Fixture::start().await else { return };
+    let (one, other) = (fixture.member().await, fixture.member().await);
+    let data_dir = fixture.data_dir();
+    let key = fixture.operation(&one, &data_dir).create_recovery().await.expect("a recovery key");
+    fixture.follow(&other).await;
+    let opens = async || {
+        let stored = fixture.database().keys().await.expect("an answer").expect("keys");
+        RecoveredRows::open(&stored, "the database", &key).is_ok()
+    };
+    assert!(opens().await);
+    fixture.rotate(&one, &[&other]).await;
+    assert!(opens().await, "a rotation keeps it");
+    fixture.server.sql("infra", "UPDATE keys SET recovery = NULL");
+    assert!(!opens().await);
+    fixture.operation(&other, &data_dir).finish(&mut Dropping::default()).await.expect("an answer");
+    assert!(opens().await);
+    fixture.follow(&one).await;
+    for member in [&one, &other, &fixture.member().await] {
+        assert!(member.keys.status().recovery_key_created_at.is_some());
+        assert!(member.keys.rows_without_recovery().is_empty());
+    }
+}
+
+/// Someone who writes to the table can add rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_key_does_not_stop_rewrap() {
+    let Some(fixture) = Fixture::start().await else { return };
+    let one = fixture.member().await;
+    let planted = "INSERT INTO keys SELECT kind, 9, root_key, wrapped, check_mac, created_at FROM keys WHERE kind = 'data'";
+    fixture.server.sql("infra", planted);
+    let data_dir = fixture.data_dir();
+    fixture.operation(&one, &data_dir).rewrap().await.expect("rewrapped");
+    fixture.operation(&one, &data_dir).create_recovery().await.expect("a recovery key");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,7 +72,7 @@ impl Both {
 
     async fn begin_for(&self, store: &str, replaceable: Replaceable) -> Result<Target, StoreError> {
         let (root_keys, data_dir) = ([self.file.keys.root_key()], self.file.directory.path().join("data"));
-        let stored = StoredKeys::create_for(store, &root_keys, &data_dir).await.expect("keys");
+        let stored = StoredKeys::create_for(store, None, &root_keys, &data_dir).await.expect("keys");
         let database = self.database();
         let fill = database.begin_fill(&stored, replaceable, at(100)).await?;
         let keys = SharedKeys::open(stored, "db", &root_keys, &data_dir).await.expect("the keys");
