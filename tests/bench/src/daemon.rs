@@ -30,8 +30,16 @@ pub(crate) struct Populated {
 /// Measurements of its starts.
 pub(crate) struct Start {
     ready: Duration,
-    /// Resident kilobytes, after the start and after the load.
-    pub(crate) resident: Option<(u64, u64)>,
+    /// After the start and after the load.
+    pub(crate) resident: Option<(Resident, Resident)>,
+}
+
+/// Resident memory in kilobytes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Resident {
+    all: u64,
+    /// Without the pages of files, which are those of the program and of libraries.
+    own: u64,
 }
 
 impl Populated {
@@ -43,7 +51,7 @@ impl Populated {
         daemon.change(|configuration| {
             // Raise the limits, so that the load measures responses and not connection setup.
             configuration.more = format!(
-                "{database}limits: {{maxRequestsPerConnection: 1000000, maxConnectionsPerAddress: 4096, maxMemoryBytes: 1073741824}}\n\
+                "{database}limits: {{maxRequestsPerConnection: 1000000, maxConnectionsPerAddress: 4096, maxConcurrentStreams: 100, maxMemoryBytes: 1073741824}}\n\
                  services:\n\
                  - {{name: wiki, credentials: ['{credential}'], allow: everyone, acceptSessionToken: true}}\n\
                  - {{name: prod, kind: kubernetes, credentials: ['{credential}'], allow: everyone}}\n"
@@ -78,30 +86,28 @@ impl Populated {
         Start { ready: percentile(&mut times, 0.5), resident: None }
     }
 
-    /// Starts the daemon and returns its resident kilobytes.
-    pub(crate) fn start(&mut self) -> u64 {
+    /// Starts the daemon and returns its resident memory.
+    pub(crate) fn start(&mut self) -> Resident {
         self.daemon.start_again();
         self.resident()
     }
 
-    pub(crate) fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> Resident {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.process()))
             .expect("the status of a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
-    }
-
-    /// Returns the length of a `GET /v1/session` response.
-    pub(crate) fn answer_length(&self) -> usize {
-        let token = self.tokens.first().expect("there is at least one session");
-        let answered = self.daemon.api().get_as("/v1/session?use=false", token.expose());
-        assert_eq!(answered.status, 200, "{answered:?}");
-        answered.body.len()
+        let kilobytes = |name| {
+            let value = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .expect("a line of proc_pid_status(5)");
+            value.split_whitespace().next().and_then(|number| number.parse().ok()).expect("kilobytes")
+        };
+        Resident { all: kilobytes("VmRSS:"), own: kilobytes("RssAnon:") }
     }
 
     pub(crate) fn target(&self, requests: Arc<Vec<BenchRequest>>) -> Target {
         let trust = Trust::Pinned { pin: self.daemon.pin(), authorities: None };
-        Target { port: self.daemon.port(), trust, requests }
+        Target { port: self.daemon.port(), trust, process: Some(self.daemon.process()), requests }
     }
 
     pub(crate) fn tokens(&self) -> &[SessionToken] {
@@ -144,11 +150,12 @@ pub(crate) fn print_sizes() {
 
 pub(crate) fn print_starts(starts: &[(usize, Start)]) {
     println!(
-        "| sessions stored | ready after | resident when idle | after the load |\n|---:|---:|---:|---:|"
+        "| sessions stored | ready after | resident when idle (without files) | after the load |\n|---:|---:|---:|---:|"
     );
     let mebibytes = |kilobytes: u64| format!("{}.{} MiB", kilobytes / 1024, kilobytes * 10 / 1024 % 10);
+    let memory = |Resident { all, own }| format!("{} ({})", mebibytes(all), mebibytes(own));
     for (size, start) in starts {
         let (idle, loaded) = start.resident.unwrap_or_default();
-        println!("| {size} | {} | {} | {} |", milliseconds(start.ready), mebibytes(idle), mebibytes(loaded));
+        println!("| {size} | {} | {} | {} |", milliseconds(start.ready), memory(idle), memory(loaded));
     }
 }

@@ -20,7 +20,6 @@ mod timing;
 mod validation;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -37,8 +36,8 @@ use validation::{BareServer, compare};
 const HOT_TOKENS: usize = 1000;
 /// Live sessions, and as many revoked ones, in the timing measurement of refusals.
 const TIMED_SESSIONS: usize = 128;
-/// Many short rounds that alternate between both servers, so that other load on the machine affects both.
-const ROUNDS: (usize, Duration) = (7, Duration::from_secs(2));
+/// Streams of a connection in the row with many.
+const STREAMS: usize = 100;
 
 fn main() {
     let sizes: Vec<usize> = match std::env::var("INFRA_BENCH_SESSIONS") {
@@ -79,10 +78,17 @@ fn hot(tokens: &[SessionToken]) -> &[SessionToken] {
     tokens.get(..HOT_TOKENS).unwrap_or(tokens)
 }
 
-fn introspections(tokens: &[SessionToken]) -> Arc<Vec<BenchRequest>> {
+fn introspections<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Arc<Vec<BenchRequest>> {
     let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!("wiki:{CREDENTIAL}")));
-    let send = |token: &SessionToken| {
-        BenchRequest::form("/v1/introspect", authorization.clone(), format!("token={}", token.expose()))
+    let send = |token| BenchRequest::form("/v1/introspect", authorization.clone(), format!("token={token}"));
+    Arc::new(tokens.into_iter().map(send).collect())
+}
+
+fn reviews(tokens: &[String]) -> Arc<Vec<BenchRequest>> {
+    let send = |token: &String| {
+        let body = services::token_review(token, &[]).to_string();
+        let authorization = format!("Bearer {CREDENTIAL}");
+        BenchRequest::post("/v1/kubernetes/prod/tokenreview", authorization, "application/json", body)
     };
     Arc::new(tokens.iter().map(send).collect())
 }
@@ -102,28 +108,40 @@ fn validate(sizes: &[usize]) {
         let mut populated = Populated::new(&provider, *size);
         starts.push((*size, populated.measure_start()));
         let idle = populated.start();
-        let bare = BareServer::start(populated.answer_length());
-        let of = |requests: &Arc<Vec<BenchRequest>>| {
-            (populated.target(requests.clone()), bare.target(requests.clone()))
-        };
         let hot = hot(populated.tokens());
         let row = |what: &str, requests: Arc<Vec<BenchRequest>>, wire| {
-            let (daemon, bare) = of(&requests);
-            compare(&format!("{size}, {what}"), (&daemon, &bare), wire, ROUNDS);
+            let daemon = populated.target(requests.clone());
+            let bare = BareServer::start(&daemon);
+            compare(&format!("{size}, {what}"), (&daemon, &bare.target(requests)), wire);
         };
         row("1,000 hot, `GET /v1/session`", sessions(hot), Wire::Http1);
-        row("all of them, `GET /v1/session`", sessions(populated.tokens()), Wire::Http1);
+        if *size > hot.len() {
+            row("all of them, `GET /v1/session`", sessions(populated.tokens()), Wire::Http1);
+        }
         if Some(size) == sizes.first() {
-            row("1,000 hot, `GET /v1/session`, HTTP/2", sessions(hot), Wire::Http2);
+            let (one, many) = (Wire::Http2 { streams: 1 }, Wire::Http2 { streams: STREAMS });
+            row("1,000 hot, `GET /v1/session`, HTTP/2", sessions(hot), one);
+            row("1,000 hot, `GET /v1/session`, HTTP/2, 100 streams a connection", sessions(hot), many);
             row("1,000 hot, `GET /v1/session`, a full handshake each", sessions(hot), Wire::Handshakes);
             row("1,000 hot, `/v1/verify`", verifications(hot), Wire::Http1);
-            row("1,000 hot, `POST /v1/introspect`", introspections(hot), Wire::Http1);
+            let tokens = hot.iter().map(SessionToken::expose);
+            row("1,000 hot, `POST /v1/introspect`", introspections(tokens), Wire::Http1);
+            let tokens = audience_tokens(&populated, hot, "wiki");
+            let introspections = introspections(tokens.iter().map(String::as_str));
+            row("1,000 audience tokens, `POST /v1/introspect`", introspections, Wire::Http1);
+            let tokens = audience_tokens(&populated, hot, "prod");
+            row("1,000 audience tokens, TokenReview", reviews(&tokens), Wire::Http1);
         }
         let loaded = populated.resident();
         starts.last_mut().expect("one was pushed").1.resident = Some((idle, loaded));
     }
     println!("\n### The daemon\n");
     daemon::print_starts(&starts);
+}
+
+fn audience_tokens(populated: &Populated, sessions: &[SessionToken], service: &str) -> Vec<String> {
+    let api = populated.daemon().api();
+    sessions.iter().map(|session| services::token(&api, session.expose(), service)).collect()
 }
 
 /// Compares the daemon's introspection with that of other servers.
@@ -133,9 +151,10 @@ fn compare_others() {
     let provider = Provider::start();
     let mut populated = Populated::new(&provider, HOT_TOKENS);
     populated.start();
-    let daemon = populated.target(introspections(populated.tokens()));
+    let tokens = populated.tokens().iter().map(SessionToken::expose);
+    let daemon = populated.target(introspections(tokens));
     for other in others::start() {
-        compare(&other.name, (&daemon, &other.target), Wire::Http1, ROUNDS);
+        compare(&other.name, (&daemon, &other.target), Wire::Http1);
     }
 }
 
@@ -147,9 +166,7 @@ fn measure_refusals() {
     let api = populated.daemon().api();
     let (live, ended) = populated.tokens().split_at(TIMED_SESSIONS);
     let ended = ended.get(..TIMED_SESSIONS).unwrap_or_default();
-    let tokens = |sessions: &[SessionToken], service: &str| -> Vec<String> {
-        sessions.iter().map(|session| services::token(&api, session.expose(), service)).collect()
-    };
+    let tokens = |sessions, service| audience_tokens(&populated, sessions, service);
     let [wiki, prod] =
         ["wiki", "prod"].map(|service| Tokens::new(&tokens(live, service), tokens(ended, service)));
     for session in ended {

@@ -32,7 +32,7 @@ fn provider() -> Option<OtherServer> {
     let trust = Trust::Authorities(vec![provider.authority_certificate()]);
     Some(OtherServer {
         name: "the certified OpenID Provider's introspection (Node)".to_owned(),
-        target: Target { port, trust, requests: Arc::new(vec![request]) },
+        target: Target { port, trust, process: None, requests: Arc::new(vec![request]) },
         _running: Box::new(provider),
     })
 }
@@ -47,7 +47,7 @@ fn openbao() -> Option<OtherServer> {
     let request = BenchRequest { method: "GET", path, headers, body: String::new() };
     Some(OtherServer {
         name: "OpenBao's `auth/token/lookup-self` (in memory)".to_owned(),
-        target: Target { port, trust, requests: Arc::new(vec![request]) },
+        target: Target { port, trust, process: None, requests: Arc::new(vec![request]) },
         _running: Box::new(server),
     })
 }
@@ -62,7 +62,7 @@ fn canaille() -> Option<OtherServer> {
     let trust = Trust::Authorities(vec![server.authority_certificate()]);
     Some(OtherServer {
         name: "canaille's introspection (Python)".to_owned(),
-        target: Target { port: server.port(), trust, requests: Arc::new(vec![request]) },
+        target: Target { port: server.port(), trust, process: None, requests: Arc::new(vec![request]) },
         _running: Box::new(server),
     })
 }

@@ -1,4 +1,4 @@
-//! Leaky buckets by client in fixed memory.
+//! Leaky buckets by client in bounded memory.
 //!
 //! Written by hand: library limiters grow with the number of addresses until they are pruned. This table of fixed
 //! size evicts the bucket closest to empty, so a crowd of addresses does not affect others.
@@ -18,6 +18,7 @@ pub(super) struct Buckets {
     /// Random, so that an attacker cannot choose whose bucket to share.
     hasher: RandomState,
     sets_per_shard: usize,
+    /// Each without memory until it counts its first client.
     shards: Vec<Mutex<Box<[Set]>>>,
 }
 
@@ -41,13 +42,11 @@ struct Bucket {
 
 impl Buckets {
     pub(super) fn new(a_minute: u32, capacity: Capacity) -> Self {
-        let sets_per_shard = capacity as usize;
-        let shard = || Mutex::new(vec![Set::default(); sets_per_shard].into_boxed_slice());
         Self {
             interval: PERIOD / a_minute.max(1),
             hasher: RandomState::new(),
-            sets_per_shard,
-            shards: (0..SHARDS).map(|_| shard()).collect(),
+            sets_per_shard: capacity as usize,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -74,25 +73,27 @@ impl Buckets {
     ) -> Result<T, Duration> {
         let hash = self.hasher.hash_one(client);
         let (shard, set) = (part(hash, 0, SHARDS), part(hash, 16, self.sets_per_shard));
-        // Both lookups succeed, because the indices are remainders of the sizes.
+        // Succeeds, because the index is a remainder of the size.
         let mut shard = match self.shards.get(shard) {
             Some(shard) => shard.lock().unwrap_or_else(PoisonError::into_inner),
             None => return act(&mut Bucket::default()),
         };
-        let Some(set) = shard.get_mut(set) else { return act(&mut Bucket::default()) };
-        let known = set.iter().position(|bucket| bucket.client == hash);
-        // Evict the bucket closest to empty.
-        let least = || (0..WAYS).min_by_key(|way| set.get(*way).map(|bucket| bucket.empty_at));
-        let Some(bucket) = known.or_else(least).and_then(|way| set.get_mut(way)) else {
-            return act(&mut Bucket::default());
-        };
-        if bucket.client == hash {
+        let known = shard.get_mut(set).and_then(|set| set.iter_mut().find(|bucket| bucket.client == hash));
+        if let Some(bucket) = known {
             return act(bucket);
         }
         let mut new = Bucket { client: hash, empty_at: now };
         let outcome = act(&mut new);
         if new.empty_at > now {
-            *bucket = new;
+            if shard.is_empty() {
+                *shard = vec![Set::default(); self.sets_per_shard].into_boxed_slice();
+            }
+            // Evict the bucket closest to empty.
+            let least =
+                shard.get_mut(set).and_then(|set| set.iter_mut().min_by_key(|bucket| bucket.empty_at));
+            if let Some(bucket) = least {
+                *bucket = new;
+            }
         }
         outcome
     }
@@ -162,7 +163,19 @@ mod tests {
         }
     }
 
-    /// 10⁶ addresses use only the initial memory, and do not reset a client at its limit.
+    #[test]
+    fn shard_takes_memory_when_it_counts_its_first_client() {
+        let buckets = Buckets::new(1, Capacity::Addresses);
+        let used =
+            || buckets.shards.iter().filter(|shard| !shard.lock().expect("unharmed").is_empty()).count();
+        assert_eq!(buckets.check(client(1), at(0)), Ok(()));
+        assert_eq!(used(), 0);
+        assert_eq!(buckets.take(client(1), at(0)), Ok(()));
+        assert!(buckets.take(client(1), at(0)).is_err());
+        assert_eq!(used(), 1);
+    }
+
+    /// 10⁶ addresses use only the table's memory, and do not reset a client at its limit.
     #[test]
     fn many_addresses_use_fixed_memory_and_reset_no_client() {
         let buckets = Buckets::new(60, Capacity::Addresses);
