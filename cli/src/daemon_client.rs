@@ -30,7 +30,7 @@ use crate::proxy::{self, ProxyError, Route};
 use responses::CheckedResponse;
 use trust_anchors::{Attempts, TrustAnchors};
 
-pub use failures::{STALE_EXPORTS, UNREACHABLE_HINT};
+pub use failures::UNREACHABLE_HINT;
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// Time limit for finishing a login, during which the daemon sends several requests to the provider.
