@@ -4,6 +4,7 @@ mod delegate;
 mod help;
 mod helper;
 mod kubernetes;
+mod powershell;
 mod token;
 
 use std::ffi::OsString;
@@ -36,8 +37,8 @@ pub const PROGRAM: Program =
 
 /// Sign in to infrastructure from the terminal
 #[derive(Debug, Parser)]
-#[command(name = "infra", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = help::SHORT, after_long_help = help::PROGRAM)]
+#[command(name = "infra", bin_name = "infra", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = help::SHORT, after_long_help = help::shown(help::PROGRAM))]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -75,21 +76,21 @@ pub enum Command {
     /// The first time, type the whole line from the server's operator: it proves the server. If you are already
     /// signed in, the command says so and opens nothing. Over SSH or in a container it prints an address: open it in any
     /// browser. If the last page does not load, paste its address here.
-    #[command(after_long_help = help::LOGIN)]
+    #[command(after_long_help = help::shown(help::LOGIN))]
     Login(Login),
 
     /// Sign out: revoke the session at the daemon and delete it here
     ///
     /// Services reject the token within a second. If the daemon cannot be reached (exit code 7), the token is deleted here
     /// nevertheless, and the next command delivers the sign-out.
-    #[command(after_long_help = help::LOGOUT)]
+    #[command(after_long_help = help::shown(help::LOGOUT))]
     Logout(Logout),
 
     /// Show where you are signed in, as which user and until when
     ///
     /// Exit code 0 means signed in, 3 not signed in, 4 daemon unreachable, and 5 server not trusted. Times are in your time
     /// zone. The time left is by the daemon's clock.
-    #[command(after_long_help = help::STATUS)]
+    #[command(after_long_help = help::shown(help::STATUS))]
     Status(Status),
 
     /// Print a token for a script, or exit with 3 if you are not signed in
@@ -97,7 +98,7 @@ pub enum Command {
     /// Standard output is only the token or its headers, or empty. Without `--audience`, the command goes by what is stored
     /// here: run `infra status` first to ask the daemon. It never prompts and never opens a browser. If standard error is a
     /// terminal, it warns in the last minutes of a session, unless `-q` is given.
-    #[command(after_long_help = help::TOKEN)]
+    #[command(after_long_help = help::shown(help::TOKEN))]
     Token(Token),
 
     /// Run a command with a token for one service in its environment
@@ -105,7 +106,7 @@ pub enum Command {
     /// The token is valid only at that service, for ten minutes at most, and ends with the session. The command is not given
     /// the session token; a command of yours can still run `infra`, except with `INFRA_TOKEN`, which is removed. `infra`
     /// exits with the command's exit code.
-    #[command(after_long_help = help::EXEC)]
+    #[command(after_long_help = help::shown(help::EXEC))]
     Exec(Exec),
 
     /// Run a command with a session of its own, limited to some services
@@ -120,7 +121,7 @@ pub enum Command {
     ///
     /// `kubectl` runs `infra` to get a token that only this cluster accepts. It is valid for ten minutes at most and ends with
     /// the session.
-    #[command(after_long_help = help::KUBERNETES)]
+    #[command(after_long_help = help::shown(help::KUBERNETES))]
     Kubernetes {
         #[command(subcommand)]
         command: KubernetesCommand,
@@ -130,7 +131,7 @@ pub enum Command {
     ///
     /// A helper gives the tool a token for one service at `--server`, which you must name. Only the hosts of `--host` get it,
     /// and only over https. It never prompts and never opens a browser. Exit code 3 means that you need to sign in.
-    #[command(after_long_help = help::HELPER)]
+    #[command(after_long_help = help::shown(help::HELPER))]
     Helper {
         #[command(subcommand)]
         command: HelperCommand,
@@ -140,13 +141,13 @@ pub enum Command {
     ///
     /// Each sign-in opens a session. Revoke those that you do not recognise or no longer need: services reject them within
     /// a second. Administrators list and revoke the sessions of another user with `--user`.
-    #[command(after_long_help = help::SESSIONS)]
+    #[command(after_long_help = help::shown(help::SESSIONS))]
     Sessions(Sessions),
 
     /// Make a known server the current one
     ///
     /// Commands use the current server if you name none. Signing in at a server makes it the current one.
-    #[command(after_long_help = help::USE)]
+    #[command(after_long_help = help::shown(help::USE))]
     Use {
         /// A server at which you have signed in before
         #[arg(add = ArgValueCompleter::new(completion::servers))]
@@ -157,7 +158,7 @@ pub enum Command {
     ///
     /// Use it if the fingerprint of a server has changed. Ask the server's operator for the new one through another channel
     /// than the server.
-    #[command(after_long_help = help::TRUST)]
+    #[command(after_long_help = help::shown(help::TRUST))]
     Trust(Trust),
 
     /// Find what keeps you from signing in, and show how to fix it
@@ -165,14 +166,14 @@ pub enum Command {
     /// Checks the files in ~/.infra, the browser, the keyring, the ports to which the browser returns, the proxy and every
     /// known server: its identity, clock and identity providers. It changes nothing and shows no secret. The exit code is 1
     /// if a check failed.
-    #[command(after_long_help = help::DOCTOR)]
+    #[command(after_long_help = help::shown(help::DOCTOR))]
     Doctor(Doctor),
 
     /// Print a shell's completion script
     ///
     /// The script runs `infra` to complete commands, options, known servers and providers. The shell completes file names.
     /// The script for Nushell completes only commands and options.
-    #[command(after_long_help = help::COMPLETIONS)]
+    #[command(after_long_help = help::shown(help::COMPLETIONS))]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -266,7 +267,7 @@ pub struct Sessions {
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
     /// Revoke sessions on any machine
-    #[command(after_long_help = help::SESSIONS_REVOKE)]
+    #[command(after_long_help = help::shown(help::SESSIONS_REVOKE))]
     Revoke(Revoke),
 }
 

@@ -29,10 +29,11 @@ use infra_shared::token_text::{LogoutProof, SessionToken};
 use jiff::Timestamp;
 
 use crate::arguments::{Arguments, Command};
-use crate::daemon_client::{DaemonClient, DaemonError, STALE_EXPORTS};
+use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::{Home, State, TrustRecord};
 use crate::keyring::Keyring;
+use crate::platform::STALE_EXPORTS;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::trust::{self, Connection, TrustOptions, check_trust_options};

@@ -32,7 +32,7 @@ use responses::CheckedResponse;
 use trust_anchors::{Attempts, TrustAnchors};
 
 pub use delegation::DelegatedSession;
-pub use failures::{STALE_EXPORTS, UNREACHABLE_HINT};
+pub use failures::UNREACHABLE_HINT;
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(5), total: Duration::from_secs(15) };
 /// Time limit for finishing a login, during which the daemon sends several requests to the provider.

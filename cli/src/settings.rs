@@ -195,7 +195,8 @@ fn absolute(name: &str, value: OsString) -> Result<PathBuf, Failure> {
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(Failure::new(Exit::Usage, format!("{name} must be an absolute path")))
+    Err(Failure::new(Exit::Usage, format!("{name} must be an absolute path"))
+        .hint(platform::ABSOLUTE_PATH_HINT))
 }
 
 fn parse<T: std::str::FromStr<Err: std::error::Error>>(name: &str, text: &str) -> Result<T, Failure> {

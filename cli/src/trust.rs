@@ -11,9 +11,10 @@ use infra_shared::pin::{MalformedPin, Pin};
 use infra_shared::printable::counted;
 
 use crate::arguments::TrustArguments;
-use crate::daemon_client::{DaemonClient, DaemonError, STALE_EXPORTS};
+use crate::daemon_client::{DaemonClient, DaemonError};
 use crate::failure::{Exit, Failure};
 use crate::home::TrustRecord;
+use crate::platform::STALE_EXPORTS;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 

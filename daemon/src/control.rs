@@ -9,7 +9,7 @@ mod server;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use infra_shared::origin::Origin;
@@ -217,9 +217,6 @@ pub fn may_run(data_dir: &Path) -> bool {
     !matches!(data_dir.join(SOCKET).try_exists(), Ok(false))
 }
 
-/// The longest path of a Unix socket: `sun_path` in unix(7), without the final NUL.
-const MAX_SOCKET_PATH: usize = 107;
-
 /// The path of the socket, and a path to it that the system accepts.
 struct SocketPath {
     real: PathBuf,
@@ -232,11 +229,10 @@ impl SocketPath {
     /// If the path is too long, `short` goes through a descriptor of the directory.
     fn of(data_dir: &Path) -> io::Result<Self> {
         let real = data_dir.join(SOCKET);
-        if real.as_os_str().len() <= MAX_SOCKET_PATH {
+        if real.as_os_str().len() <= platform::MAX_SOCKET_PATH {
             return Ok(Self { short: real.clone(), real, _directory: None });
         }
-        let directory = platform::open_directory(data_dir)?;
-        let short = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into();
-        Ok(Self { real, short, _directory: Some(directory) })
+        let (short, directory) = platform::short_path(data_dir)?;
+        Ok(Self { real, short: short.join(SOCKET), _directory: Some(directory) })
     }
 }

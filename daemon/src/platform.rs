@@ -15,6 +15,7 @@ mod run_as;
 mod service_manager;
 mod shell;
 mod since_boot;
+mod socket_path;
 mod unit;
 mod usage;
 
@@ -35,13 +36,14 @@ pub use lock::{DataDirectoryLock, expect_unlocked, lock_data_directory, lock_hol
 pub use memory::lock_memory;
 pub use private_files::{
     BESIDE, check_file_place, check_file_place_or_created, check_private_directory, create_file,
-    ensure_private_directory, open_directory, read_as_manager, read_pem_file, read_private_file,
-    replace_file, sync_directory, temporary_directory,
+    ensure_private_directory, read_as_manager, read_pem_file, read_private_file, replace_file,
+    sync_directory, temporary_directory,
 };
 pub use run_as::run_as;
 pub use service_manager::ServiceManager;
 pub use shell::quoted;
 pub use since_boot::since_boot;
+pub use socket_path::{MAX_SOCKET_PATH, short_path};
 pub use unit::{SOCKET_UNIT, UNIT, Unit, start_once};
 pub use usage::{ProcessUsage, free_bytes};
 

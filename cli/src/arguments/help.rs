@@ -3,6 +3,14 @@
 
 use infra_shared::command_line::Synonyms;
 
+use super::powershell;
+use crate::platform;
+
+/// Help with its examples for the shell of this system.
+pub(super) fn shown(help: &str) -> String {
+    if platform::HAS_POWERSHELL { powershell::translate(help) } else { help.to_owned() }
+}
+
 /// Names of other programs' commands for the same, and commands of `infrad`.
 pub const SYNONYMS: &Synonyms = &[
     ("sign-in", "`infra login`"),
@@ -243,6 +251,6 @@ Examples:
   elvish, if ~/.config/elvish exists:
     echo 'eval (infra completions elvish | slurp)' >> ~/.config/elvish/rc.elv
   PowerShell:
-    'infra completions powershell | Out-String | Invoke-Expression' >> $PROFILE
+    Add-Content $PROFILE 'infra completions powershell | Out-String | Invoke-Expression'
   Nushell:
     infra completions nushell | save --force ($nu.user-autoload-dirs.0 | path join infra.nu)";

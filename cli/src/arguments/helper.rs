@@ -14,7 +14,7 @@ pub enum HelperCommand {
     /// git runs it and adds the operation. From git 2.46 on, git sends the token as `Authorization: Bearer`, unless the
     /// server asks only for other schemes. Otherwise git sends it as a password. If there is no token, git ends without a
     /// prompt.
-    #[command(after_long_help = help::HELPER_GIT)]
+    #[command(after_long_help = help::shown(help::HELPER_GIT))]
     Git(GitHelper),
 
     /// Answer Docker, Podman and Skopeo: a credential helper for registries
@@ -22,14 +22,14 @@ pub enum HelperCommand {
     /// The tools run a program named `docker-credential-NAME`: create one that runs this command, and name it in
     /// `credHelpers`. They send the token as a password. The helper stores nothing, so `docker login` fails: run `infra
     /// login`.
-    #[command(after_long_help = help::HELPER_DOCKER)]
+    #[command(after_long_help = help::shown(help::HELPER_DOCKER))]
     Docker(DockerHelper),
 
     /// Answer Bazel and other build tools: a credential helper for caches and downloads
     ///
     /// Bazel runs a program without arguments of its own: create one that runs this command, and name it with
     /// `--credential_helper`. Bazel sends the token as `Authorization: Bearer`.
-    #[command(after_long_help = help::HELPER_BAZEL)]
+    #[command(after_long_help = help::shown(help::HELPER_BAZEL))]
     Bazel(BazelHelper),
 }
 

@@ -15,7 +15,7 @@ pub enum KubernetesCommand {
     /// Runs `kubectl config`, which changes the file of `--kubeconfig`, else those of KUBECONFIG, else ~/.kube/config. Other
     /// entries stay, but `kubectl` drops comments from a file that it changes. Without `--force`, the command fails if
     /// another program made an entry of the same name. Without kubectl, it prints the entries as YAML and fails.
-    #[command(after_long_help = help::KUBERNETES_CONFIGURE)]
+    #[command(after_long_help = help::shown(help::KUBERNETES_CONFIGURE))]
     Configure(Configure),
 
     /// Print a token for a cluster, in the format that `kubectl` expects
@@ -23,7 +23,7 @@ pub enum KubernetesCommand {
     /// The format is an ExecCredential of client.authentication.k8s.io/v1. The command never prompts and never opens a
     /// browser. Exit code 3 means that you need to sign in. The reported expiry is half a minute early, so that `kubectl`
     /// requests the next token in time.
-    #[command(after_long_help = help::KUBERNETES_TOKEN)]
+    #[command(after_long_help = help::shown(help::KUBERNETES_TOKEN))]
     Token(KubernetesToken),
 }
 

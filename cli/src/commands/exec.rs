@@ -25,5 +25,5 @@ pub(super) fn run(context: &Context, arguments: &Exec) -> Result<Exit, Failure> 
     let error = platform::become_command(command);
     Err(Failure::new(Exit::Failed, format!("cannot run `{shown}`"))
         .because(&error)
-        .hint("check the command's name and PATH"))
+        .hint(platform::COMMAND_HINT))
 }

@@ -17,9 +17,9 @@ use super::status::{CheckMode, Report, State as SessionState, account, check_ses
 use super::{Context, suggestions, times};
 use crate::arguments::Login;
 use crate::browser_login::{Browser, BrowserLogin, LoginError, Setup};
-use crate::daemon_client::STALE_EXPORTS;
 use crate::failure::{Exit, Failure};
 use crate::home::{LoginLock, Server};
+use crate::platform::STALE_EXPORTS;
 use crate::settings::{self, Environment};
 use crate::trust::{
     TrustOptions, VerifiedServer, binding_pin, check_address, check_trust_options, establish_trust,

@@ -6,19 +6,13 @@ use infra_shared::origin::Origin;
 
 use super::DaemonError;
 use crate::failure::{Exit, Failure};
+use crate::platform;
 use crate::proxy;
 use crate::settings;
 
 /// The hint if a server does not answer.
 pub const UNREACHABLE_HINT: &str =
     "again; if it keeps failing, check the address and your network, or ask the server's operator";
-
-/// What to do if the environment is that of a daemon for development that was stopped.
-pub const STALE_EXPORTS: &str = "if you started `infrad dev` again, paste its new `export` lines";
-
-/// The hint if nothing answers on this machine.
-const LOOPBACK_HINT: &str = "start the daemon on this machine, or the tunnel to it; if you started `infrad dev` again, paste \
-    its new `export` lines";
 
 /// Closed by a daemon over its limit, or by an old middlebox whose limit for a `ClientHello` is one packet.
 const HANDSHAKE_HINT: &str = "again; if it keeps failing, ask the server's operator if your address has too many connections \
@@ -30,7 +24,7 @@ impl DaemonError {
     pub fn unreachable_hint(&self, origin: &Origin) -> &'static str {
         match self {
             Self::Proxy(error) => proxy::hint(error),
-            Self::Unreachable(_) if origin.is_loopback() => LOOPBACK_HINT,
+            Self::Unreachable(_) if origin.is_loopback() => platform::LOOPBACK_HINT,
             Self::HandshakeClosed if settings::key_exchange() == KeyExchange::Hybrid => HANDSHAKE_HINT,
             _ => UNREACHABLE_HINT,
         }

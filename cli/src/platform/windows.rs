@@ -19,10 +19,11 @@ pub(crate) use files::{
     try_lock,
 };
 pub(crate) use hints::{
-    ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, FILES_HINT, LISTENERS_COMMAND, NO_HOME_HINT, NO_KEYRING_HINT,
-    OPENER, OTHER_USER_HINT, reserved_ports_hint,
+    ABSOLUTE_PATH_HINT, ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, COMMAND_HINT, FILES_HINT,
+    LISTENERS_COMMAND, LOOPBACK_HINT, NO_HOME_HINT, NO_KEYRING_HINT, OPENER, OTHER_USER_HINT,
+    SECOND_KUBECONFIG, STALE_EXPORTS, reserved_ports_hint,
 };
-pub(crate) use host::{HAS_DESKTOP, ROOT, TEXT_IS_UTF8, TIME_ZONE_FILE, host_name, uptime};
+pub(crate) use host::{HAS_DESKTOP, HAS_POWERSHELL, ROOT, TEXT_IS_UTF8, TIME_ZONE_FILE, host_name, uptime};
 pub(crate) use interrupt::Interrupts;
 pub(crate) use keyboard::{ReadResult, read_available, restore_keyboard};
 pub(crate) use peer::{can_identify_owners, connection_owner};

@@ -278,4 +278,4 @@ Examples:
   elvish, if ~/.config/elvish exists:
     echo 'eval (infrad completions elvish | slurp)' >> ~/.config/elvish/rc.elv
   PowerShell:
-    'infrad completions powershell | Out-String | Invoke-Expression' >> $PROFILE";
+    Add-Content $PROFILE 'infrad completions powershell | Out-String | Invoke-Expression'";

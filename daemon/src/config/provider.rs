@@ -250,3 +250,15 @@ fn allow(section: &Section<'_>, kind: ProviderKind) -> Result<Allow, FaultAt> {
     let listed = allow::listed(&field.section("allowedUsers")?)?;
     listed.ok_or_else(|| field.wrong(format!("{ALLOW_EXPECTED}; empty lists admit no users")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DEFAULT_PORTS;
+
+    /// Hyper-V, WSL and Docker reserve blocks of 100 ports on Windows.
+    #[test]
+    fn default_ports_are_in_different_reserved_blocks() {
+        let distances = DEFAULT_PORTS.windows(2).map(|pair| pair[1].abs_diff(pair[0]));
+        assert!(distances.min().is_some_and(|distance| distance > 100));
+    }
+}

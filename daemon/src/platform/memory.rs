@@ -21,7 +21,7 @@ pub fn lock_memory() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Locks nothing. Other systems are not built yet.
+/// Locks nothing. Other systems run `infrad dev` only.
 #[cfg(not(target_os = "linux"))]
 pub fn lock_memory() -> io::Result<bool> {
     Ok(false)

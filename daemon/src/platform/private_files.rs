@@ -2,11 +2,10 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -238,11 +237,6 @@ fn unless_unsupported(error: std::io::Error) -> std::io::Result<()> {
         );
     });
     Ok(())
-}
-
-/// Opens a descriptor of a directory, to reach its entries.
-pub fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The directory of `path`; the current directory for a bare name.

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-
 use super::accounts::Account;
 
 /// Runs `check` on a thread with the user and groups of `account` and without capabilities. Requires root.
+#[cfg(target_os = "linux")]
 pub fn run_as<T: Send>(account: &Account, check: impl FnOnce() -> T + Send) -> io::Result<T> {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
     let become_user = || {
         let groups: Vec<Gid> = account.gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let (uid, gid) = (Uid::from_raw(account.uid), groups.first().copied().unwrap_or(Gid::ROOT));
@@ -21,6 +22,12 @@ pub fn run_as<T: Send>(account: &Account, check: impl FnOnce() -> T + Send) -> i
         let thread = scope.spawn(|| become_user().map(|()| check()).map_err(io::Error::from));
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Runs nothing. Other systems give a user to whole processes, and lack the service whose user this is for.
+#[cfg(not(target_os = "linux"))]
+pub fn run_as<T: Send>(_account: &Account, _check: impl FnOnce() -> T + Send) -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]

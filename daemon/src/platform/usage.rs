@@ -37,7 +37,7 @@ impl ProcessUsage {
         })
     }
 
-    /// Other systems are not built yet.
+    /// Other systems run `infrad dev` only.
     #[cfg(not(target_os = "linux"))]
     pub fn now() -> Option<Self> {
         None

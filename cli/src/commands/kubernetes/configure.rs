@@ -11,6 +11,7 @@ use crate::arguments::Configure;
 use crate::commands::{Context, session_token};
 use crate::failure::{Exit, Failure};
 use crate::kubeconfig::{self, Entries, Kubectl};
+use crate::platform;
 use crate::settings::{self, KubeconfigVariables};
 
 const PROGRAM: &str = "infra";
@@ -39,10 +40,10 @@ pub(super) fn run(context: &Context, arguments: &Configure) -> Result<Exit, Fail
     };
     let Some(program) = context.settings.find_program("kubectl") else {
         context.terminal.data(&entries.to_yaml())?;
-        return Err(failed("kubectl is not in PATH").hint(
-            "install kubectl, or save the YAML that this command prints as ~/.kube/infra.yaml and run \
-             `export KUBECONFIG=~/.kube/config:~/.kube/infra.yaml`",
-        ));
+        return Err(failed("kubectl is not in PATH").hint(format!(
+            "install kubectl, or save the YAML that this command prints as ~/.kube/infra.yaml and run {}",
+            platform::SECOND_KUBECONFIG
+        )));
     };
     let KubeconfigVariables { is_set, home } = settings::kubeconfig();
     if home.is_none() && !is_set && arguments.kubeconfig.is_none() {

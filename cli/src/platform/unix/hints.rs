@@ -17,6 +17,9 @@ pub(crate) const BROWSER_HINT: &str = if IS_MACOS {
     "install `xdg-utils`, set `BROWSER` to the path of a browser, or use `infra login --no-browser`"
 };
 
+/// What to do about a command that does not start.
+pub(crate) const COMMAND_HINT: &str = "check the command's name and PATH";
+
 /// What to do about a wrong clock.
 pub(crate) const CLOCK_HINT: &str = if IS_MACOS {
     "set it by NTP (`sudo sntp -sS time.apple.com`); if it is right, tell the server's operator"
@@ -41,6 +44,19 @@ pub(crate) const OTHER_USER_HINT: &str =
 
 /// What to do without a home directory.
 pub(crate) const NO_HOME_HINT: &str = "set HOME or INFRA_HOME";
+
+/// What to do if the environment is that of a daemon for development that was stopped.
+pub(crate) const STALE_EXPORTS: &str = "if you started `infrad dev` again, paste its new `export` lines";
+
+/// What to do if nothing answers on this machine.
+pub(crate) const LOOPBACK_HINT: &str = "start the daemon on this machine, or the tunnel to it; if you started `infrad dev` again, paste \
+    its new `export` lines";
+
+/// How to use a second kubeconfig.
+pub(crate) const SECOND_KUBECONFIG: &str = "`export KUBECONFIG=~/.kube/config:~/.kube/infra.yaml`";
+
+/// How to write an absolute path.
+pub(crate) const ABSOLUTE_PATH_HINT: &str = "begin it with `/`";
 
 /// Shows which programs listen on ports.
 pub(crate) const LISTENERS_COMMAND: &str = if IS_MACOS { "lsof -nP -iTCP -sTCP:LISTEN" } else { "ss -ltnp" };

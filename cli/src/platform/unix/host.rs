@@ -9,6 +9,9 @@ pub(crate) const TIME_ZONE_FILE: Option<&str> = Some("/etc/localtime");
 /// Whether every session has a desktop. On Linux, a desktop session sets a variable.
 pub(crate) const HAS_DESKTOP: bool = cfg!(not(target_os = "linux"));
 
+/// Whether users type commands into PowerShell.
+pub(crate) const HAS_POWERSHELL: bool = false;
+
 /// Whether terminals show UTF-8 in every locale.
 pub(crate) const TEXT_IS_UTF8: bool = false;
 

@@ -14,6 +14,10 @@ pub(crate) const OPENER: &str = "rundll32.exe";
 pub(crate) const BROWSER_HINT: &str =
     "set `BROWSER` to the path of a browser, or use `infra login --no-browser`";
 
+/// What to do about a command that does not start. Only a shell completes the names of scripts.
+pub(crate) const COMMAND_HINT: &str = "check the command's name and PATH; name scripts with their ending (`npm.cmd`), and run commands of the shell with \
+     `cmd /c`";
+
 /// What to do about a wrong clock.
 pub(crate) const CLOCK_HINT: &str =
     "set it by NTP (`w32tm /resync`, as administrator); if it is right, tell the server's operator";
@@ -31,6 +35,21 @@ pub(crate) const OTHER_USER_HINT: &str =
 
 /// What to do without a home directory.
 pub(crate) const NO_HOME_HINT: &str = "set INFRA_HOME";
+
+/// What to do if the environment is that of a daemon for development that was stopped. It runs in WSL, or elsewhere.
+pub(crate) const STALE_EXPORTS: &str =
+    "if you started `infrad dev` again, set the variables to what it prints now";
+
+/// What to do if nothing answers on this machine.
+pub(crate) const LOOPBACK_HINT: &str = "start the daemon in WSL, or the tunnel to it; if you started `infrad dev` again, set the variables to what \
+     it prints now";
+
+/// How to use a second kubeconfig.
+pub(crate) const SECOND_KUBECONFIG: &str =
+    "`$env:KUBECONFIG = \"$HOME\\.kube\\config;$HOME\\.kube\\infra.yaml\"`";
+
+/// How to write an absolute path. One without a drive depends on the working directory.
+pub(crate) const ABSOLUTE_PATH_HINT: &str = r"begin it with a drive, such as `C:\`";
 
 /// Shows which programs listen on ports.
 pub(crate) const LISTENERS_COMMAND: &str = "netstat -ano -p tcp";

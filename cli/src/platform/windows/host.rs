@@ -11,6 +11,9 @@ pub(crate) const ROOT: &str = r"\\?\none?";
 /// Every session has a desktop.
 pub(crate) const HAS_DESKTOP: bool = true;
 
+/// Users type commands into PowerShell.
+pub(crate) const HAS_POWERSHELL: bool = true;
+
 /// The console takes UTF-16.
 pub(crate) const TEXT_IS_UTF8: bool = true;
 

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use infra_shared::api::{Delegation, LoginMethod, User};
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
-use tikv_jemallocator::Jemalloc;
 
 use super::packed::PackedSession;
 use super::*;
@@ -14,8 +13,9 @@ use crate::store::freshness::Change;
 use crate::store::{AudienceRestriction, CachedJson, ClientInfo, EndReason, Ended, StoredSession};
 
 /// As in `infrad`, because `weight` counts in its size classes. All unit tests of the daemon use it.
+#[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MIB: usize = 1024 * 1024;
 
