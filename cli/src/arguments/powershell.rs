@@ -111,18 +111,18 @@ mod tests {
     fn translated_examples_follow_the_grammar_of_powershell() {
         let mut parser = tree_sitter::Parser::new();
         parser.set_language(&tree_sitter_powershell::LANGUAGE.into()).expect("the grammar");
-        let mut parses = |text: &str| !parser.parse(text, None).expect("a tree").root_node().has_error();
+        let mut is_valid = |text: &str| !parser.parse(text, None).expect("a tree").root_node().has_error();
         for text in TEXTS.map(translate) {
             if text.contains("In Git Bash") {
                 continue;
             }
             let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
             let examples: String = lines.flat_map(|line| [line, "\n"]).collect();
-            assert!(parses(&examples), "{examples}");
+            assert!(is_valid(&examples), "{examples}");
             for word in [" && ", " || ", "$(", "jq ", "printf ", "chmod ", "/dev/null", " \\\n"] {
                 assert!(!examples.contains(word), "{word}: {examples}");
             }
         }
-        assert!(!parses("infra login --fingerprint \\\n  (sha256"));
+        assert!(!is_valid("infra login --fingerprint \\\n  (sha256"));
     }
 }

@@ -73,6 +73,7 @@ impl SigningKey {
         let encoded = |part: Option<&[u8]>| {
             BASE64_URL_SAFE_NO_PAD.encode(part.expect("a public key has a fixed length"))
         };
+        let name = algorithm.name();
         // RFC 7638 §3: the required members, in the order of their names.
         let (required, mut public, verifier) = match algorithm {
             Algorithm::ES256 => {
@@ -80,7 +81,7 @@ impl SigningKey {
                 let (x, y) = (encoded(point.get(1..33)), encoded(point.get(33..65)));
                 (
                     format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#),
-                    json!({"kty": "EC", "crv": "P-256", "x": x, "y": y}),
+                    json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": name}),
                     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.clone()),
                 )
             }
@@ -88,15 +89,14 @@ impl SigningKey {
                 let x = encoded(Some(&point));
                 (
                     format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#),
-                    json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
+                    json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": name}),
                     UnparsedPublicKey::new(&ED25519, point.clone()),
                 )
             }
         };
         let id = BASE64_URL_SAFE_NO_PAD.encode(sha256(&[required.as_bytes()]));
-        let name = algorithm.name();
-        for (member, value) in [("use", "sig"), ("alg", name), ("kid", id.as_str())] {
-            public[member] = value.into();
+        if let Value::Object(members) = &mut public {
+            members.insert("kid".to_owned(), id.as_str().into());
         }
         let header = format!(r#"{{"typ":"{TYPE}","alg":"{name}","kid":"{id}"}}"#);
         Self { pair, header: BASE64_URL_SAFE_NO_PAD.encode(header), id, public, verifier }

@@ -88,7 +88,7 @@ fn rolling_upgrade_under_load_fails_no_request() {
     }
     wait_until_ready(&group.clients());
     let token = group.sign_in(0);
-    let mut served = 0;
+    let mut requests = 0;
     // The daemons that are not replaced serve meanwhile, of both versions.
     for (number, others) in [(2, [0, 1]), (0, [1, 2]), (1, [2, 0])] {
         let mut replaced = group.daemons.remove(number);
@@ -108,7 +108,7 @@ fn rolling_upgrade_under_load_fails_no_request() {
                 replaced.start_again();
                 wait_until_ready(&[replaced.api()]);
             }
-            served += load.join().expect("no request fails");
+            requests += load.join().expect("no request fails");
         });
         expect_soon(&replaced.api(), &token, 200, &replaced);
         group.daemons.insert(number, replaced);
@@ -130,6 +130,6 @@ fn rolling_upgrade_under_load_fails_no_request() {
             group.daemons[1].start_again();
         }
     }
-    println!("{served} validations, none failed");
-    assert!(served > 0);
+    println!("{requests} validations, none failed");
+    assert!(requests > 0);
 }

@@ -98,7 +98,9 @@ impl Sqlite {
                     },
                 )?
                 .collect::<Result<Vec<_>, _>>()?;
-            updated.iter().for_each(|(_, after)| change.add(after));
+            for (_, after) in &updated {
+                change.add(after);
+            }
             Ok(updated.into_iter().map(|(id, _)| id).collect())
         })
         .await

@@ -100,7 +100,9 @@ impl Writer {
         if let Some(Delegation { parent, audiences, label }) = delegation {
             self.text(parent.as_str());
             self.number(audiences.len());
-            audiences.iter().for_each(|audience| self.text(audience));
+            for audience in audiences {
+                self.text(audience);
+            }
             self.text(label);
         }
     }
