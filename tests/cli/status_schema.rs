@@ -188,7 +188,7 @@ fn active() -> Value {
         },
         "session": {
             "id": "f3Kd9sQ1Zx", "createdAt": "2026-11-23T08:00:00Z", "expiresAt": "2026-11-23T20:00:00Z",
-            "idleExpiresAt": "2026-11-23T12:00:00Z", "secondsLeft": 14392,
+            "idleExpiresAt": "2026-11-23T12:00:00Z", "delegation": null, "secondsLeft": 14392,
         },
         "storage": "file", "checked": "online", "clockOffsetSeconds": 0, "pendingSignOutUntil": null,
     })

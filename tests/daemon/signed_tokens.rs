@@ -56,15 +56,15 @@ fn sign_in(daemon: &Daemon, provider: &Provider) -> String {
 fn validate(daemon: &Daemon, token: &str, audience: &str) -> Result<Value, jsonwebtoken::errors::Error> {
     let api = daemon.api();
     let configuration = api.get(DISCOVERY).json();
-    assert_eq!(configuration["issuer"], daemon.origin());
-    assert_eq!(configuration["jwks_uri"], format!("{}{KEYS}", daemon.origin()));
+    assert_eq!(configuration.get("issuer"), Some(&json!(daemon.origin())));
+    assert_eq!(configuration.get("jwks_uri"), Some(&json!(format!("{}{KEYS}", daemon.origin()))));
     let keys: JwkSet = serde_json::from_str(&api.get(KEYS).body).expect("a key set");
     let header = decode_header(token)?;
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
     let key = header.kid.as_deref().and_then(|id| keys.find(id));
     let key = DecodingKey::from_jwk(key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidSignature)?)?;
-    let algorithm = configuration["id_token_signing_alg_values_supported"][0].as_str().expect("a name");
-    let mut validation = Validation::new(algorithm.parse::<Algorithm>()?);
+    let algorithm = configuration.pointer("/id_token_signing_alg_values_supported/0").and_then(Value::as_str);
+    let mut validation = Validation::new(algorithm.expect("a name").parse::<Algorithm>()?);
     validation.set_audience(&[audience]);
     validation.set_issuer(&[daemon.origin()]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -78,13 +78,13 @@ fn is_reviewed(daemon: &Daemon, token: &str) -> bool {
 }
 
 fn is_active(daemon: &Daemon, service: &str, token: &str) -> bool {
-    introspect(&daemon.api(), service, token).json()["active"] == json!(true)
+    introspect(&daemon.api(), service, token).json().get("active") == Some(&json!(true))
 }
 
 fn key_ids(daemon: &Daemon) -> Vec<String> {
     let keys = daemon.api().get(KEYS).json();
-    let keys = keys["keys"].as_array().expect("a list").iter();
-    keys.map(|key| key["kid"].as_str().expect("a name").to_owned()).collect()
+    let keys = keys.get("keys").and_then(Value::as_array).expect("a list").iter();
+    keys.map(|key| key.get("kid").and_then(Value::as_str).expect("a name").to_owned()).collect()
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn wait_for_certificate(group: &Group, pebble: &Pebble, before: Option<&Presente
         let is_new = before.is_none_or(|before| before.leaf() != first.leaf());
         (is_new && served.iter().all(|other| other.leaf() == first.leaf())).then_some(first)
     });
-    served.unwrap_or_else(|| panic!("they serve no such certificate\n{}\n{}", group.logs(), pebble.log()))
+    assert!(served.is_some(), "they serve no such certificate\n{}\n{}", group.logs(), pebble.log());
+    served.expect("asserted")
 }
 
 /// Orders at this daemon. Tries again while the other one has the job.

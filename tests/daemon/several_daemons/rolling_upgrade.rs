@@ -1,7 +1,5 @@
 //! Upgrades from the schema of an earlier build.
 
-#![expect(clippy::print_stdout, reason = "prints figures for manual runs")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;

@@ -102,7 +102,7 @@ async fn earlier_row_is_replaced_by_members_that_saw_later_one() {
                 other.maintain().await.expect("the store answers");
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), maintained).await.expect("the row is back");
+        tokio::time::timeout(Duration::from_mins(1), maintained).await.expect("the row is back");
         assert!(other.verify(token.expose()).is_none(), "{damage}");
     }
 }

@@ -85,7 +85,8 @@ async fn delegated_session_ends_with_its_parent(fixture: Fixture) {
         let revoked = store.revoke(selector(&parent), at(9), EndReason::Administrator).await.expect("stored");
         let mut ids: Vec<_> = revoked.into_iter().map(|session| session.id).collect();
         let mut expected = vec![parent.id, token.id().clone()];
-        (ids.sort(), expected.sort());
+        ids.sort();
+        expected.sort();
         assert_eq!(ids, expected, "{number}");
         assert!(!is_live(&store, &token).await, "{number}: it is remembered as live");
         let ended = store.find_session(token.id()).await.expect("an answer").expect("a row").ended;
@@ -113,7 +114,8 @@ async fn session_limit_ends_delegated_sessions_of_oldest(fixture: Fixture) {
     let revoked = store.open_session(session("00u1", 2), 1).await.expect("stored");
     let mut ids: Vec<_> = revoked.into_iter().map(|session| session.id).collect();
     let mut expected = vec![parent.id, token.id().clone()];
-    (ids.sort(), expected.sort());
+    ids.sort();
+    expected.sort();
     assert_eq!(ids, expected);
     assert!(!is_live(&store, &token).await);
 }

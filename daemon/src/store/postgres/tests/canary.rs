@@ -3,7 +3,7 @@
 use infra_harness::canaries::Canaries;
 use infra_peers::postgresql::PostgreSQL;
 use infra_shared::api::{Delegation, User};
-use infra_shared::token_text::{AudienceToken, SessionToken};
+use infra_shared::token_text::{AudienceToken, SessionID, SessionToken};
 use zeroize::Zeroizing;
 
 use super::store_on;
@@ -72,6 +72,23 @@ const TEXTS: [&str; 21] = [
     "nowhere.invalid",
 ];
 
+/// A session that `parent` delegates.
+fn delegated(parent: &SessionID) -> DelegatedSession {
+    let token = SessionToken::mint();
+    DelegatedSession {
+        id: token.id().clone(),
+        token_hash: TokenHash::of(&token),
+        delegation: Delegation {
+            parent: parent.clone(),
+            audiences: vec!["https://delegated-canary.test".to_owned()],
+            label: "label-canary".to_owned(),
+        },
+        address: None,
+        created_at: at(5),
+        expires_at: at(600),
+    }
+}
+
 /// Calls the operations that store a value of a session, or search for one.
 async fn use_store(store: &Store) -> Canaries {
     let keys = Fixture::new().await.keys;
@@ -100,7 +117,7 @@ async fn use_store(store: &Store) -> Canaries {
         refresh_token: Some(refresh_token),
         ..new
     };
-    let (issuer, subject) = (new.user.issuer.clone(), new.user.subject.clone());
+    let User { issuer, subject, .. } = new.user.clone();
     store.open_session(new.clone(), 1).await.expect("stored");
     assert!(store.find_token(token.expose()).await.expect("an answer").is_some());
     store.touch_session(&new.id, at(5)).await.expect("stored");
@@ -110,20 +127,7 @@ async fn use_store(store: &Store) -> Canaries {
     for name in ["subject-canary", "email.canary@example.com"] {
         assert_eq!(store.sessions_named(name, 9, at(6)).await.expect("an answer").len(), 1, "{name}");
     }
-    let delegated = SessionToken::mint();
-    let delegated = DelegatedSession {
-        id: delegated.id().clone(),
-        token_hash: TokenHash::of(&delegated),
-        delegation: Delegation {
-            parent: new.id.clone(),
-            audiences: vec!["https://delegated-canary.test".to_owned()],
-            label: "label-canary".to_owned(),
-        },
-        address: None,
-        created_at: at(5),
-        expires_at: at(600),
-    };
-    store.open_delegated_session(delegated, 9).await.expect("stored");
+    store.open_delegated_session(delegated(&new.id), 9).await.expect("stored");
     let audience_token = AudienceToken::mint();
     let audience_row = AudienceTokenRow {
         id: audience_token.id().clone(),

@@ -109,7 +109,7 @@ async fn planted_session_is_unknown() {
         "infra",
         &format!(
             "INSERT INTO sessions SELECT '{}', '\\x{hash}', user_key, subject_key, email_key, key_version, sealed, \
-             has_address, created_at, expires_at, last_used_at, ended_at, end_reason, revision FROM sessions WHERE id = '{}'",
+             has_address, parent_id, created_at, expires_at, last_used_at, ended_at, end_reason, revision FROM sessions WHERE id = '{}'",
             token.id(),
             alice.id
         ),
