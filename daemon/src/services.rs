@@ -16,7 +16,7 @@ use crate::identity::{IdentifiedWorkload, MatchingRule};
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
     AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
-    SessionUse, Sessions,
+    NotDelegated, SessionUse, Sessions,
 };
 use crate::store::Presented;
 use credentials::Credentials;
@@ -82,6 +82,8 @@ pub enum IssueError {
     #[error(transparent)]
     NotAClusterUser(#[from] NotAClusterUser),
     #[error(transparent)]
+    NotDelegated(#[from] NotDelegated),
+    #[error(transparent)]
     AudienceToken(#[from] AudienceTokenError),
 }
 
@@ -113,13 +115,15 @@ impl Services {
         service.credentials.verify_cached(secret)
     }
 
-    /// Issues an audience token for the service with this audience or name, if the service admits the caller.
+    /// Issues an audience token for the service with this audience or name, if the service admits the caller and the caller's
+    /// session may be used there.
     pub async fn issue(
         &self,
         caller: &Caller,
         wanted: &str,
     ) -> Result<(MintedAudienceToken, &Service), IssueError> {
         let service = self.find_admitting(caller, wanted)?;
+        caller.require_audience(&service.settings.audience)?;
         let token = self.sessions.issue_audience_token(caller, &service.settings.audience).await?;
         Ok((token, service))
     }

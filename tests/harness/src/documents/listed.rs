@@ -48,7 +48,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
         Shown("there is no release yet; tests/packages/install_script.rs runs its script"),
     ),
     ("docs/install.md", "cargo install", Shown("a release build; `deploy/packages` makes the same")),
-    ("docs/tools.md", "docker run", Shown("needs an image with an agent")),
+    ("docs/tools.md", "infra delegate --audience git --name", Shown("needs an image with an agent")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "$ infrad key rewrap", Elsewhere("tests/daemon/keys.rs")),
     ("docs/keys.md", "$ infrad key rotate", Elsewhere("tests/daemon/keys.rs")),
