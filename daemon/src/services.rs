@@ -16,7 +16,7 @@ use crate::identity::{IdentifiedWorkload, MatchingRule};
 use crate::secrets::{Backends, ReadError, Reference};
 use crate::sessions::{
     AcceptedTokens, AudienceTokenError, AuthorizedCaller, Caller, MintedAudienceToken, NotAuthenticated,
-    SessionUse, Sessions, TokenFormat,
+    NotDelegated, SessionUse, Sessions, TokenFormat,
 };
 use crate::store::Presented;
 use credentials::Credentials;
@@ -84,6 +84,8 @@ pub enum IssueError {
     #[error(transparent)]
     NotAClusterUser(#[from] NotAClusterUser),
     #[error(transparent)]
+    NotDelegated(#[from] NotDelegated),
+    #[error(transparent)]
     AudienceToken(#[from] AudienceTokenError),
 }
 
@@ -115,13 +117,15 @@ impl Services {
         service.credentials.verify_cached(secret)
     }
 
-    /// Issues an audience token for the service with this audience or name, if the service admits the caller.
+    /// Issues an audience token for the service with this audience or name, if the service admits the caller and the caller's
+    /// session may be used there.
     pub async fn issue(
         &self,
         caller: &Caller,
         wanted: &str,
     ) -> Result<(MintedAudienceToken, &Service), IssueError> {
         let service = self.find_admitting(caller, wanted)?;
+        caller.require_audience(&service.settings.audience)?;
         let audience = &service.settings.audience;
         let token = match &service.settings.tokens {
             TokenFormat::Opaque => self.sessions.issue_audience_token(caller, audience).await?,

@@ -71,7 +71,7 @@ impl From<IssueError> for ProblemResponse {
                 Self::new(ProblemCode::Forbidden, &reason)
                     .with_detail("your name in this cluster would be reserved by Kubernetes: ask your operator")
             }
-            IssueError::AudienceToken(AudienceTokenError::NotDelegated(reason)) => (*reason).into(),
+            IssueError::NotDelegated(reason) => (*reason).into(),
             IssueError::AudienceToken(AudienceTokenError::SessionEnded) => Self::new(ProblemCode::NotAuthenticated, &reason),
             IssueError::AudienceToken(AudienceTokenError::LimitReached(wait)) => Self::rate_limited(
                 Duration::try_from(*wait).unwrap_or_default(),

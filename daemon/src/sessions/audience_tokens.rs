@@ -3,7 +3,7 @@
 use infra_shared::token_text::{AudienceToken, ServiceToken};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caller, NotDelegated, Sessions, add, truncate_to_second};
+use super::{Caller, Sessions, add, truncate_to_second};
 use crate::audit::Event;
 use crate::store::{AudienceTokenRow, IssueOutcome, StoreError, TokenHash};
 
@@ -21,8 +21,6 @@ pub struct MintedAudienceToken {
 pub enum AudienceTokenError {
     #[error("the session ended")]
     SessionEnded,
-    #[error(transparent)]
-    NotDelegated(#[from] NotDelegated),
     #[error("the session has {MAX_PER_SESSION} live tokens")]
     LimitReached(SignedDuration),
     #[error("store: {0}")]
@@ -30,14 +28,13 @@ pub enum AudienceTokenError {
 }
 
 impl Sessions {
-    /// Issues a token of the caller's session for `audience`. It expires after ten minutes, or with the session if that
+    /// Issues a token of the caller's session for `audience`, which the caller may use. It expires after ten minutes, or with the session if that
     /// is earlier.
     pub async fn issue_audience_token(
         &self,
         caller: &Caller,
         audience: &str,
     ) -> Result<MintedAudienceToken, AudienceTokenError> {
-        caller.require_audience(audience)?;
         let (token, now) = (AudienceToken::mint(), self.checked_now()?);
         let expires_at = truncate_to_second(add(now, LIFETIME)).min(caller.session().expires_at);
         let new = AudienceTokenRow {

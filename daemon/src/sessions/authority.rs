@@ -43,8 +43,8 @@ impl Caller {
         if self.delegation().is_some() { Err(NotDelegated::Route) } else { Ok(UndelegatedCaller(self)) }
     }
 
-    /// Requires that the session may be used at the service with this audience.
-    pub(super) fn require_audience(&self, audience: &str) -> Result<(), NotDelegated> {
+    /// Requires that the session may be used at the service with this audience, also to get a token of any format for it.
+    pub fn require_audience(&self, audience: &str) -> Result<(), NotDelegated> {
         if permits(self.stored(), audience) { Ok(()) } else { Err(NotDelegated::Audience) }
     }
 }

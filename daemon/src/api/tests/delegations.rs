@@ -154,6 +154,22 @@ async fn delegated_session_is_refused_by_each_endpoint_of_owner() {
 }
 
 #[tokio::test]
+async fn delegated_session_is_refused_tokens_for_other_services() {
+    let fixture = Fixture::new().await;
+    let parent = fixture.open_session().await;
+    let response = fixture.delegate(&parent, &wanted(&["prod"])).await;
+    let opened: DelegationResponse = serde_json::from_value(json_of(response).await).expect("a session");
+    let delegated = SessionToken::parse(opened.token.expose_secret()).expect("a session token");
+    let find = |path: &str| ENDPOINTS.iter().find(|it| it.route.path == path).expect("an endpoint").route;
+    let response = fixture.call(&find("/v1/tokens"), &delegated, &parent).await;
+    let problem: Problem = serde_json::from_value(json_of(response).await).expect("a problem");
+    assert_eq!((problem.status, problem.code), (403, ProblemCode::Delegated));
+    // Nor does the service accept the session itself.
+    let response = fixture.call(&find("/v1/verify/{service}"), &delegated, &parent).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn services_learn_who_acts_for_the_user() {
     let fixture = Fixture::new().await;
     let parent = fixture.open_session().await;

@@ -381,6 +381,41 @@ fn oversized_session_displaces_no_others() {
     assert_eq!(cache.counts().evictions, 0);
 }
 
+/// After a failed change, whose sessions are not known.
+#[test]
+fn family_is_removed_with_its_parent() {
+    let cache = cache(4 * MIB);
+    let (parent_token, parent) = session(&[]);
+    let delegated = |parent: &SessionID| {
+        let (token, session) = session(&["a"]);
+        let (parent, audiences) = (parent.clone(), vec!["wiki".to_owned()]);
+        let delegation = Some(Box::new(Delegation { parent, audiences, label: "agent".to_owned() }));
+        (token, StoredSession { delegation, ..session })
+    };
+    let other = SessionToken::mint();
+    let children = [delegated(&parent.id), delegated(&parent.id)];
+    let (child_of_other, of_other) = delegated(other.id());
+    let insert_all = || {
+        insert(&cache, &parent_token, &parent);
+        children.iter().for_each(|(token, session)| insert(&cache, token, session));
+        insert(&cache, &child_of_other, &of_other);
+    };
+    let are_cached = || {
+        let children = children.iter().map(|(token, _)| token);
+        children
+            .chain([&parent_token, &child_of_other])
+            .map(|token| is_cached(&cache, token))
+            .collect::<Vec<_>>()
+    };
+    insert_all();
+    assert_eq!(are_cached(), [true; 4]);
+    cache.remove_families(std::slice::from_ref(&parent.id));
+    assert_eq!(are_cached(), [false, false, false, true]);
+    insert_all();
+    cache.remove_token(parent_token.expose(), &TokenHash::of(&parent_token));
+    assert_eq!(are_cached(), [false, false, false, true]);
+}
+
 /// Sessions of every size, their audience tokens, unpacked copies and the JSON of them. Blocks of very different sizes
 /// leave gaps, and jemalloc returns freed pages after seconds only.
 #[test]

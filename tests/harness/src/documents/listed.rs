@@ -54,11 +54,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/jwt.md", "# one of http_filters", Shown("part of a configuration of Envoy; marked as untested")),
     ("docs/jwt.md", "$ infrad status", Elsewhere("tests/daemon/signed_tokens.rs")),
     ("docs/jwt.md", "infrad key tokens rotate", Elsewhere("tests/daemon/signed_tokens.rs")),
-    (
-        "docs/tools.md",
-        "infra delegate --audience git --name agent -- \\",
-        Shown("needs an image with an agent"),
-    ),
+    ("docs/tools.md", "infra delegate --audience git --name", Shown("needs an image with an agent")),
     ("docs/keys.md", "root key   a file", Shown("a picture")),
     ("docs/keys.md", "$ infrad key rewrap", Elsewhere("tests/daemon/keys.rs")),
     ("docs/keys.md", "$ infrad key rotate", Elsewhere("tests/daemon/keys.rs")),
