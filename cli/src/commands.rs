@@ -82,12 +82,30 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<Exit, Failure> {
 impl Context {
     fn new(terminal: Terminal, server_option: Option<Origin>) -> Result<Self, Failure> {
         let settings = Settings::read()?;
+        // The session of the user is not for the command.
+        if settings.is_delegated && settings.token.is_none() {
+            return Err(Failure::new(
+                Exit::LoginNeeded,
+                "this program runs within `infra delegate`, but without the delegated session",
+            )
+            .because_text("INFRA_TOKEN is removed, as by `infra exec`".to_owned())
+            .hint("run `infra` outside of `infra exec`, or outside of the command that was delegated"));
+        }
         let home = Home::new(settings.home.clone(), terminal);
         Ok(Self { settings, terminal, home, keyring: Keyring::default(), clock: SystemClock, server_option })
     }
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Rejects what would change the user's own sign-ins, servers and trust within `infra delegate`.
+    fn expect_undelegated(&self, what: &str) -> Result<(), Failure> {
+        if self.settings.is_delegated {
+            return Err(Failure::new(Exit::Usage, format!("cannot {what} within `infra delegate`"))
+                .hint("do this outside of the command that was delegated"));
+        }
+        Ok(())
     }
 
     /// The server that the user named, if any. It is an error to name two different servers.

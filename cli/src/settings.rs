@@ -23,6 +23,8 @@ pub const HOME: &str = "INFRA_HOME";
 pub const SERVER: &str = "INFRA_SERVER";
 pub const TOKEN: &str = "INFRA_TOKEN";
 pub const FINGERPRINT: &str = "INFRA_FINGERPRINT";
+/// Set for the command of `infra delegate`, with the label of its session.
+pub const DELEGATED: &str = "INFRA_DELEGATED";
 /// Credentials besides [`TOKEN`] with which this program gets tokens.
 pub const OTHER_CREDENTIALS: [&str; 2] = [id_token::TOKEN, id_token::FILE];
 const CA_FILE: &str = "INFRA_CA_FILE";
@@ -38,6 +40,8 @@ pub struct Settings {
     pub server: Option<Origin>,
     /// `INFRA_TOKEN`.
     pub token: Option<SessionToken>,
+    /// Whether `INFRA_DELEGATED` is set: `infra delegate` started this program.
+    pub is_delegated: bool,
     /// `INFRA_FINGERPRINT`.
     pub fingerprint: Option<Pin>,
     /// `INFRA_CA_FILE`.
@@ -67,7 +71,7 @@ impl Settings {
     /// An empty variable of this program is an error, because its value is probably missing: without INFRA_TOKEN, a job
     /// would use the stored session of another user. Other variables are unset if they are empty.
     fn from_variables(find: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
-        for name in [TOKEN, SERVER, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
+        for name in [TOKEN, SERVER, DELEGATED, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
             if find(name).is_some_and(|value| value.is_empty()) {
                 let failure = Failure::new(Exit::Usage, format!("{name} is set, but empty"));
                 return Err(failure.hint(format!("set {name} to its value, or unset it")));
@@ -91,6 +95,7 @@ impl Settings {
             is_home_set: is_set(HOME),
             server: text(SERVER)?.map(|text| parse(SERVER, &text)).transpose()?,
             token: text(TOKEN)?.map(|text| token(&text)).transpose()?,
+            is_delegated: is_set(DELEGATED),
             fingerprint: text(FINGERPRINT)?.map(|text| parse(FINGERPRINT, &text)).transpose()?,
             ca_file: find(CA_FILE).map(|value| absolute(CA_FILE, value)).transpose()?,
             browser: text("BROWSER")?,
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn empty_variable_is_an_error_and_empty_browser_is_unset() {
-        for name in [TOKEN, SERVER, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
+        for name in [TOKEN, SERVER, DELEGATED, FINGERPRINT, CA_FILE, HOME, KEY_EXCHANGE] {
             let failure = read(&[("HOME", "/tmp"), (name, "")]).expect_err(name);
             assert_eq!(failure.exit(), Exit::Usage);
             assert!(format!("{failure:?}").contains(&format!("{name} is set, but empty")), "{failure:?}");

@@ -77,6 +77,7 @@ fn command_gets_server_and_fingerprint_but_no_other_credential() {
     assert_eq!(of("INFRA_SERVER"), Some(daemon.origin().as_str()));
     assert_eq!(of("INFRA_FINGERPRINT"), Some(daemon.fingerprint().as_str()));
     assert_eq!((of("INFRA_ID_TOKEN"), of("INFRA_ID_TOKEN_FILE"), of("KEPT")), (None, None, Some("1")));
+    assert_eq!(of("INFRA_DELEGATED"), Some("agent"));
 }
 
 #[test]
@@ -94,13 +95,18 @@ fn command_is_refused_what_it_was_not_delegated_for() {
         let ran = delegate(&alice, &format!("exec \"$0\" {words}")).expect(1).stdout_is_empty();
         ran.stderr_contains(&["does not allow this to a delegated session", "infra delegate"]);
     }
-    for words in ["login", "logout --all"] {
+    let server = daemon.origin();
+    for words in ["login", "logout --all", &format!("use {server}"), &format!("trust {server}")] {
         let ran = delegate(&alice, &format!("exec \"$0\" {words}")).expect(2);
-        ran.stderr_contains(&["INFRA_TOKEN"]);
+        ran.stderr_contains(&["within `infra delegate`", "outside of the command"]);
     }
+    // `infra exec` keeps the session token from its command, which does not get the user's own session instead.
+    let ran = delegate(&alice, "exec \"$0\" exec --audience wiki -- \"$0\" token --audience other").expect(3);
+    ran.stdout_is_empty().stderr_contains(&["without the delegated session", "outside of `infra exec`"]);
     // It may end itself.
-    let ran = delegate(&alice, "\"$0\" logout && \"$0\" status").expect(3);
+    let ran = delegate(&alice, "\"$0\" logout && \"$0\" token --audience wiki").expect(3);
     assert!(!ran.stderr.contains("cannot end"), "{ran}");
+    ran.stderr_contains(&["end this command", "start it again with `infra delegate`"]);
     alice.infra(["status", "--quiet"]).run().expect(0);
 }
 

@@ -114,6 +114,26 @@ fn service_validates_signed_token_with_published_keys() {
     }
 }
 
+/// Services that validate by themselves ask nobody, so the limit counts when the token is issued.
+#[test]
+fn delegated_session_gets_signed_token_for_its_services() {
+    let provider = Provider::start();
+    let daemon = daemon(&provider, "");
+    let api = daemon.api();
+    let session = sign_in(&daemon, &provider);
+    let body = json!({"audiences": ["payroll"], "lifetimeSeconds": 3600, "label": "agent"});
+    let opened = Answered::of(api.request("POST", "/v1/delegations").bearer_auth(&session).json(&body));
+    let agent = opened.json()["token"].as_str().expect("a token").to_owned();
+    let claims = validate(&daemon, &token(&api, &agent, "payroll"), "payroll").expect("a valid token");
+    let id = SessionToken::parse(&agent).expect("a token").id().to_string();
+    assert_eq!(claims["act"], json!({"sub": "delegate:agent", "sid": id}), "{claims}");
+    for other in ["wiki", "prod", "old"] {
+        assert_eq!(request_token(&api, &agent, other).status, 403, "{other}");
+    }
+    assert_eq!(api.delete_as("/v1/session", &session).status, 204);
+    assert_eq!(request_token(&api, &agent, "payroll").status, 401, "it ended with its parent");
+}
+
 #[test]
 fn daemon_sees_sign_out_of_signed_token_at_once() {
     let provider = Provider::start();

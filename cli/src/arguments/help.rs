@@ -69,6 +69,7 @@ Environment:
   INFRA_FINGERPRINT  its fingerprint, as with --fingerprint
   INFRA_CA_FILE      its certification authority, as with --ca-file
   INFRA_TOKEN        a session token to use instead of the stored one; needs INFRA_SERVER
+  INFRA_DELEGATED    set by `infra delegate` for its command: nothing uses the stored session
   INFRA_ID_TOKEN     the ID token of a CI job, if there is no session; or INFRA_ID_TOKEN_FILE
   INFRA_HOME         the directory for servers and sessions, instead of ~/.infra
   INFRA_KEY_EXCHANGE `classical`: a small first message in handshakes, for old middleboxes

@@ -54,17 +54,19 @@ pub(super) fn run(context: &Context, arguments: &Delegate) -> Result<Exit, Failu
 }
 
 fn request(arguments: &Delegate, program: &OsStr) -> Result<DelegationRequest, Failure> {
-    let audiences = &arguments.audiences;
+    let audiences: Vec<String> =
+        arguments.audiences.iter().map(|audience| audience.trim().to_owned()).collect();
     // From an unset variable of a script.
     if audiences.iter().any(String::is_empty) {
-        return Err(Failure::new(Exit::Usage, "the name of a service is empty"));
+        return Err(Failure::new(Exit::Usage, "the name of a service is empty")
+            .hint("give `--audience` the services of the command, with commas between them"));
     }
     if audiences.len() > MAX_DELEGATED_AUDIENCES {
         let most = format!("a session can be delegated for {MAX_DELEGATED_AUDIENCES} services at most");
-        return Err(Failure::new(Exit::Usage, most));
+        return Err(Failure::new(Exit::Usage, most).hint("leave out those that the command does not use"));
     }
     Ok(DelegationRequest {
-        audiences: audiences.clone(),
+        audiences,
         lifetime_seconds: u32::try_from(arguments.lifetime.as_secs()).unwrap_or(u32::MAX),
         label: arguments.name.clone().unwrap_or_else(|| label_of(program)),
     })
@@ -102,6 +104,9 @@ fn set_environment(
         command.env_remove(other);
     }
     command.env(settings::TOKEN, delegated.token.expose()).env(settings::SERVER, origin.to_string());
+    if let Some(delegation) = &delegated.session.delegation {
+        command.env(settings::DELEGATED, &delegation.label);
+    }
     let is_trust_given = context.settings.fingerprint.is_some() || context.settings.ca_file.is_some();
     if let (TrustRecord::Pinned { pin }, false) = (trust, is_trust_given) {
         // For a container, which has no `~/.infra`.
@@ -157,7 +162,7 @@ fn request_failure(
         .hint(format!("ask the operator of {origin} for access, and show this message")),
         Some(ProblemCode::TooManyRequests) => Failure::new(
             Exit::Unreachable,
-            format!("{origin} opens no more delegated sessions for yours now"),
+            format!("{origin} opens no more delegated sessions now: your session has too many live ones"),
         )
         .because(error)
         .hint("`infra sessions` lists them: end one with `infra sessions revoke ID`"),

@@ -28,6 +28,7 @@ use rate_limit::Retry;
 use unstored_session::UnstoredSession;
 
 pub(super) fn run(context: &Context, arguments: &Login) -> Result<Exit, Failure> {
+    context.expect_undelegated("sign in")?;
     if context.settings.token.is_some() {
         return Err(Failure::new(
             Exit::Usage,

@@ -18,6 +18,9 @@ const NO_SERVER: &str = "not signed in: no server is known here";
 
 pub(super) fn run(context: &Context, arguments: &Logout) -> Result<Exit, Failure> {
     let state = context.home.read()?;
+    if arguments.all || arguments.forget {
+        context.expect_undelegated("use `--all` or `--forget`")?;
+    }
     if context.settings.token.is_some() && (arguments.all || arguments.forget) {
         return Err(Failure::new(
             Exit::Usage,

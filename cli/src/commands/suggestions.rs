@@ -27,6 +27,10 @@ pub(super) fn similar_server(state: &State, origin: &Origin) -> Option<String> {
 const OTHER_TOKEN: &str =
     "set INFRA_TOKEN to what `infra token` prints for a live session, or unset it and run `infra login`";
 
+/// The delegated session has ended, or is about to.
+const DELEGATE_AGAIN: &str = "end this command; outside of it, sign in with `infra login` if you have to, and start it again with \
+                              `infra delegate`";
+
 /// Suggests what to do about an `INFRA_TOKEN` that `origin` never issued: the server has received it, and could use it.
 pub(super) fn unknown_token(origin: &Origin, token: &SessionToken) -> String {
     format!(
@@ -53,6 +57,9 @@ pub(super) fn call_failure(error: &DaemonError, origin: &Origin, is_known: bool)
 
 /// Suggests a sign-in at `origin`, or a known server with a similar name.
 pub(super) fn login_command(context: &Context, state: &State, origin: &Origin) -> String {
+    if context.settings.is_delegated {
+        return DELEGATE_AGAIN.to_owned();
+    }
     if context.settings.token.is_some() {
         return OTHER_TOKEN.to_owned();
     }

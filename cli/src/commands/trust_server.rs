@@ -8,6 +8,7 @@ use crate::trust::{TrustOptions, establish_trust};
 /// The server must prove the new identity now, so that a mistyped fingerprint is found before the old record is
 /// replaced.
 pub(super) fn run(context: &Context, arguments: &Trust) -> Result<Exit, Failure> {
+    context.expect_undelegated("change what is trusted")?;
     let origin = &arguments.server;
     context.named_server(Some(origin))?;
     let state = context.home.read()?;

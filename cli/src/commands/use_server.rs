@@ -6,6 +6,7 @@ use super::{Context, suggestions};
 use crate::failure::{Exit, Failure};
 
 pub(super) fn run(context: &Context, server: &Origin) -> Result<Exit, Failure> {
+    context.expect_undelegated("change the current server")?;
     context.named_server(Some(server))?;
     let state = context.home.read()?;
     if state.config.servers.contains_key(server) {

@@ -63,6 +63,7 @@ fn settings(fingerprint: Option<Pin>, ca_file: Option<&Path>) -> Settings {
         is_home_set: false,
         server: None,
         token: None,
+        is_delegated: false,
         fingerprint,
         ca_file: ca_file.map(Path::to_owned),
         browser: None,

@@ -397,7 +397,9 @@ fn family_is_removed_with_its_parent() {
     let (child_of_other, of_other) = delegated(other.id());
     let insert_all = || {
         insert(&cache, &parent_token, &parent);
-        children.iter().for_each(|(token, session)| insert(&cache, token, session));
+        for (token, session) in &children {
+            insert(&cache, token, session);
+        }
         insert(&cache, &child_of_other, &of_other);
     };
     let are_cached = || {
