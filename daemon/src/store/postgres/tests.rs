@@ -113,7 +113,7 @@ async fn failed_migration_leaves_schema_before() {
     // The statements of a migration before the one that fails leave nothing.
     let broken = "CREATE TABLE later (number integer); SELECT 1 / 0";
     let failed = schema::apply(&[first, second, broken], &connections).await.expect_err("it fails");
-    assert!(failed.to_string().contains("division by zero"), "{failed}");
+    assert!(failed.to_string().contains("22012"), "{failed}");
     assert_eq!(schema_of(&server), "2|f");
     schema::check(&connections).await.expect("the schema before");
 
