@@ -189,6 +189,7 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/several-daemons.md", "database:", Shown("part of a configuration: config/tests/database.rs")),
     ("docs/several-daemons.md", "$ ", Elsewhere("tests/daemon/several_daemons.rs")),
     ("docs/tools.md", "ID            OPENED", Shown("a table that `infra sessions` prints")),
+    ("docs/tools.md", "'@infra helper docker", Shown("a command of PowerShell; marked as untested")),
     ("docs/tools.md", "$ git fetch", Elsewhere("tests/cli/helper.rs")),
     ("docs/tools.md", "{\"credHelpers\"", Shown("a file of Docker: tests/cli/helper.rs")),
     ("docs/tools.md", "common --credential_helper", Shown("a line of .bazelrc")),

@@ -162,7 +162,9 @@ impl Running {
 
     pub fn signal(&self, signal: Signal) {
         let process = Pid::from_child(&self.child);
-        kill_process(process, signal).unwrap_or_else(|error| panic!("`{}`: {error}", self.name));
+        let sent = kill_process(process, signal);
+        // A second panic would hide the first.
+        assert!(sent.is_ok() || std::thread::panicking(), "`{}`: {sent:?}", self.name);
     }
 
     pub fn process(&self) -> u32 {
