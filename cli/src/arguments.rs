@@ -309,7 +309,7 @@ pub struct Exec {
     pub audience: String,
 
     /// The environment variable for the token
-    #[arg(long, value_name = "VARIABLE", default_value = "INFRA_AUDIENCE_TOKEN", value_parser = variable)]
+    #[arg(long, value_name = "VARIABLE", default_value = crate::settings::AUDIENCE_TOKEN, value_parser = variable)]
     pub variable: String,
 
     /// Minimum time that the token stays valid, less than 10m

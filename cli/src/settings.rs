@@ -26,7 +26,10 @@ pub const FINGERPRINT: &str = "INFRA_FINGERPRINT";
 /// Set for the command of `infra delegate`, with the label of its session.
 pub const DELEGATED: &str = "INFRA_DELEGATED";
 /// Credentials besides [`TOKEN`] with which this program gets tokens.
-pub const OTHER_CREDENTIALS: [&str; 2] = [id_token::TOKEN, id_token::FILE];
+pub const OTHER_CREDENTIALS: [&str; 4] =
+    [id_token::TOKEN, id_token::FILE, id_token::GITHUB_URL, id_token::GITHUB_TOKEN];
+/// Where `infra exec` puts an audience token, unless another name is given.
+pub const AUDIENCE_TOKEN: &str = "INFRA_AUDIENCE_TOKEN";
 const CA_FILE: &str = "INFRA_CA_FILE";
 
 /// Settings from the environment.

@@ -71,6 +71,7 @@ fn command_gets_server_and_fingerprint_but_no_other_credential() {
     // Without the files of the user, as in a container.
     let script = format!("INFRA_HOME={} \"$0\" token --audience wiki; env", other.infra_home().display());
     let call = alice.infra(delegating(&script)).env("INFRA_ID_TOKEN", "a.b.c").env("KEPT", "1");
+    let call = call.env("INFRA_AUDIENCE_TOKEN", "x").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x");
     let ran = call.env("INFRA_ID_TOKEN_FILE", "/nowhere").run().expect(0);
     assert!(ran.stdout.starts_with("infra_aud_"), "{ran}");
     let of = |name: &str| ran.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -78,6 +79,7 @@ fn command_gets_server_and_fingerprint_but_no_other_credential() {
     assert_eq!(of("INFRA_FINGERPRINT"), Some(daemon.fingerprint().as_str()));
     assert_eq!((of("INFRA_ID_TOKEN"), of("INFRA_ID_TOKEN_FILE"), of("KEPT")), (None, None, Some("1")));
     assert_eq!(of("INFRA_DELEGATED"), Some("agent"));
+    assert_eq!((of("INFRA_AUDIENCE_TOKEN"), of("ACTIONS_ID_TOKEN_REQUEST_TOKEN")), (None, None));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn set_environment(
     delegated: &DelegatedSession,
     trust: &TrustRecord,
 ) {
-    for other in settings::OTHER_CREDENTIALS {
+    for other in settings::OTHER_CREDENTIALS.into_iter().chain([settings::AUDIENCE_TOKEN]) {
         command.env_remove(other);
     }
     command.env(settings::TOKEN, delegated.token.expose()).env(settings::SERVER, origin.to_string());

@@ -13,8 +13,8 @@ use crate::failure::{Exit, Failure};
 pub(super) const TOKEN: &str = "INFRA_ID_TOKEN";
 pub(super) const FILE: &str = "INFRA_ID_TOKEN_FILE";
 /// GitHub sets both in a job with the permission `id-token: write`.
-const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
-const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+pub(super) const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub(super) const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
 #[derive(Debug)]
 pub enum IDTokenSource {

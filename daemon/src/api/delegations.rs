@@ -31,6 +31,9 @@ pub(super) async fn open(
         return Err(ProblemResponse::new(ProblemCode::BadRequest, &"the lifetime of a delegation is zero")
             .with_detail("`lifetimeSeconds` is 1 or more"));
     }
+    api.rates.take_delegation(&caller.session().id).map_err(|wait| {
+        ProblemResponse::rate_limited(wait, "your session delegates too many sessions: wait, then try again")
+    })?;
     let lifetime = SignedDuration::from_secs(wanted.lifetime_seconds.into());
     let opened = api.services.delegate(&caller, &wanted.audiences, label, lifetime, from.ip()).await;
     let MintedSession { token, session } = opened?;

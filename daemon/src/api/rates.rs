@@ -47,6 +47,9 @@ const WORKLOAD_TOKENS: u32 = 600;
 /// Audience tokens per minute for one session: more opaque ones than it may have at the same time.
 const SESSION_TOKENS: u32 = 600;
 
+/// Sessions that one session delegates per minute. Each leaves a row and lines in the audit log, also after it ended.
+const DELEGATIONS: u32 = 60;
+
 /// What each address and connection has used of its limits.
 pub(super) struct Rates {
     begun: Instant,
@@ -56,8 +59,10 @@ pub(super) struct Rates {
     failed_exchanges: Failures,
     /// By rule.
     workload_tokens: Buckets,
-    /// By session.
+    /// By session. A delegated one counts for its parent.
     session_tokens: Buckets,
+    /// By session.
+    delegations: Buckets,
 }
 
 /// Failures of one kind, by address and by connection.
@@ -100,6 +105,7 @@ impl Rates {
             failed_exchanges: Failures::new(failed),
             workload_tokens: Buckets::new(WORKLOAD_TOKENS, Capacity::Connections),
             session_tokens: Buckets::new(SESSION_TOKENS, Capacity::Connections),
+            delegations: Buckets::new(DELEGATIONS, Capacity::Connections),
         })
     }
 
@@ -159,6 +165,11 @@ impl Rates {
     pub(super) fn take_session_token(&self, session: &SessionID) -> Result<(), Duration> {
         self.session_tokens.take(session.as_str(), self.now())
     }
+
+    /// Counts a session that `parent` delegates, or returns how long it must wait.
+    pub(super) fn take_delegation(&self, parent: &SessionID) -> Result<(), Duration> {
+        self.delegations.take(parent.as_str(), self.now())
+    }
 }
 
 /// The key of a connection. `None` behind a proxy that names clients in `X-Forwarded-For`.
@@ -213,6 +224,15 @@ mod tests {
         let issued = (0..1000).filter(|_| rates.take_session_token(flood.id()).is_ok()).count();
         assert!((600..700).contains(&issued), "{issued}");
         assert_eq!(rates.take_session_token(other.id()), Ok(()));
+    }
+
+    #[test]
+    fn delegations_of_one_session_spare_others() {
+        let rates = rates();
+        let [flood, other] = [(); 2].map(|()| SessionToken::mint());
+        let opened = (0..200).filter(|_| rates.take_delegation(flood.id()).is_ok()).count();
+        assert!((60..70).contains(&opened), "{opened}");
+        assert_eq!(rates.take_delegation(other.id()), Ok(()));
     }
 
     #[test]

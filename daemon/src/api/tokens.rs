@@ -36,7 +36,8 @@ async fn issue_to_session(
     let JSON(wanted) =
         JSON::<AudienceTokenRequest>::from_request(Request::from_parts(parts, body), api).await?;
     let caller = api.sessions.authenticate(presented(&token, from), SessionUse::Recorded).await?;
-    api.rates.take_session_token(&caller.session().id).map_err(|wait| {
+    let counted = caller.delegation().map_or(&caller.session().id, |delegation| &delegation.parent);
+    api.rates.take_session_token(counted).map_err(|wait| {
         ProblemResponse::rate_limited(
             wait,
             "your session requests too many audience tokens: wait, then try again",

@@ -73,8 +73,8 @@ impl UnreadBody {
         }
         let (mut read, mut polls) = (0, 0);
         poll_fn(|context| {
-            if poll_rest(&mut self.body, &mut read, context).is_ready() {
-                return Poll::Ready(true);
+            if let Poll::Ready(is_whole) = poll_rest(&mut self.body, &mut read, context) {
+                return Poll::Ready(is_whole);
             }
             polls += 1;
             if polls == POLLS {
@@ -137,13 +137,14 @@ impl Drop for DrainedBody {
     }
 }
 
-/// Discards the available bytes of `body`. Ready at its end or when the connection or stream is gone. After
-/// [`MAX_BYTES`] it stops reading, and the stream's window blocks the client.
-fn poll_rest(body: &mut Incoming, read: &mut usize, context: &mut Context<'_>) -> Poll<()> {
+/// Discards the available bytes of `body`. Ready at its end, or with `false` if it is malformed, or the connection or stream
+/// is gone. After [`MAX_BYTES`] it stops reading, and the stream's window blocks the client.
+fn poll_rest(body: &mut Incoming, read: &mut usize, context: &mut Context<'_>) -> Poll<bool> {
     while *read <= MAX_BYTES {
         match ready!(Pin::new(&mut *body).poll_frame(context)) {
             Some(Ok(frame)) => *read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) | None => return Poll::Ready(()),
+            Some(Err(_)) => return Poll::Ready(false),
+            None => return Poll::Ready(true),
         }
     }
     Poll::Pending

@@ -111,7 +111,7 @@ impl Sessions {
         let Some(verified) = self.verify_signed(presented.token, accepted) else {
             return self.store.find_token(presented).await;
         };
-        let session = self.store.find_session_of_signed_token(&verified.session).await?;
+        let session = self.store.find_session_of_signed_token(&verified.session, presented.client).await?;
         Ok(session.and_then(|session| found(verified, session)))
     }
 

@@ -70,13 +70,18 @@ impl Store {
     pub async fn find_session_of_signed_token(
         &self,
         id: &SessionID,
+        client: IpAddr,
     ) -> Result<Option<Arc<StoredSession>>, StoreError> {
         self.check_age()?;
         if let Some(session) = self.cache.find_session(id) {
             return Ok(Some(session));
         }
         let read_start = self.cache.begin_read();
-        let found = self.find_session(id).await?.map(Arc::new);
+        let found = match &self.engine {
+            Engine::Sqlite(engine) => engine.find_session(id).await?,
+            Engine::Postgres(engine) => engine.look_up_session(id, client).await?,
+        };
+        let found = found.map(Arc::new);
         match &found {
             Some(session) if session.ended.is_none() => self.cache.insert_session(session, read_start),
             Some(_) => self.cache.remove_ended(id),

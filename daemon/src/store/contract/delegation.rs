@@ -13,6 +13,7 @@ on_each_engine! {
     parallel_delegations_never_exceed_limit,
     raced_sign_out_leaves_no_live_delegated_session,
     new_claims_reach_delegated_sessions,
+    new_claims_reach_many_delegated_sessions,
     delegated_sessions_are_listed_but_count_for_no_limit,
 }
 
@@ -207,6 +208,25 @@ async fn new_claims_reach_delegated_sessions(fixture: Fixture) {
     assert_eq!(read(&token).await, (user, false, true));
     let other = User { subject: "00u2".to_owned(), ..parent.user };
     assert_eq!(read(&of_another).await, (other, true, true));
+}
+
+/// More than one page of rows. Those that expired stay for a day, so there may be more than may live.
+async fn new_claims_reach_many_delegated_sessions(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (parent, _) = family(&store, "00u1").await;
+    let mut tokens = Vec::new();
+    for _ in 0..120 {
+        let (token, child) = delegated(&parent.id, 1);
+        let opened = store.open_delegated_session(child, 1000).await.expect("an answer");
+        assert_eq!(opened, IssueOutcome::Issued);
+        tokens.push(token);
+    }
+    let user = User { groups: Vec::new(), ..parent.user.clone() };
+    store.update_user(&parent.id, user, true).await.expect("stored");
+    for token in &tokens {
+        let found = store.find_token(token.expose()).await.expect("an answer").expect("a row").session;
+        assert_eq!(found.user.groups, Vec::<String>::new());
+    }
 }
 
 async fn delegated_sessions_are_listed_but_count_for_no_limit(fixture: Fixture) {

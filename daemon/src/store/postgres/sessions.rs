@@ -1,5 +1,7 @@
 //! Session rows: insert, look up, delete addresses.
 
+use std::net::IpAddr;
+
 use infra_shared::api::User;
 use infra_shared::token_text::SessionID;
 use jiff::Timestamp;
@@ -12,6 +14,7 @@ use super::session_rows::{
 use super::statements::parameters;
 use super::transactions::in_transaction;
 use super::{Postgres, changes, refresh_tokens};
+use crate::addresses::client_key;
 use crate::keys::RowKeys;
 use crate::store::sessions::over_limit;
 use crate::store::{EndReason, NewSession, RevokedSession, SessionSelector, StoreError, StoredSession, time};
@@ -28,6 +31,16 @@ impl Postgres {
         let Some(page) = page else { return Ok(Vec::new()) };
         self.recent.add(&page, EndReason::SessionLimit);
         Ok(page.revoked)
+    }
+
+    /// Like [`Self::find_session`], in the queue of look-ups that anyone can cause.
+    pub(in crate::store) async fn look_up_session(
+        &self,
+        id: &SessionID,
+        client: IpAddr,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let _permit = self.look_ups.acquire(client_key(client)).await?;
+        self.find_session(id).await
     }
 
     pub(in crate::store) async fn find_session(
@@ -159,26 +172,31 @@ async fn update_user(
     let Some(row) = transaction.query_typed_opt(&select, parameters![id.as_str()]).await? else {
         return Ok(Vec::new());
     };
-    // After the lock, which a session that is delegated meanwhile waits for.
+    update_claims(transaction, keys, &row, user.clone(), email_verified).await?;
+    let mut updated = vec![id.as_str().to_owned()];
+    // After the lock, which a session that is delegated meanwhile waits for. Those that expired stay for a day, so there may be
+    // more than may live.
     let delegated = format!(
-        "SELECT {COLUMNS} FROM sessions s WHERE s.parent_id = $1 AND s.ended_at IS NULL AND {HAS_SESSION_ID} \
-         ORDER BY s.id LIMIT $2 FOR NO KEY UPDATE"
+        "SELECT {COLUMNS} FROM sessions s WHERE s.parent_id = $1 AND s.id > $2 AND s.ended_at IS NULL AND {HAS_SESSION_ID} \
+         ORDER BY s.id LIMIT $3 FOR NO KEY UPDATE"
     );
     let at_most = i64::try_from(LARGE_ROWS).expect("a few rows");
-    let delegated = transaction.query_typed(&delegated, parameters![id.as_str(), at_most]).await?;
-    let mut updated = Vec::with_capacity(1 + delegated.len());
-    update_claims(transaction, keys, &row, user.clone(), email_verified).await?;
-    updated.push(id.as_str());
-    for row in &delegated {
-        match update_claims(transaction, keys, row, user.clone(), email_verified).await {
-            Ok(()) => updated.push(row.try_get("id")?),
-            // It cannot be used for anything.
-            Err(StoreError::UnexpectedRow(_)) => {}
-            Err(error) => return Err(error),
+    let mut after = String::new();
+    loop {
+        let page = transaction.query_typed(&delegated, parameters![id.as_str(), after, at_most]).await?;
+        let Some(last) = page.last() else { break };
+        after = last.try_get("id")?;
+        for row in &page {
+            match update_claims(transaction, keys, row, user.clone(), email_verified).await {
+                Ok(()) => updated.push(row.try_get("id")?),
+                // It cannot be used for anything.
+                Err(StoreError::UnexpectedRow(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
-    changes::record(transaction, &updated).await?;
-    updated.into_iter().map(session_id).collect()
+    changes::record(transaction, &updated.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    updated.iter().map(|id| session_id(id)).collect()
 }
 
 async fn update_claims(
