@@ -1,8 +1,8 @@
 //! A rotation of the data key whose daemon is killed in each of its transactions.
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
+use infra_harness::program::Running;
 use infra_harness::wait;
 use infra_peers::postgresql::PostgreSQL;
 
@@ -48,20 +48,22 @@ fn hold(server: &PostgreSQL, (table, event): (&str, &str), current: u32) {
 }
 
 /// Waits until the statement of this step is held, and kills these daemons. Nothing of its transaction is stored.
-fn kill_at(
-    server: &PostgreSQL,
-    group: &mut Group,
-    daemons: &[usize],
-    (table, event): (&str, &str),
-    limit: Duration,
-) {
-    let is_held = || (number(server, HELD) == 1).then_some(());
-    assert!(wait::until(limit, is_held).is_some(), "{event} of {table} never came\n{}", group.logs());
+fn kill_at(server: &PostgreSQL, group: &mut Group, daemons: &[usize], step: (&str, &str)) {
+    let (rotates, limit) = if step == DROP { (false, AFTER_KILL * 5) } else { (true, LIMIT) };
+    let mut rotation: Option<Running> = None;
+    let held = wait::until(limit, || {
+        // The other daemon may have the job for a moment.
+        if rotates && rotation.as_mut().is_none_or(|rotation| !rotation.is_running()) {
+            rotation = Some(group.daemons[0].infrad(["key", "rotate"]));
+        }
+        (number(server, HELD) == 1).then_some(())
+    });
+    assert!(held.is_some(), "{step:?} never came\n{}", group.logs());
     for &daemon in daemons {
         group.daemons[daemon].kill();
     }
-    assert_eq!(number(server, END), 1, "{event} of {table} ended before the kill");
-    server.sql_as("postgres", DATABASE, &format!("DROP TRIGGER halt ON {table}"));
+    assert_eq!(number(server, END), 1, "{step:?} ended before the kill");
+    server.sql_as("postgres", DATABASE, &format!("DROP TRIGGER halt ON {}", step.0));
 }
 
 fn number(server: &PostgreSQL, select: &str) -> u32 {
@@ -77,9 +79,7 @@ fn kill_rotations(steps: &[(&str, &str)], drops: bool) {
         let current = || number(&server, "SELECT data_key_version FROM store");
         let before = current();
         hold(&server, step, before);
-        let rotation = group.daemons[0].infrad(["key", "rotate"]);
-        kill_at(&server, &mut group, &[0], step, LIMIT);
-        drop(rotation);
+        kill_at(&server, &mut group, &[0], step);
         let is_used = !matches!(step.0, "keys" | "store");
         assert_eq!(current() - before, u32::from(is_used), "killed before {step:?}");
 
@@ -108,7 +108,7 @@ fn kill_rotations(steps: &[(&str, &str)], drops: bool) {
     if drops {
         hold(&server, DROP, 0);
         // Whichever daemon drops them.
-        kill_at(&server, &mut group, &[0, 1], DROP, AFTER_KILL * 5);
+        kill_at(&server, &mut group, &[0, 1], DROP);
         assert!(number(&server, "SELECT count(*) FROM keys WHERE kind = 'data'") > 1, "nothing was dropped");
         for daemon in &mut group.daemons {
             daemon.start_again();
