@@ -50,8 +50,16 @@ const LISTED: &[(&str, &str, Treatment)] = &[
     ("docs/install.md", "cargo install", Shown("a release build; `deploy/packages` makes the same")),
     ("docs/jwt.md", "{\"iss\"", Shown("claims: daemon/src/jwt/tests.rs")),
     ("docs/jwt.md", "# /etc/kubernetes", Shown("a file of the API server; marked as untested")),
-    ("docs/jwt.md", "bao auth", Shown("commands of OpenBao; marked as untested")),
-    ("docs/jwt.md", "# one of http_filters", Shown("part of a configuration of Envoy; marked as untested")),
+    ("docs/jwt.md", "import ssl", Shown("ran by hand: PyJWT 2.15")),
+    ("docs/jwt.md", "const keys", Shown("ran by hand: jose 6")),
+    ("docs/jwt.md", "bao auth", Shown("commands of OpenBao; ran by hand: OpenBao 2.7")),
+    ("docs/jwt.md", "bao write identity/group name", Shown("commands of OpenBao; ran by hand: OpenBao 2.7")),
+    ("docs/jwt.md", "infra token --audience openbao", Shown("a login at OpenBao; ran by hand: OpenBao 2.7")),
+    (
+        "docs/jwt.md",
+        "# one of http_filters",
+        Shown("part of a configuration of Envoy; ran by hand: Envoy 1.40"),
+    ),
     ("docs/jwt.md", "$ infrad status", Elsewhere("tests/daemon/signed_tokens.rs")),
     ("docs/jwt.md", "infrad key tokens rotate", Elsewhere("tests/daemon/signed_tokens.rs")),
     (
