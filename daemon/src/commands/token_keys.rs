@@ -30,7 +30,8 @@ fn describe(keys: &[TokenKeyState], immediately: bool) -> String {
     if immediately {
         return format!(
             "the key {} signs from now on, and the daemon rejects every earlier token\nServices that validate tokens themselves \
-             accept earlier tokens until they read the keys again: restart them now",
+             accept earlier tokens until they read the keys again: restart them now\nUsers may get 401 for up to ten minutes: \
+             `infra login` gets them another token at once\nOther daemons on the same database follow within seconds",
             last.id
         );
     }
@@ -84,6 +85,9 @@ mod tests {
             describe(&keys, false),
             "the key new is published, and signs from 2026-11-24 08:00 UTC on"
         );
-        assert!(describe(&keys, true).contains("restart them now"));
+        let replaced = describe(&keys, true);
+        for expected in ["restart them now", "`infra login`", "follow within seconds"] {
+            assert!(replaced.contains(expected), "{replaced}");
+        }
     }
 }

@@ -45,6 +45,8 @@ pub enum Fault {
     Missing { key: String, section: String, example: String },
     #[error("`{key}` must be {expected}")]
     Unacceptable { key: String, expected: String },
+    #[error("`{key}: {value}` needs {needed}")]
+    Incomplete { key: String, value: &'static str, needed: String },
     #[error(
         "`{backend}:` is not declared: declare it, for example with `secrets: [{{name: {backend}, kind: {}, config: \
          {{…}}}}]`", kind_of(.backend)

@@ -212,6 +212,11 @@ impl<'a> Field<'a> {
         self.fault(Fault::Unacceptable { key: self.path.clone(), expected: expected.into() })
     }
 
+    /// The value is right, and needs something else in the configuration.
+    pub(super) fn needs(&self, value: &'static str, needed: impl Into<String>) -> FaultAt {
+        self.fault(Fault::Incomplete { key: self.path.clone(), value, needed: needed.into() })
+    }
+
     pub(super) fn fault(&self, fault: Fault) -> FaultAt {
         FaultAt { place: self.node.place, fault }
     }

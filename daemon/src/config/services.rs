@@ -143,17 +143,16 @@ fn token_format(
     }
     // Addresses that the daemon only expects may change with its host.
     if let Some(field) = field.as_ref().filter(|_| !has_public_url) {
-        return Err(field.wrong(
-            "`opaque` unless `publicURLs` is set, because its first address is the issuer of signed tokens",
-        ));
+        return Err(field.needs("jwt", "`publicURLs`: its first address is the issuer of signed tokens"));
     }
-    // A signed token names its user by `sub` alone.
     let names = allow.providers(providers.iter().map(|provider| provider.name.as_str()));
     if let Some(field) = field.filter(|_| names.len() > 1) {
-        return Err(field.wrong(format!(
-            "`opaque` unless `allow` names one provider, because the same subject at {} is two users",
-            words(names.into_iter())
-        )));
+        let names = words(names.into_iter());
+        let needed = format!(
+            "one provider in `allow`, {names}: the same subject at two providers is two users, and a signed token names its \
+             user by `sub` alone"
+        );
+        return Err(field.needs("jwt", needed));
     }
     let groups = groups.map_or(Ok(Vec::new()), |field| token_groups(&field))?;
     Ok(TokenFormat::Jwt { groups })

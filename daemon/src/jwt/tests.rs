@@ -472,6 +472,18 @@ async fn emergency_rotation_ends_earlier_tokens() {
 }
 
 #[tokio::test]
+async fn changed_row_gets_another_key_at_start() {
+    let fixture = Fixture::new().await;
+    let before = fixture.token_keys().await;
+    let lease = fixture.store.expect_lease(Job::TokenKeys).await.expect("a lease");
+    fixture.store.save_token_keys(b"{}", &fixture.keys.field_sealer(), &lease).await.expect("stored");
+    fixture.store.end_lease(lease).await;
+    let after = fixture.token_keys().await;
+    assert_ne!(published(&after), published(&before));
+    assert_eq!(fixture.token_keys().await.states(), after.states(), "it is stored");
+}
+
+#[tokio::test]
 async fn lost_row_is_stored_again() {
     let fixture = Fixture::new().await;
     let keys = fixture.token_keys().await;

@@ -56,6 +56,14 @@ struct StoredKeys {
     sealer: FieldSealer,
 }
 
+/// The row in the store.
+enum StoredRow {
+    Missing,
+    /// infrad did not write it like this.
+    Changed,
+    Keys(KeySet),
+}
+
 impl TokenKeys {
     /// Loads the keys, or creates the first one.
     pub async fn open(
@@ -211,12 +219,12 @@ impl TokenKeys {
     /// Returns whether the row may follow what this member knows.
     async fn adopt_stored(&self) -> Result<bool, StoreError> {
         match self.stored.read().await? {
-            Some(found) if found.number() > self.current().number() => {
+            StoredRow::Keys(found) if found.number() > self.current().number() => {
                 self.adopt(found);
                 Ok(true)
             }
-            Some(found) => Ok(found.number() == self.current().number()),
-            None => Ok(false),
+            StoredRow::Keys(found) => Ok(found.number() == self.current().number()),
+            StoredRow::Missing | StoredRow::Changed => Ok(false),
         }
     }
 
@@ -249,11 +257,11 @@ impl TokenKeys {
 }
 
 impl StoredKeys {
-    /// `None` if there is no row, or infrad did not write it like this.
-    async fn read(&self) -> Result<Option<KeySet>, StoreError> {
+    async fn read(&self) -> Result<StoredRow, StoreError> {
         match self.store.find_token_keys(&self.sealer).await {
-            Ok(contents) => Ok(contents.and_then(|contents| KeySet::parse(&contents))),
-            Err(StoreError::UnexpectedRow(_)) => Ok(None),
+            Ok(Some(contents)) => Ok(KeySet::parse(&contents).map_or(StoredRow::Changed, StoredRow::Keys)),
+            Ok(None) => Ok(StoredRow::Missing),
+            Err(StoreError::UnexpectedRow(_)) => Ok(StoredRow::Changed),
             Err(error) => Err(error),
         }
     }
@@ -265,7 +273,7 @@ impl StoredKeys {
     /// Loads the keys. Creates the first one, or waits until a member that starts at the same time has created it.
     async fn load_or_create(&self, algorithm: Algorithm, clock: &dyn Clock) -> Result<KeySet, StoreError> {
         for _ in 0..ATTEMPTS {
-            if let Some(keys) = self.read().await? {
+            if let StoredRow::Keys(keys) = self.read().await? {
                 return Ok(keys);
             }
             if let Some(lease) = self.store.take_lease(Job::TokenKeys).await? {
@@ -284,14 +292,20 @@ impl StoredKeys {
         algorithm: Algorithm,
         clock: &dyn Clock,
     ) -> Result<KeySet, StoreError> {
-        if let Some(keys) = self.read().await? {
-            return Ok(keys);
-        }
+        let found = match self.read().await? {
+            StoredRow::Keys(keys) => return Ok(keys),
+            found => found,
+        };
         let keys = KeySet::first(algorithm, clock.now());
         self.save(&keys, lease).await?;
-        tracing::info!(
-            "created the first key that signs audience tokens; if the store had keys before, their row was lost or changed"
-        );
+        if matches!(found, StoredRow::Changed) {
+            tracing::warn!(
+                "the row of the keys that sign audience tokens was changed: created another key, and earlier signed tokens are \
+                 invalid"
+            );
+        } else {
+            tracing::info!("created the first key that signs audience tokens");
+        }
         Ok(keys)
     }
 }

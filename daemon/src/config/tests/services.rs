@@ -75,7 +75,7 @@ fn signed_tokens_that_are_ambiguous_are_rejected() {
     };
     parse(&with("tokens: jwt")).expect("a good configuration");
     let bare = with_section("services: [{name: wiki, allow: everyone, tokens: jwt}]");
-    assert_says(&bare, &["`services[0].tokens` must be `opaque` unless `publicURLs` is set"]);
+    assert_says(&bare, &["`services[0].tokens: jwt` needs `publicURLs`"]);
     assert_says(&with("tokens: JWT"), &["one of `opaque` or `jwt`"]);
     assert_says(&with("tokenGroups: [a]"), &["must be absent", "`tokens: jwt`"]);
     assert_says(&with("tokens: opaque, tokenGroups: []"), &["must be absent"]);
@@ -92,7 +92,7 @@ fn signed_tokens_that_are_ambiguous_are_rejected() {
     // The same subject at two providers means two users.
     let second = "  - {name: other, kind: oidc, issuer: https://other.test, clientID: a, clientSecret: env:B, allow: everyone}";
     let of_two = |text: &str| format!("{}\n{second}", text.trim_end());
-    assert_says(&of_two(&with("tokens: jwt")), &["unless `allow` names one provider", "`okta` or `other`"]);
+    assert_says(&of_two(&with("tokens: jwt")), &["needs one provider in `allow`, `okta` or `other`"]);
     let one = with("tokens: jwt").replace("allow: everyone", "allow: [{provider: okta}]");
     parse(&of_two(&one)).expect("a good configuration");
 }
