@@ -15,15 +15,15 @@ use unix as system;
 use windows as system;
 
 pub(crate) use system::{
-    ABSOLUTE_PATH_HINT, ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, COMMAND_HINT, FILE_ALONE, FILES_HINT,
-    HAS_DESKTOP, HAS_POWERSHELL, Interrupts, LIST_SEPARATOR, LISTENERS_COMMAND, LOOPBACK_HINT, NO_HOME_HINT,
-    NO_KEYRING_HINT, OPENER, OTHER_USER_HINT, ROOT, ReadResult, SECOND_KUBECONFIG, STALE_EXPORTS,
-    TEXT_IS_UTF8, TIME_ZONE_FILE, USUAL_PATH, become_command, can_identify_owners, check_writable,
-    connection_owner, create_new, create_private_directory, end, exit_as, file_url, find_program, host_name,
-    is_executable, is_link, keeps_access, locks_are_unsupported, open_lock, open_to_others,
-    open_without_waiting, openers, other_owner, other_parent_owner, read_available, replace,
-    reserved_ports_hint, restore_keyboard, run_command, set_apart, temporary_beside, tighten, try_lock,
-    uptime, writable_by_others, writable_hint,
+    ABSOLUTE_PATH_HINT, ACCESS_CONTROL, BROWSER_HINT, CLOCK_HINT, COMMAND_HINT, CommandRunner, FILE_ALONE,
+    FILES_HINT, HAS_DESKTOP, HAS_POWERSHELL, Interrupts, LIST_SEPARATOR, LISTENERS_COMMAND, LOOPBACK_HINT,
+    NO_HOME_HINT, NO_KEYRING_HINT, OPENER, OTHER_USER_HINT, ROOT, ReadResult, SECOND_KUBECONFIG,
+    STALE_EXPORTS, TEXT_IS_UTF8, TIME_ZONE_FILE, USUAL_PATH, become_command, can_identify_owners,
+    check_writable, connection_owner, create_new, create_private_directory, end, exit_as, file_url,
+    find_program, host_name, is_executable, is_link, keeps_access, locks_are_unsupported, open_lock,
+    open_to_others, open_without_waiting, openers, other_owner, other_parent_owner, read_available, replace,
+    reserved_ports_hint, restore_keyboard, set_apart, temporary_beside, tighten, try_lock, uptime,
+    writable_by_others, writable_hint,
 };
 
 /// The owner of a file, as a message names it.

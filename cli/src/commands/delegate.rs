@@ -29,6 +29,9 @@ pub(super) fn run(context: &Context, arguments: &Delegate) -> Result<Exit, Failu
     let connection =
         context.connect_and_deliver(&origin, &state).map_err(|error| error.to_failure(&origin))?;
     let request = request(arguments, program)?;
+    // Before the session exists, so that no signal leaves it behind.
+    let runner = platform::CommandRunner::prepare()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot run a command").because(&error))?;
     // Read before the request, so that a slow response never makes the expiry late.
     let before = context.now();
     let delegated = connection
@@ -41,7 +44,7 @@ pub(super) fn run(context: &Context, arguments: &Delegate) -> Result<Exit, Failu
     let mut command = Command::new(program);
     command.args(rest);
     set_environment(context, &mut command, &origin, &delegated, connection.record());
-    let ran = platform::run_command(command);
+    let ran = runner.run(command);
     end(context, &origin, &state, &delegated, before.checked_add(left).unwrap_or(before));
     let error = match ran {
         Ok(status) => platform::exit_as(status),

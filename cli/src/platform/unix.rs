@@ -14,7 +14,7 @@ pub(crate) use access::{
     FILE_ALONE, check_writable, create_private_directory, keeps_access, open_to_others, other_owner,
     other_parent_owner, tighten, writable_by_others, writable_hint,
 };
-pub(crate) use command::{exit_as, run_command};
+pub(crate) use command::{CommandRunner, exit_as};
 pub(crate) use files::{
     create_new, is_link, locks_are_unsupported, open_lock, open_without_waiting, replace, temporary_beside,
     try_lock,

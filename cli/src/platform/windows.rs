@@ -28,8 +28,8 @@ pub(crate) use interrupt::Interrupts;
 pub(crate) use keyboard::{ReadResult, read_available, restore_keyboard};
 pub(crate) use peer::{can_identify_owners, connection_owner};
 pub(crate) use process::{
-    LIST_SEPARATOR, USUAL_PATH, become_command, end, exit_as, file_url, find_program, is_executable, openers,
-    run_command, set_apart,
+    CommandRunner, LIST_SEPARATOR, USUAL_PATH, become_command, end, exit_as, file_url, find_program,
+    is_executable, openers, set_apart,
 };
 
 use std::ffi::OsStr;

@@ -2,15 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::windows::process::CommandExt;
+use std::os::windows::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
+use tokio::runtime::Runtime;
+use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
 use url::Url;
 use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
 
 /// Separates the entries of `PATH`, and the commands in `BROWSER`.
 pub(crate) const LIST_SEPARATOR: char = ';';
+/// The exit code after Ctrl-C, as on other systems.
+const INTERRUPTED: u32 = 130;
 /// Search path if `PATH` is not set.
 pub(crate) const USUAL_PATH: &str = r"C:\Windows\System32";
 
@@ -78,19 +83,38 @@ pub(crate) fn end(child: &mut Child) {
 
 /// Runs the command and exits with its exit code. Returns only if that fails. Meanwhile Ctrl-C is for the command alone.
 pub(crate) fn become_command(command: Command) -> io::Error {
-    match run_command(command) {
+    match CommandRunner::prepare().and_then(|runner| runner.run(command)) {
         Ok(status) => exit_as(status),
         Err(error) => error,
     }
 }
 
-/// Runs the command and returns how it ended. Meanwhile Ctrl-C is for the command alone.
-pub(crate) fn run_command(mut command: Command) -> io::Result<ExitStatus> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _entered = runtime.enter();
-    // From here on, Ctrl-C does not end this process.
-    let _handlers = (tokio::signal::windows::ctrl_c(), tokio::signal::windows::ctrl_break());
-    command.status()
+/// Runs a command. From its creation on, Ctrl-C does not end this process, which has something to undo afterwards.
+pub(crate) struct CommandRunner {
+    runtime: Runtime,
+    interrupted: CtrlC,
+    _ended: CtrlBreak,
+}
+
+impl CommandRunner {
+    pub(crate) fn prepare() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (interrupted, ended) = {
+            let _entered = runtime.enter();
+            (ctrl_c()?, ctrl_break()?)
+        };
+        Ok(Self { runtime, interrupted, _ended: ended })
+    }
+
+    /// Runs the command and returns how it ended. Meanwhile Ctrl-C is for the command alone. After an earlier Ctrl-C, the
+    /// command is not started, and counts as ended by it.
+    pub(crate) fn run(mut self, mut command: Command) -> io::Result<ExitStatus> {
+        /// The time in which the runtime reports a Ctrl-C that was pressed.
+        const LOOK: Duration = Duration::from_millis(1);
+        let pressed =
+            self.runtime.block_on(async { tokio::time::timeout(LOOK, self.interrupted.recv()).await });
+        if pressed.is_ok() { Ok(ExitStatus::from_raw(INTERRUPTED)) } else { command.status() }
+    }
 }
 
 /// Exits as the command did.
