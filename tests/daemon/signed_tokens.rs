@@ -114,7 +114,7 @@ fn service_validates_signed_token_with_published_keys() {
     }
 }
 
-/// Services that validate by themselves ask nobody, so the limit counts when the token is issued.
+/// A service that validates tokens itself asks no daemon, so the limit counts when the token is issued.
 #[test]
 fn delegated_session_gets_signed_token_for_its_services() {
     let provider = Provider::start();

@@ -55,7 +55,7 @@ struct StoredKey {
 }
 
 impl KeySet {
-    /// Keys of which nobody has an earlier copy: the first one signs at once.
+    /// The first keys of a store. No service has earlier ones, so this one signs at once.
     pub(super) fn first(algorithm: Algorithm, now: Timestamp) -> Self {
         Self { number: next_number(0, now), keys: vec![ScheduledKey::create(algorithm, now, now)] }
     }

@@ -181,7 +181,7 @@ async fn connection_ends_after_answer_to_unread_body() {
         for (announced, is_kept) in [
             ("Content-Length: 11\r\n", false),
             ("Transfer-Encoding: chunked\r\n", false),
-            // Whoever waits for `100 Continue` sends nothing.
+            // A client that waits for `100 Continue` sends nothing.
             ("Expect: 100-continue\r\nContent-Length: 1\r\n", false),
             ("Content-Length: 11\r\n\r\nhello world", true),
             ("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n", true),

@@ -85,8 +85,8 @@ impl Sessions {
         Ok(MintedAudienceToken { token, expires_at: new.expires_at })
     }
 
-    /// When a signed token expires: after `lifetime`, and never after a session that expires at `session` or that nobody uses
-    /// from now on.
+    /// When a signed token expires: after `lifetime`, and never after its session, which expires at `session`, or earlier if it
+    /// stays unused from now on.
     pub(super) fn signed_token_expires_at(
         &self,
         now: Timestamp,

@@ -88,7 +88,7 @@ impl SharedKeyOperation<'_> {
         self.follow().await?;
         let (key, rows) = self.keys.next_recovery(self.clock.now());
         self.store.rewrap_keys(&rows, lease).await?;
-        // From here on, the key is in use, and nobody else knows it.
+        // From here on, the key is in use, and only this command has it.
         if let Err(error) = self.follow().await {
             tracing::warn!(%error, "cannot read back the keys that were wrapped for the new recovery key");
         }

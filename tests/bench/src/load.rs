@@ -251,7 +251,7 @@ impl Server {
             self.tls.connect(ServerName::try_from("127.0.0.1").expect("a name"), stream).await
         }
         .await
-        .expect("somebody listens, and proves to be the one");
+        .expect("a server listens, and proves its identity");
         if matches!(self.wire, Wire::Http2 { .. }) {
             let (sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");

@@ -50,7 +50,7 @@ fn newer_daemon_needs_migrated_schema_and_keeps_sessions() {
 }
 
 /// An `infrad` that knows the schema before only: `INFRA_EARLIER_INFRAD`.
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test has built it")]
+#[expect(clippy::disallowed_methods, reason = "the person who runs the test has built it")]
 fn earlier() -> Option<PathBuf> {
     let path = std::env::var_os("INFRA_EARLIER_INFRAD").map(PathBuf::from);
     if path.is_none() {

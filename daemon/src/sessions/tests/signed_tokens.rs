@@ -209,7 +209,7 @@ async fn signed_token_must_fit_its_session() {
 }
 
 #[tokio::test]
-async fn signed_token_of_workload_outlives_neither_token_nor_ten_minutes() {
+async fn signed_token_of_workload_expires_with_its_token() {
     let fixture = Fixture::new().await;
     for (number, seconds, expected) in [(1, 300, 300), (2, 3600, 600)] {
         let WorkloadToken { minted, subject, .. } = fixture.workload_token(number, seconds, &jwt()).await;
